@@ -1,0 +1,1 @@
+"""Eager: runs an LLM's Python while the model is still writing it."""

@@ -1,0 +1,1 @@
+"""Stage 7: HTTP: routes, request bodies, event streams, errors in the shape of OpenAI."""

@@ -1,0 +1,67 @@
+"""From a request's ``eager`` object and ``X-Eager-*`` headers to the pipeline's options."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from app.api.schemas import EagerOptions
+from app.errors import RequestError
+from app.gateway import Gateway
+from app.pipeline.run import Options
+
+PREFIX = "x-eager-"
+
+
+def with_headers(options: EagerOptions, headers: Mapping[str, str]) -> EagerOptions:
+    """Headers reach us through SDKs that drop unknown body fields. The body wins. Values are JSON or plain words:
+    ``X-Eager-Mode: serial``, ``X-Eager-Max-Turns: 4``, ``X-Eager-Sources: tool,fence``.
+
+    Raises:
+        RequestError: an unknown name or a wrong value.
+    """
+    given = {
+        name.removeprefix(PREFIX).replace("-", "_"): _value(value)
+        for name, value in headers.items()
+        if name.startswith(PREFIX)
+    }
+    if not given:
+        return options
+    for name in ("sources", "tools"):
+        if isinstance(given.get(name), str) and given[name] != "off":
+            given[name] = [item.strip() for item in given[name].split(",")]
+    try:
+        return EagerOptions.model_validate({**given, **options.model_dump(exclude_unset=True)})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise RequestError(f"{first['msg']}", param="eager." + ".".join(map(str, first["loc"]))) from None
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def pipeline_options(options: EagerOptions, gateway: Gateway, headers: Mapping[str, str]) -> Options:
+    """Defaults filled in and limits applied."""
+    if options.tools == "off":
+        tools: frozenset[str] | None = frozenset()
+    else:
+        tools = gateway.tools if options.tools is None else frozenset(options.tools)
+    sources = options.sources if options.sources is not None else ["tool", "fence", "tag"]
+    authorization = headers.get("authorization")
+    return Options(
+        mode=options.mode,
+        on_error=options.on_error,
+        sources=frozenset(sources),
+        tools=tools,
+        gate=options.gate or gateway.gate,
+        max_turns=min(options.max_turns or 1, gateway.turn_limit),
+        timeout_s=min(options.timeout_s or gateway.timeout_s, gateway.timeout_s),
+        headers={"authorization": authorization} if gateway.pass_authorization and authorization else {},
+    )

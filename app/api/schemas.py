@@ -1,0 +1,60 @@
+"""Request bodies. What we do not know is passed on to the upstream untouched."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.errors import RequestError
+
+
+class EagerOptions(BaseModel):
+    """The ``eager`` object of a request. None means the deployment's default."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    mode: Literal["eager", "serial"] = "eager"
+    on_error: Literal["interrupt", "continue"] = "interrupt"
+    events: bool | None = None
+    session: str | None = Field(None, min_length=1, max_length=128)
+    sources: list[Literal["tool", "fence", "tag"]] | None = None
+    tools: list[str] | Literal["off"] | None = None
+    gate: Literal["paper", "permissive", "off"] | None = None
+    max_turns: int | None = Field(None, ge=1)
+    timeout_s: float | None = Field(None, gt=0)
+
+
+class CompletionRequest(BaseModel):
+    """A chat-completions request with our own object in it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: str = Field(min_length=1)
+    messages: list[dict[str, Any]] = Field(min_length=1)
+    stream: bool | None = False
+    n: int | None = Field(None, ge=1)
+    eager: EagerOptions = Field(default_factory=EagerOptions)
+
+    def upstream_body(self) -> dict[str, Any]:
+        """What the upstream is sent."""
+        return self.model_dump(exclude={"eager", "stream", "n"}, exclude_unset=True)
+
+    def require_one_choice(self) -> None:
+        """
+        Raises:
+            RequestError: several answers were asked for; their code would share one session.
+        """
+        if self.n is not None and self.n > 1:
+            raise RequestError("n > 1 is not possible while code is executed", param="n", code="unsupported_parameter")
+
+
+class ExecuteRequest(BaseModel):
+    """``POST /v1/sessions/{id}/execute``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    code: str
+    stream: bool = False
+    language: Literal["python", "bash"] = "python"
+    timeout_s: float | None = Field(None, gt=0)

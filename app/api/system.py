@@ -1,0 +1,41 @@
+"""Health, readiness, metrics, and the upstream's models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse
+
+from app.gateway import Gateway
+
+#: For probes: no key.
+open_router = APIRouter()
+router = APIRouter()
+
+
+@open_router.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "ok"}
+
+
+@open_router.get("/readyz")
+async def readyz(request: Request) -> JSONResponse:
+    """A sandbox answers and an upstream is configured. The check takes a warm sandbox's word, not its place."""
+    gateway: Gateway = request.app.state.gateway
+    statistics = gateway.pool.statistics()
+    sandbox = await gateway.pool.check()
+    upstream = gateway.upstream is not None
+    return JSONResponse(
+        {"ready": sandbox and upstream, "sandbox": sandbox, "upstream": upstream, "pool": statistics.as_dict()},
+        status_code=200 if sandbox and upstream else 503,
+    )
+
+
+@router.get("/v1/models")
+async def list_models(request: Request) -> JSONResponse:
+    """The upstream's list."""
+    gateway: Gateway = request.app.state.gateway
+    models: dict[str, Any] = await gateway.require_upstream().models()
+    return JSONResponse(models)

@@ -1,0 +1,177 @@
+"""The console script ``eager``. What a command needs is imported inside it, so that ``eager --help`` is fast."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from app.config import Settings
+
+cli = typer.Typer(
+    name="eager",
+    help="Runs an LLM's Python while the model is still writing it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+sandbox = typer.Typer(help="The embedded sandbox.", no_args_is_help=True)
+image = typer.Typer(help="The Docker image of the sandboxes.", no_args_is_help=True)
+cli.add_typer(sandbox, name="sandbox")
+cli.add_typer(image, name="image")
+
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+Fd = Annotated[int | None, typer.Option(hidden=True, help="A listening socket to use instead of host and port.")]
+Tps = Annotated[float, typer.Option(min=0, help="Tokens per second; 0 is as fast as possible.")]
+TtftMs = Annotated[float, typer.Option(min=0, help="Time to the first token.")]
+
+
+def main() -> None:
+    """Entry point: user mistakes end in one line on stderr, not in a traceback."""
+    try:
+        cli()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+@cli.command()
+def serve(
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
+    fd: Fd = None,
+) -> None:
+    """Run the gateway. Settings come from the environment (EAGER_...)."""
+    settings = _settings()
+    if fd is None and not settings.api_keys and not _is_loopback(host):
+        _fail(f"without EAGER_API_KEYS the gateway is open, so it listens on loopback only, not on {host}")
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # One line per upstream request would cost more than the rest of the gateway's log together.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    from app.main import create_app
+
+    _run_server(create_app(settings), host, port, fd)
+
+
+@cli.command()
+def upstream(
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 8001,
+    tps: Tps = 50,
+    ttft_ms: TtftMs = 200,
+    chars_per_token: Annotated[int, typer.Option(min=1)] = 4,
+    corpus: Annotated[Path | None, typer.Option(help="Folder of programs (NAME.py, or programs/NAME.py).")] = None,
+    fd: Fd = None,
+) -> None:
+    """Run an OpenAI-compatible server that replays programs at a set pace."""
+    from app.replay.catalog import built_in_programs, read_programs
+    from app.replay.server import create_app
+
+    programs = built_in_programs()
+    if corpus is not None:
+        try:
+            programs |= read_programs(corpus)
+        except (OSError, ValueError) as error:
+            _fail(str(error))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    _run_server(create_app(programs, tps=tps, ttft_ms=ttft_ms, chars_per_token=chars_per_token), host, port, fd)
+
+
+@cli.command()
+def demo(
+    prompt: Annotated[
+        str, typer.Option(help="What to ask; a ```python block in it is what the model writes.")
+    ] = "Show me five small experiments.",
+    program: Annotated[str | None, typer.Option(help="A built-in program instead: see app/replay/programs.")] = None,
+    tps: Annotated[float, typer.Option(min=1, help="Tokens per second.")] = 80,
+    ttft_ms: TtftMs = 300,
+    mode: Annotated[str, typer.Option(help="eager or serial.")] = "eager",
+    compare: Annotated[bool, typer.Option(help="Run it serially too, and compare.")] = True,
+) -> None:
+    """Show a program being run while it is written: upstream, gateway and sandbox in one command."""
+    import asyncio
+
+    from rich.console import Console
+
+    from app.demo.run import Demo, Mode, run_demo
+    from app.demo.servers import ServerFailed
+    from app.replay.catalog import DEFAULT_PROGRAM, built_in_programs
+
+    programs = built_in_programs()
+    if program is not None and program not in programs:
+        _fail(f"no program {program!r}; there are {', '.join(programs)}")
+    if mode not in ("eager", "serial"):
+        _fail(f"--mode is eager or serial, not {mode!r}")
+    modes: list[Mode] = ["serial"] if mode == "serial" else ["eager", "serial"] if compare else ["eager"]
+    generation_ms = ttft_ms + len(programs[program or DEFAULT_PROGRAM]) / 4 / tps * 1000
+    shown = Demo(
+        model=program or "replay",
+        prompt=prompt,
+        tps=tps,
+        ttft_ms=ttft_ms,
+        modes=modes,
+        # Room for what a serial run needs after the last token.
+        scale_ms=1.4 * generation_ms,
+    )
+    try:
+        succeeded = asyncio.run(run_demo(shown, Console()))
+    except ServerFailed as error:
+        _fail(str(error))
+    raise typer.Exit(0 if succeeded else 1)
+
+
+def _settings() -> Settings:
+    from pydantic import ValidationError
+
+    from app.config import Settings
+
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = [f"EAGER_{'_'.join(map(str, line['loc'])).upper()}: {line['msg']}" for line in error.errors()]
+        _fail("\n".join(wrong))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _run_server(app: FastAPI, host: str, port: int, fd: int | None) -> None:
+    import socket
+
+    import uvicorn
+
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=10,
+    )
+    server = uvicorn.Server(config)
+    server.run(sockets=None if fd is None else [socket.socket(fileno=fd)])
+    if not server.started:
+        raise typer.Exit(1)
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"eager: {message}", err=True)
+    raise typer.Exit(2)
+
+
+if __name__ == "__main__":
+    main()

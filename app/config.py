@@ -1,0 +1,111 @@
+"""Settings, read once from the environment (``EAGER_*``). Only ``main`` and ``cli`` import this module: everything else
+takes plain named values. README.md holds the same table; a test compares them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from app.api.auth import split_keys
+
+MiB = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """One attribute per environment variable. Lists are comma-separated."""
+
+    model_config = SettingsConfigDict(env_prefix="EAGER_", frozen=True, extra="ignore")
+
+    # upstream
+    upstream_base_url: str | None = Field(None, description="Base URL of any OpenAI-compatible server, with its `/v1`.")
+    upstream_api_key: SecretStr | None = Field(None, description="Key sent to the upstream.")
+    pass_authorization: bool = Field(
+        False, description="Send the client's own `Authorization` header to the upstream instead of our key."
+    )
+    upstream_first_byte_timeout_s: float = Field(
+        120, gt=0, description="Longest wait for the upstream's answer to begin."
+    )
+    upstream_idle_timeout_s: float = Field(60, gt=0, description="Longest silence in the middle of an answer.")
+
+    # sandboxes
+    sandbox: Literal["local", "docker"] = Field("local", description="Where code runs: bubblewrap, or Docker.")
+    pool_size: int = Field(2, ge=0, description="Sandboxes kept warm ahead of need.")
+    sandbox_limit: int = Field(16, ge=1, description="Most sandboxes alive at once.")
+    checkout_timeout_s: float = Field(10, gt=0, description="Longest wait for a free sandbox; then 429.")
+    session_limit: int = Field(8, ge=1, description="Most sessions kept between requests.")
+    session_idle_s: float = Field(1200, gt=0, description="A kept session expires after this long without use.")
+    timeout_s: float = Field(120, gt=0, description="Wall time of all code of one request.")
+    memory_mb: int = Field(1024, ge=64, description="Memory of one sandbox.")
+    cpus: float = Field(1.0, gt=0, description="CPUs of one sandbox.")
+    processes: int = Field(128, ge=8, description="Processes and threads of one sandbox.")
+    work_mb: int = Field(256, ge=1, description="Size of the work folder `/mnt/data`, and again of `/tmp`.")
+    output_limit_mb: int = Field(16, ge=1, description="Output of one execution; more interrupts it.")
+    preload: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("numpy", "pandas", "matplotlib.pyplot", "scipy.stats", "sklearn", "IPython.core.interactiveshell"),
+        description="Modules imported in a sandbox before it is handed out; those not installed are skipped.",
+    )
+    sandbox_env: Path = Field(
+        Path(".eager/sandbox-env"), description="`local`: Python environment that user code sees."
+    )
+    unisolated: bool = Field(
+        False,
+        description="`local`: run code without isolation where bubblewrap cannot work. Never for strangers' code.",
+    )
+    docker_image: str = Field("eager-sandbox:latest", description="`docker`: image of the sandboxes.")
+    docker_host: str | None = Field(None, description="`docker`: engine address; default as the Docker client's.")
+    docker_runtime: str | None = Field(
+        None, description="`docker`: OCI runtime, such as `runsc`; default the engine's."
+    )
+    docker_transport: Literal["auto", "unix", "attach"] = Field(
+        "auto", description="`docker`: how sandboxes are spoken to: a Unix socket on a shared file system, or attach."
+    )
+
+    # the gateway
+    api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Keys clients must present: plain, `sha256:<hex>`, or a JSON list with limits per key; "
+        "empty = open, on loopback only.",
+    )
+    gate_policy: Literal["paper", "permissive", "off"] = Field(
+        "permissive", description="Which chunks wait: see ARCHITECTURE.md, Gate."
+    )
+    code_tools: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Names of tools whose calls are run here; empty = the usual names."
+    )
+    turn_limit: int = Field(16, ge=1, description="Most upstream calls of one request.")
+    request_limit: int = Field(256, ge=1, description="Requests served at once; as many again wait in line.")
+    queue_timeout_s: float = Field(10, gt=0, description="Longest wait in line; then 429.")
+    max_body_mb: int = Field(32, ge=1, description="Largest request body.")
+    max_upload_mb: int = Field(512, ge=1, description="Largest uploaded file.")
+    body_timeout_s: float = Field(30, gt=0, description="Longest wait for a request body, plus 1 s per 32 KiB.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Log level.")
+
+    @field_validator("preload", "code_tools", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(item.strip() for item in value.split(",") if item.strip()) if isinstance(value, str) else value
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: object) -> object:
+        return split_keys(value) if isinstance(value, str) else value
+
+    @field_validator("upstream_base_url", "docker_host", "docker_runtime", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return None if value == "" else value
+
+
+def settings_table() -> str:
+    """The settings as the Markdown table of README.md."""
+    rows = ["| variable | default | meaning |\n", "|---|---|---|\n"]
+    for name, setting in Settings.model_fields.items():
+        default = setting.default
+        if isinstance(default, tuple):
+            default = ",".join(default)
+        text = "" if default in (None, "") else f"`{str(default).lower() if isinstance(default, bool) else default}`"
+        rows.append(f"| `EAGER_{name.upper()}` | {text} | {setting.description} |\n")
+    return "".join(rows)

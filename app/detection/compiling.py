@@ -1,0 +1,49 @@
+"""CPython's own compiler, asked quietly: its warnings belong to the sandbox, which compiles the code again."""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from types import CodeType
+from typing import Final, NamedTuple
+
+_FILE: Final = "<eager>"
+_IGNORE: Final = ("ignore", None, Warning, re.compile(re.escape(_FILE)), 0)
+
+
+class Refusal(NamedTuple):
+    """``line`` counts from 1 in what was compiled."""
+
+    message: str
+    line: int
+    kind: str
+
+
+def parse(source: str) -> ast.Module | Refusal | None:
+    """The tree, or why there can be none; None if this process cannot tell."""
+    tree = _compile(source, ast.PyCF_ONLY_AST)
+    assert not isinstance(tree, CodeType)
+    return tree
+
+
+def refusal_of(tree: ast.Module, flags: int = 0) -> Refusal | None:
+    """What the compiler has against code that can be parsed: ``return`` outside a function, ..."""
+    code = _compile(tree, ast.PyCF_ALLOW_TOP_LEVEL_AWAIT | flags)
+    return code if isinstance(code, Refusal) else None
+
+
+def _compile(source: str | ast.Module, flags: int) -> ast.Module | CodeType | Refusal | None:
+    # A filter for our file name only. ``catch_warnings`` would be wrong here: it is not safe where threads compile,
+    # and with -W error a warning would look like a syntax error.
+    if not warnings.filters or warnings.filters[0] != _IGNORE:
+        warnings.filterwarnings("ignore", module=_IGNORE[3].pattern)
+    try:
+        compiled: ast.Module | CodeType = compile(source, _FILE, "exec", flags, dont_inherit=True)
+    except SyntaxError as error:
+        return Refusal(error.msg, error.lineno or 1, type(error).__name__)
+    except ValueError as error:  # escapes in a format specification, lone surrogates
+        return Refusal(str(error), 1, type(error).__name__)
+    except (RecursionError, MemoryError):  # nested too deeply for this stack: the sandbox has the last word
+        return None
+    return compiled

@@ -1,0 +1,38 @@
+"""Syntax errors before the statement is over: each logical line is parsed once, alone, in the smallest frame in which
+it could stand. What is refused there is refused in any program, so this is never a false alarm.
+
+Only for a grammar that is this interpreter's own.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from app.detection.compiling import Refusal, parse
+
+# A longer line is left to the parser of the whole chunk, which can be run off the event loop (~1 ms here).
+_LONGEST: Final = 4_000
+
+_BEFORE: Final = {"elif": "if 1: pass\n", "else": "if 1: pass\n", "except": "try: pass\n", "finally": "try: pass\n"}
+
+
+def check_line(line: str, word: str, *, header: bool, block: str, decorated: bool) -> Refusal | None:
+    """Args:
+    line: a logical line without its indentation. word: its first word. header: it ends with the colon of a block.
+    block: the word that opened the block it stands in. decorated: a decorator stands before it.
+    """
+    if len(line) > _LONGEST:
+        return None
+    before = "match 0:\n " if block == "match" else "@d\n" if decorated else _BEFORE.get(word, "")
+    after = "\n"
+    if header:
+        after = "\n case _: pass\n" if word == "match" else "\n  pass\n"
+    elif word == "@":
+        after = "\ndef f(): pass\n"
+    if word == "try":
+        after += "except: pass\n" if header else "\nexcept: pass\n"
+    answer = parse(before + line + after)
+    if not isinstance(answer, Refusal):
+        return None
+    last = line.rstrip("\r\n").count("\n") + 1
+    return answer._replace(line=min(max(answer.line - before.count("\n"), 1), last))

@@ -1,0 +1,223 @@
+"""Python in fragments -> its top-level statements, each at the first character that settles it.
+
+When is a statement over?
+- A simple one, and a compound one on one line that no clause can continue: at its newline, at the ``#`` of a comment
+  behind it; a simple one also at ``;``.
+- Any other compound statement: at the first character in column 0, comments aside, that cannot begin one of the
+  clauses that may still follow. ``else_x = 1`` ends an ``if`` at its underscore.
+- Everything: at the end of the code.
+
+A chunk is cut after the last logical line of its statement (or after ``;``, or before ``#``): comments and blank lines
+belong to what follows them, and a tail of them is a chunk of kind ``trivia``.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+
+from app.detection.blocks import CLAUSES, COMPOUND, Blocks, Fault
+from app.detection.chunk import Chunk, SyntaxProblem
+from app.detection.early import check_line
+from app.detection.scanner import Scanner
+from app.detection.source import AFTER, DEAD
+
+_DECORATORS = "@"
+_ASYNC = re.compile(r"async(?:[ \t\f]|\\\r\n|\\\r|\\\n)+(\w+)")
+_NEWLINE = re.compile(r"\r\n?|\n")
+
+
+class PythonDetector(Scanner):
+    """The detector of Python ``version``, the sandbox's. ``check_lines``: look for syntax errors line by line, where
+    this interpreter speaks the same version; else only those are found that need no parser."""
+
+    def __init__(self, version: tuple[int, int], ipython: bool = True, *, check_lines: bool = True) -> None:
+        super().__init__(version, ipython)
+        self._check_lines = check_lines and version == sys.version_info[:2]
+        self._chunks: list[Chunk] = []  # complete, not yet handed out
+        self._count = 0
+        # The statement being read: where it starts, and its text as far as it is taken.
+        self._start = 0
+        self._start_line, self._start_column = 1, 0
+        self._pieces: list[str] = []
+        self._taken = 0  # offset up to which text is taken
+        self._kind: str | None = None  # None before its first line is over
+        self._has_magic = False
+        # The logical line being read.
+        self._blocks = Blocks()
+        self._after_semicolon = self._line_has_magic = False
+        self._line_ended = False  # its code is, a comment follows
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(chunks={self._count}, remainder={self.remainder!r}, problem={self._problem!r})"
+
+    @property
+    def problem(self) -> SyntaxProblem | None:
+        return self._problem
+
+    @property
+    def remainder(self) -> str:
+        return "".join(self._pieces) + self._untaken()
+
+    def feed(self, fragment: str) -> list[Chunk]:
+        self._read(fragment)
+        if not self._chunks:
+            return []
+        chunks, self._chunks = self._chunks, []
+        return chunks
+
+    def flush(self) -> list[Chunk]:
+        self._finish()
+        if self._problem is None and (fault := self._blocks.finish()):
+            self._fail_with(fault, self._at)
+        if self._problem is None:
+            self._emit_pending()
+            if trivia := self._take(self._at):
+                self._pieces.append(trivia)
+                self._emit("trivia")
+        chunks, self._chunks = self._chunks, []
+        return chunks
+
+    def _emit_pending(self) -> None:
+        if self._kind is not None:
+            self._emit(self._kind)
+
+    def _emit(self, kind: str) -> None:
+        source = "".join(self._pieces)
+        end = self._start + len(source)
+        line, column = self._start_line, self._start_column
+        kind = "magic" if self._has_magic else kind
+        self._chunks.append(Chunk(self._count, source, self._start, end, line, column, kind))
+        if newlines := _count_newlines(source):
+            self._start_line += newlines
+            self._start_column = 0
+            source = source[max(source.rfind("\n"), source.rfind("\r")) + 1 :]
+        if source:
+            self._start_column += len(source.encode("utf-8", "surrogatepass"))
+        self._count += 1
+        self._start = end
+        self._pieces.clear()
+        self._kind = None
+        self._has_magic = False
+
+    def _line_number(self, offset: int) -> int:
+        return self._start_line + _count_newlines(self.remainder[: offset - self._start])
+
+    def _fail_with(self, fault: Fault, offset: int) -> None:
+        message = fault.message
+        if fault.header_at is not None:
+            message += f" on line {self._line_number(fault.header_at)}"
+        self._fail(message, offset, fault.kind)
+
+    # Lines.
+
+    @property
+    def _awaits_clause(self) -> bool:
+        """A whole statement is pending only because a clause may continue it."""
+        return self._kind is not None and self._kind != _DECORATORS and not self._blocks.nested
+
+    def _on_line(self, column: int, alt: int) -> None:
+        self._after_semicolon = False
+        if fault := self._blocks.enter(column, alt):
+            self._fail_with(fault, self._line_at + 1)
+        elif self._awaits_clause and not self._blocks.current.allowed:
+            self._emit_pending()
+
+    def _on_word_part(self) -> None:
+        blocks = self._blocks
+        if self._after_semicolon or not blocks.current.allowed or blocks.continues(self._word):
+            return
+        pending = self._awaits_clause
+        length, fault = blocks.decide(self._word)
+        if fault:
+            self._fail_with(fault, self._line_at + length)
+        elif pending:
+            self._emit_pending()
+
+    def _on_word(self, offset: int) -> None:
+        word = self._word
+        if self._after_semicolon:
+            if word in COMPOUND or word == "@":
+                self._fail("invalid syntax", offset)
+            return
+        over = self._awaits_clause and word not in self._blocks.current.allowed
+        if fault := self._blocks.begin(word):
+            self._fail_with(fault, offset)
+        elif over:
+            self._emit_pending()
+
+    def _on_magic(self) -> None:
+        self._has_magic = self._line_has_magic = True
+
+    def _on_semicolon(self, offset: int) -> None:
+        if offset == self._line_at + 1:
+            self._fail("invalid syntax", offset)
+        elif self._blocks.nested or self._kind is not None or self._word in COMPOUND or self._word == "@":
+            return  # of a one-line suite, which it does not end
+        elif self._end_line(offset, offset - 1):
+            self._emit_pending()
+            self._significant = -1
+            self._after_semicolon = True
+            self._mode = AFTER
+
+    def _on_comment(self, offset: int) -> None:
+        if self._end_line(offset, offset):
+            self._emit_pending()
+            self._significant = -1
+        else:
+            self._line_ended = True
+
+    def _on_line_end(self, offset: int) -> None:
+        if self._line_ended:
+            self._line_ended = False
+            self._pieces.append(self._take(offset))
+            self._taken = offset
+        elif self._end_line(offset, offset):
+            self._emit_pending()
+
+    def _end_line(self, offset: int, code_end: int) -> bool:
+        """The code of a logical line ends at ``code_end`` and is taken up to ``offset``. Is its statement over?"""
+        text = self._take(offset)
+        line = text[self._line_at - self._taken : len(text) - (offset - code_end)]
+        self._pieces.append(text)
+        self._taken = offset
+        word, blocks = self._word, self._blocks
+        kind = self._kind_of(line)
+        header = kind != "" and self._colon == self._significant
+        if self._after_semicolon and kind:
+            self._fail("invalid syntax", offset)
+        elif self._check_lines and not self._line_has_magic:
+            self._check(line, header, offset)
+        self._line_has_magic = False
+        if self._mode == DEAD:
+            return False
+        blocks.end(word, kind, header, self._line_at)
+        if blocks.nested:
+            return False
+        if word not in CLAUSES:
+            self._kind = _DECORATORS if word == "@" else kind or "simple"
+        return word != "@" and not header and not blocks.current.allowed
+
+    def _kind_of(self, line: str) -> str:
+        """The word of the clause that the line begins, "" if it is a simple statement."""
+        word = self._word
+        if word == "async":
+            match = _ASYNC.match(line)
+            return match[1] if match else "def"
+        if word in COMPOUND:
+            return word
+        soft = (word == "match" and self._colon == self._significant) or (
+            word == "case" and self._blocks.current.of == "match"
+        )
+        return word if soft else ""
+
+    def _check(self, line: str, header: bool, offset: int) -> None:
+        block = self._blocks.current
+        refusal = check_line(line, self._word, header=header, block=block.of, decorated=block.decorated)
+        if refusal:
+            line_number = self._line_number(self._line_at) + refusal.line - 1
+            self._fail(refusal.message, offset, refusal.kind, line_number)
+
+
+def _count_newlines(text: str) -> int:
+    return len(_NEWLINE.findall(text)) if "\r" in text else text.count("\n")

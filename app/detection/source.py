@@ -1,0 +1,77 @@
+"""The text of the code in fragments: kept in pieces, cut where a boundary is found, and joined once."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Final
+
+from app.detection.chunk import SyntaxProblem
+
+# The modes of the scanner; scanner.py draws how they follow each other.
+LINE, WORD, CODE, COMMENT, QUOTE, STRING, FSTRING, BACKSLASH, AFTER, MAGIC, CELL, DEAD = range(12)
+
+_PREFIX_LIMIT: Final = 3  # characters: a string prefix has two, and the one before tells whether it is a prefix
+
+
+class Source(ABC):
+    """The fragments not yet taken, and the mode in which they are read. Offsets count characters of the whole code."""
+
+    def __init__(self) -> None:
+        self._problem: SyntaxProblem | None = None
+        self._mode = LINE
+        self._parts: list[str] = []
+        self._text = ""  # the fragment being read
+        self._at = 0  # its offset
+        self._cut = 0  # how much of it is taken
+        self._held = ""  # a "\r" that may be half of a line end
+        self._before = ""  # the last characters before it
+
+    @abstractmethod
+    def _scan(self, text: str) -> None:
+        """Reads ``text``, taking from it what is complete."""
+
+    @abstractmethod
+    def _line_number(self, offset: int) -> int:
+        """Line (from 1) of a character that is not emitted yet."""
+
+    def _read(self, fragment: str) -> None:
+        text = self._held + fragment if self._held else fragment
+        self._held = ""
+        if text.endswith("\r"):
+            self._held, text = "\r", text[:-1]
+        self._read_whole(text)
+
+    def _read_held(self) -> None:
+        held, self._held = self._held, ""
+        self._read_whole(held)
+
+    def _read_whole(self, text: str) -> None:
+        self._text, self._cut = text, 0
+        self._scan(text)
+        if self._cut < len(text):
+            self._parts.append(text[self._cut :] if self._cut else text)
+        self._text, self._cut = "", 0
+        self._at += len(text)
+        self._before = (self._before + text)[-_PREFIX_LIMIT:] if len(text) < _PREFIX_LIMIT else text[-_PREFIX_LIMIT:]
+
+    def _take(self, offset: int) -> str:
+        """The text from where it was last taken up to ``offset``, which lies in the fragment being read."""
+        end = offset - self._at
+        text = self._text[self._cut : end]
+        self._cut = end
+        if self._parts:
+            self._parts.append(text)
+            text = "".join(self._parts)
+            self._parts.clear()
+        return text
+
+    def _untaken(self) -> str:
+        return "".join(self._parts) + self._text[self._cut :] + self._held
+
+    def _fail(self, message: str, offset: int, kind: str = "SyntaxError", line: int | None = None) -> int:
+        """The text can never become valid, which its first ``offset`` characters show; ``line`` is the one to blame,
+        by default that of the last of them. Returns the index at which reading ends."""
+        if self._mode != DEAD:
+            self._mode = DEAD
+            self._problem = SyntaxProblem(message, line or self._line_number(offset - 1), offset, kind)
+        return len(self._text)

@@ -1,0 +1,124 @@
+"""Everything that can go wrong on our side, and what is still standing afterwards.
+
+    EagerError
+    ├── RequestError            the client asked for something we cannot do (4xx)
+    ├── UpstreamError           the LLM server failed
+    │   ├── UpstreamUnreachable no connection, or no first byte in time
+    │   ├── UpstreamRefused     it answered with an HTTP error
+    │   └── UpstreamBroken      the stream failed, stalled or ended in the middle
+    └── SandboxError
+        ├── SandboxUnavailable  none could be had in time
+        ├── SandboxStartError   one could not be started
+        ├── SandboxGone         it died, was killed or broke the protocol
+        └── SessionBusy         it is running something else
+
+Code of the model that raises is none of these: it is an event.
+"""
+
+from __future__ import annotations
+
+
+class EagerError(Exception):
+    """Base class. ``status``, ``type`` and ``code`` are what the client is told (PROTOCOL.md, section 5); ``headers``
+    go with an HTTP answer."""
+
+    status = 500
+    type = "server_error"
+    code: str | None = "internal_error"
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.headers: dict[str, str] = {}
+        if code is not None:
+            self.code = code
+
+
+class RequestError(EagerError):
+    """Nothing was started."""
+
+    status = 400
+    type = "invalid_request_error"
+    code: str | None = "invalid_value"
+
+    def __init__(
+        self, message: str, *, param: str | None = None, code: str | None = None, status: int | None = None
+    ) -> None:
+        super().__init__(message, param=param, code=code)
+        if status is not None:
+            self.status = status
+
+
+class UpstreamError(EagerError):
+    """The session stays as the code that ran left it."""
+
+    status = 502
+    type = "upstream_error"
+    code: str | None = "bad_gateway"
+
+
+class UpstreamUnreachable(UpstreamError):
+    """No connection could be made, or no first byte came in time: the upstream has generated nothing we know of."""
+
+    def __init__(self, message: str, *, timed_out: bool = False) -> None:
+        super().__init__(message)
+        if timed_out:
+            self.status, self.type, self.code = 504, "upstream_timeout", "gateway_timeout"
+
+
+class UpstreamRefused(UpstreamError):
+    """It answered with an HTTP error before any token. ``status`` and ``body`` are what the client is to be told."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        type: str,
+        param: str | None = None,
+        code: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(message, param=param)
+        self.status, self.type = status, type
+        self.code = code
+        self.headers = headers or {}
+
+
+class UpstreamBroken(UpstreamError):
+    """The stream failed, stalled, or ended without a finish reason. What had been received was handed on."""
+
+
+class SandboxError(EagerError):
+    """Base class of sandbox failures."""
+
+    status = 503
+    code: str | None = "overloaded"
+
+
+class SandboxUnavailable(SandboxError):
+    """None came free before the deadline; nothing was run."""
+
+    status = 429
+    type = "requests"
+    code: str | None = "rate_limit_exceeded"
+
+
+class SandboxStartError(SandboxError):
+    """The sandbox could not be started; what was begun of it has been removed."""
+
+
+class SandboxGone(SandboxError):
+    """The sandbox died, was killed or broke the protocol. It and its session are gone."""
+
+    status = 500
+    code: str | None = "sandbox_gone"
+
+
+class SessionBusy(SandboxError):
+    """The session is running something else, and stays as it is."""
+
+    status = 409
+    type = "conflict_error"
+    code: str | None = "session_busy"

@@ -1,0 +1,204 @@
+"""What a client can receive: the events of ``POST /v1/eager/completions``, in wire form.
+
+Every event is one JSON object ``{"type", "seq", "t_ms", ...}``. ``seq`` counts from 0 without gaps, ``t_ms`` is
+milliseconds since the request was accepted; both are set when the event is emitted (``pipeline/emitter.py``),
+nowhere else.
+The same objects ride in the top-level ``eager`` array on the OpenAI endpoints.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+Source = Literal["tool", "fence", "tag"]
+Channel = Literal["content", "reasoning", "code"]
+ExecutionStatus = Literal["ok", "error", "interrupted", "timeout"]
+
+
+class Event(msgspec.Struct, kw_only=True, tag_field="type"):
+    """Base of all events."""
+
+    seq: int = -1
+    t_ms: float = 0.0
+
+
+class Start(Event, tag="start"):
+    """First event of a request."""
+
+    id: str
+    model: str
+    session: str
+    container_id: str
+
+
+class Token(Event, tag="token"):
+    """Text of the model, as it came. ``code`` is text that was recognised as code, decoded; code that stood in the
+    content (a fence, a tag) is therefore told twice. ``key`` is the upstream's name for reasoning."""
+
+    turn: int
+    channel: Channel
+    text: str
+    call_id: str | None = None
+    key: str | None = None
+
+
+class CodeStart(Event, tag="code.start"):
+    """The model has begun to write code."""
+
+    call_id: str
+    turn: int
+    source: Source
+    language: str
+
+
+class CodeEnd(Event, tag="code.end"):
+    """A piece of code is over. ``code`` is what was received of it.
+
+    status: ``ok`` all of it ran; ``error`` a statement failed; ``interrupted`` cut short by us, the client or a
+    limit; ``timeout``; ``incomplete`` the upstream stopped in the middle of it.
+    """
+
+    call_id: str
+    code: str
+    status: Literal["ok", "error", "interrupted", "timeout", "incomplete"]
+    ran: int
+    chunks: int
+
+
+class ChunkDetected(Event, tag="chunk"):
+    """A statement is complete. ``start``/``end`` are character offsets in the code, ``gated`` the gate category."""
+
+    call_id: str
+    chunk: int
+    start: int
+    end: int
+    line: int
+    gated: str | None
+
+
+class ExecStart(Event, tag="exec.start"):
+    """Chunks were handed to the sandbox, merged into one batch."""
+
+    call_id: str
+    batch: int
+    chunks: list[int]
+
+
+class ExecOutput(Event, tag="exec.output"):
+    """Text written by the running code."""
+
+    call_id: str
+    batch: int
+    stream: Literal["stdout", "stderr"]
+    text: str
+
+
+class ExecResult(Event, tag="exec.result"):
+    """A rich output: the value of the last statement (``display`` false) or something shown on the way."""
+
+    call_id: str
+    batch: int
+    repr: str | None
+    data: dict[str, Any]
+    images: list[str]
+    display: bool = False
+
+
+class ExecError(Event, tag="exec.error"):
+    """A statement failed. ``line`` counts from 1 in the code of the call."""
+
+    call_id: str
+    batch: int
+    chunk: int
+    ename: str
+    evalue: str
+    traceback: str
+    line: int | None
+    phase: Literal["compile", "run"]
+
+
+class ExecEnd(Event, tag="exec.end"):
+    """A batch is over."""
+
+    call_id: str
+    batch: int
+    status: ExecutionStatus
+    duration_ms: float
+
+
+class SessionLost(Event, tag="session.lost"):
+    """The interpreter died with its state; the session goes on with a fresh one."""
+
+    reason: str
+    detail: str
+
+
+class Interrupt(Event, tag="interrupt"):
+    """Generation was stopped early: the upstream stream is closed."""
+
+    call_id: str | None
+    reason: str
+
+
+class ToolCall(Event, tag="tool_call"):
+    """A call of a tool that is not ours: for the client."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class TurnEnd(Event, tag="turn.end"):
+    """The upstream answered one request."""
+
+    turn: int
+    finish_reason: str | None
+    usage: dict[str, Any] | None
+
+
+class ErrorBody(msgspec.Struct):
+    """OpenAI's error object."""
+
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+
+
+class Error(Event, tag="error"):
+    """The request failed. Errors of the model's code are not this: they are ``exec.error``."""
+
+    error: ErrorBody
+
+
+class Timing(msgspec.Struct, kw_only=True):
+    """Milliseconds, as in the paper (PAPER.md, Metrics). ``serial_e2el_ms`` is Eq. 1 with this run's measured times,
+    ``bound_ms`` is Eq. 12."""
+
+    ttft_ms: float | None
+    gen_ms: float
+    exec_ms: float
+    nel_ms: float
+    e2el_ms: float
+    serial_e2el_ms: float
+    saved_ms: float
+    bound_ms: float
+    chunks: int
+    batches: int
+    gates: dict[str, int]
+
+
+class Done(Event, tag="done"):
+    """Last event of a request, whatever happened."""
+
+    finish_reason: str
+    usage: dict[str, Any] | None
+    timing: Timing
+
+
+AnyEvent = (
+    Start | Token | CodeStart | CodeEnd | ChunkDetected | ExecStart | ExecOutput | ExecResult | ExecError | ExecEnd
+    | SessionLost | Interrupt | ToolCall | TurnEnd | Error | Done
+)  # fmt: skip

@@ -1,0 +1,90 @@
+"""Builds the gateway: settings in, ASGI application out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import metadata
+
+from fastapi import Depends, FastAPI
+
+from app.api import eager, errors, sessions, system
+from app.api.auth import Keyring, authenticate
+from app.api.body_limit import BodyLimitMiddleware
+from app.api.limits import Admission, admitted
+from app.api.request_id import RequestIdMiddleware
+from app.config import MiB, Settings
+from app.gateway import Gateway
+from app.sandbox.backend import Backend
+from app.sandbox.docker import DockerBackend
+from app.sandbox.local import LocalBackend
+from app.sandbox.pool import Pool
+from app.sandbox.registry import Registry
+from app.upstream.client import Upstream
+
+log = logging.getLogger(__name__)
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The application. Sandboxes and connections are opened by its lifespan, and closed by it."""
+    settings = settings or Settings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with _open_gateway(settings) as gateway:
+            app.state.gateway = gateway
+            yield
+
+    app = FastAPI(title="Eager", version=metadata.version("eager"), lifespan=lifespan)
+    app.state.keyring = Keyring(settings.api_keys)
+    app.state.admission = Admission(
+        limit=settings.request_limit, queue_limit=settings.request_limit, wait_s=settings.queue_timeout_s
+    )
+    errors.install(app)
+    app.add_middleware(
+        BodyLimitMiddleware,
+        max_bytes=settings.max_body_mb * MiB,
+        max_upload_bytes=settings.max_upload_mb * MiB,
+        timeout_s=settings.body_timeout_s,
+    )
+    app.add_middleware(RequestIdMiddleware)
+    app.include_router(system.open_router)
+    for module in (system, eager, sessions):
+        app.include_router(module.router, dependencies=[Depends(authenticate), Depends(admitted)])
+    return app
+
+
+@asynccontextmanager
+async def _open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
+    backend = _backend(settings)
+    upstream = None
+    if settings.upstream_base_url is not None:
+        key = settings.upstream_api_key
+        upstream = Upstream(
+            settings.upstream_base_url,
+            api_key=key.get_secret_value() if key else None,
+            first_byte_timeout_s=settings.upstream_first_byte_timeout_s,
+            idle_timeout_s=settings.upstream_idle_timeout_s,
+        )
+    log.info("sandboxes: %s", backend.describe())
+    async with Pool(backend, warm=settings.pool_size, limit=settings.sandbox_limit) as pool:
+        async with Registry(pool, limit=settings.session_limit, idle_s=settings.session_idle_s) as registry:
+            try:
+                yield Gateway(
+                    upstream=upstream,
+                    pool=pool,
+                    registry=registry,
+                    gate=settings.gate_policy,
+                    tools=frozenset(settings.code_tools) or None,
+                    timeout_s=settings.timeout_s,
+                    turn_limit=settings.turn_limit,
+                    checkout_timeout_s=settings.checkout_timeout_s,
+                    pass_authorization=settings.pass_authorization,
+                )
+            finally:
+                if upstream is not None:
+                    await upstream.aclose()
+
+
+def _backend(settings: Settings) -> Backend: ...

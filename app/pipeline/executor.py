@@ -1,0 +1,208 @@
+"""The consumer: queue -> session -> events, until generation is over and everything was run, reported or dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from app.detection.chunk import SyntaxProblem
+from app.events import (
+    ExecEnd,
+    ExecError,
+    ExecOutput,
+    ExecResult,
+    ExecStart,
+    ExecutionStatus,
+    Interrupt,
+    SessionLost,
+)
+from app.pipeline.block import Block, Status, code_end
+from app.pipeline.emitter import Emitter
+from app.pipeline.queue import ExecutionQueue, Work
+from app.pipeline.stopwatch import TurnClock
+from app.sandbox.messages import Display, Failure, Output, Result
+from app.sandbox.session import Execution, Session, Sink
+
+OnError = Literal["interrupt", "continue"]
+
+IMAGES = ("image/png", "image/jpeg")
+#: Longest plain-text form of a result that rides in ``repr``; ``data`` has all of it.
+REPR_CHARS = 100_000
+
+
+class Executor:
+    """Drives one session through the batches of one upstream answer.
+
+    A block that fails is over: the rest of it is dropped, and its ``code.end`` says how much of it ran. Unless
+    ``on_error`` is ``continue``, that also ends generation and everything after it: ``stop_generation`` closes the
+    upstream stream, and tells whether there was anything left to stop.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        emitter: Emitter,
+        queue: ExecutionQueue,
+        clock: TurnClock,
+        on_error: OnError,
+        budget_s: float,
+        stop_generation: Callable[[], bool],
+    ) -> None:
+        self.budget_s = budget_s
+        #: Why generation was stopped early; None while it was not.
+        self.stopped: ExecutionStatus | None = None
+        self._session = session
+        self._emitter = emitter
+        self._queue = queue
+        self._clock = clock
+        self._on_error = on_error
+        self._stop_generation = stop_generation
+        self._batch = -1
+        self._halted = False
+        self._told = False
+
+    async def run(self) -> None:
+        while (work := await self._queue.take()) is not None:
+            await self._execute(work)
+
+    async def _execute(self, work: Work) -> None:
+        block = work.block
+        if self._halted:
+            await self._end(block, "interrupted")
+            return
+        # Code that was cut short has no last statement: nothing is displayed for it.
+        final = work.final and block.problem is None and not block.incomplete
+        if work.chunks or (final and block.chunks):
+            execution = await self._run(work, final=final)
+            block.ran += execution.ran
+            if (status := _status(execution)) != "ok":
+                await self._end(block, status)
+                return
+            if execution.status == "exit":  # sys.exit(0): the rest of the block is not meant to run
+                await self._end(block, "ok")
+                return
+        if not work.final:
+            return
+        if block.problem is not None:
+            self._interrupt_on("error")
+            await self._report(block, _problem_failure(block.problem, len(block.chunks)))
+            await self._end(block, "error")
+        else:
+            await self._end(block, "incomplete" if block.incomplete else "ok")
+
+    async def _run(self, work: Work, *, final: bool) -> Execution:
+        block, emit = work.block, self._emitter.emit
+        if work.chunks:
+            self._batch += 1
+            chunks = [chunk.index for chunk in work.chunks]
+            await emit(ExecStart(call_id=block.call_id, batch=self._batch, chunks=chunks))
+        began_s = self._emitter.now_s()
+        execution = await self._session.execute(
+            work.chunks,
+            block=block.call_id,
+            final=final,
+            sink=self._sink(block),
+            timeout_s=max(self.budget_s, 0.0),
+            language=block.language,
+        )
+        elapsed_s = self._emitter.now_s() - began_s
+        self.budget_s -= elapsed_s
+        self._clock.execution(began_s + elapsed_s, elapsed_s, execution.durations_ns)
+        status = _status(execution)
+        self._interrupt_on(status)
+        if (failure := _failure(execution, work)) is not None:
+            await self._report(block, failure)
+            if execution.status == "lost":
+                await emit(SessionLost(reason=failure.ename, detail=failure.evalue))
+        if work.chunks or status != "ok":
+            duration_ms = round(elapsed_s * 1e3, 3)
+            await emit(ExecEnd(call_id=block.call_id, batch=self._batch, status=status, duration_ms=duration_ms))
+        return execution
+
+    def _sink(self, block: Block) -> Sink:
+        call_id, batch, emit = block.call_id, self._batch, self._emitter.emit
+
+        async def sink(said: Output | Display | Result) -> None:
+            block.transcript.add(said)
+            if isinstance(said, Output):
+                await emit(ExecOutput(call_id=call_id, batch=batch, stream=said.stream, text=said.text))
+            else:
+                await emit(_result(call_id, batch, said))
+
+        return sink
+
+    def _interrupt_on(self, status: ExecutionStatus) -> None:
+        """Stop generation before anything is said about it: every token costs."""
+        if status == "ok" or (status == "error" and self._on_error == "continue"):
+            return
+        self._halted = True
+        if self.stopped is None and self._stop_generation():
+            self.stopped = status
+
+    async def _report(self, block: Block, failure: Failure) -> None:
+        block.transcript.fail(failure)
+        await self._emitter.emit(
+            ExecError(
+                call_id=block.call_id,
+                batch=self._batch,
+                chunk=failure.chunk,
+                ename=failure.ename,
+                evalue=failure.evalue,
+                traceback=failure.traceback,
+                line=failure.line,
+                phase=failure.phase,
+            )
+        )
+
+    async def _end(self, block: Block, status: Status) -> None:
+        block.status = status
+        self._queue.drop(block)
+        await self._emitter.emit(code_end(block))
+        if self.stopped is not None and not self._told:
+            self._told = True
+            await self._emitter.emit(Interrupt(call_id=block.call_id, reason=self.stopped))
+
+
+def _status(execution: Execution) -> ExecutionStatus:
+    match execution.status:
+        case "exit":
+            return "ok" if execution.exit_code == 0 else "error"
+        case "lost":
+            return "error"
+        case status:
+            return status
+
+
+def _failure(execution: Execution, work: Work) -> Failure | None:
+    """The error to report; sys.exit() with a non-zero status is one, though nothing prints a traceback for it."""
+    if execution.failure is not None or execution.status != "exit" or execution.exit_code == 0:
+        return execution.failure
+    chunk = work.chunks[min(execution.ran, len(work.chunks) - 1)].index if work.chunks else 0
+    return Failure(id=0, chunk=chunk, ename="SystemExit", evalue=str(execution.exit_code), traceback="")
+
+
+def _problem_failure(problem: SyntaxProblem, chunk: int) -> Failure:
+    """A syntax error as the sandbox would have reported it."""
+    return Failure(
+        id=0,
+        chunk=chunk,
+        ename=problem.kind,
+        evalue=problem.message,
+        traceback=f'  File "main.py", line {problem.line}\n{problem.kind}: {problem.message}\n',
+        line=problem.line,
+        phase="compile",
+    )
+
+
+def _result(call_id: str, batch: int, said: Display | Result) -> ExecResult:
+    text = said.data.get("text/plain")
+    images = [f"data:{mime};base64,{value}" for mime, value in said.data.items() if mime in IMAGES]
+    return ExecResult(
+        call_id=call_id,
+        batch=batch,
+        repr=text[:REPR_CHARS] if isinstance(text, str) else None,
+        data=said.data,
+        images=images,
+        display=isinstance(said, Display),
+    )

@@ -1,0 +1,43 @@
+"""A program without a model: the same execution and the same events, with nothing to overlap."""
+
+from __future__ import annotations
+
+from app.events import CodeStart, Done, Start
+from app.pipeline.block import Block
+from app.pipeline.emitter import Emitter, Send
+from app.pipeline.executor import Executor
+from app.pipeline.queue import ExecutionQueue
+from app.pipeline.serial import WholeProgram
+from app.pipeline.stopwatch import Stopwatch
+from app.sandbox.session import Session
+
+
+async def run_program(
+    code: str, *, call_id: str, language: str, timeout_s: float, session: Session, send: Send
+) -> None:
+    """Run ``code`` as one program."""
+    emitter, stopwatch, queue = Emitter(send), Stopwatch(), ExecutionQueue()
+    clock = stopwatch.turn(emitter.now_s())
+    await emitter.emit(Start(id=call_id, model="", session=session.id, container_id=session.id))
+    block = Block(call_id, 0, "tool", language, WholeProgram())
+    await emitter.emit(CodeStart(call_id=call_id, turn=0, source=block.source, language=language))
+    block.detector.feed(code)
+    queue.begin(block)
+    for chunk in block.detector.flush():
+        block.chunks.append(chunk)
+        clock.chunk_generated_s.append(emitter.now_s())
+        await queue.add(block, chunk, "run")
+    queue.end(block)
+    queue.generation_over()
+    clock.generated_s = emitter.now_s()
+    executor = Executor(
+        session,
+        emitter=emitter,
+        queue=queue,
+        clock=clock,
+        on_error="interrupt",
+        budget_s=timeout_s,
+        stop_generation=lambda: False,
+    )
+    await executor.run()
+    await emitter.emit(Done(finish_reason=block.status or "ok", usage=None, timing=stopwatch.timing()))

@@ -1,0 +1,24 @@
+"""Token counts of several upstream answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Usage = dict[str, Any]
+
+
+def add_usage(total: Usage | None, usage: Usage | None) -> Usage | None:
+    """The sum, number by number, details included. A mark such as ``estimated`` of either side stays."""
+    if total is None or usage is None:
+        return usage if total is None else total
+    return {key: _add(total.get(key), usage.get(key)) for key in {**total, **usage}}
+
+
+def _add(left: Any, right: Any) -> Any:
+    if isinstance(left, dict) or isinstance(right, dict):
+        return add_usage(left if isinstance(left, dict) else None, right if isinstance(right, dict) else None)
+    if isinstance(left, bool) or isinstance(right, bool):
+        return bool(left) or bool(right)
+    if isinstance(left, int | float) and isinstance(right, int | float):
+        return left + right
+    return right if right is not None else left

@@ -1,0 +1,1 @@
+"""A replay upstream: streams given programs as a model would, at a set pace."""

@@ -1,0 +1,1 @@
+"""Stage 5: runs batches in isolated, persistent interpreters that were started ahead of need."""

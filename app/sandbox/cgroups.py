@@ -1,0 +1,158 @@
+"""Memory, process and CPU limits of one embedded sandbox, through cgroups v1 or v2, where we may write them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_ROOT: Final = Path("/sys/fs/cgroup")
+_CONTROLLERS: Final = ("memory", "pids", "cpu")
+_CPU_PERIOD_US: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """``cpus`` may be a fraction."""
+
+    memory_bytes: int
+    processes: int
+    cpus: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cgroup:
+    """The groups of one sandbox: one folder with v2, one per controller with v1."""
+
+    folders: tuple[Path, ...]
+    memory_folder: Path
+
+    @property
+    def doors(self) -> list[str]:
+        """Files into which a process writes 0 to enter."""
+        return [str(folder / "cgroup.procs") for folder in self.folders]
+
+    def remove(self, timeout_s: float = 2.0) -> None:
+        """Blocks for the moment that the kernel takes to bury the last process."""
+        deadline = time.monotonic() + timeout_s
+        for folder in self.folders:
+            while True:
+                try:
+                    folder.rmdir()
+                except FileNotFoundError:
+                    break
+                except OSError:
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.002)
+                else:
+                    break
+
+
+class CgroupParent:
+    """Where the groups of our sandboxes are made."""
+
+    def __init__(self, folders: Mapping[str, Path], *, unified: bool) -> None:
+        self._folders = folders
+        self._unified = unified
+
+    def __repr__(self) -> str:
+        return f"<CgroupParent v{2 if self._unified else 1} {self._folders['memory']}>"
+
+    def create(self, name: str, limits: Limits) -> Cgroup:
+        """A new group with its limits.
+
+        Raises:
+            OSError: the kernel refused.
+        """
+        memory, pids, cpu = (self._folders[controller] / name for controller in _CONTROLLERS)
+        cgroup = Cgroup(tuple(dict.fromkeys((memory, pids, cpu))), memory)
+        quota = round(limits.cpus * _CPU_PERIOD_US)
+        try:
+            for folder in cgroup.folders:
+                folder.mkdir()
+            (pids / "pids.max").write_text(str(limits.processes))
+            if self._unified:
+                (memory / "memory.max").write_text(str(limits.memory_bytes))
+                (cpu / "cpu.max").write_text(f"{quota} {_CPU_PERIOD_US}")
+                with contextlib.suppress(FileNotFoundError):  # a kernel without swap accounting
+                    (memory / "memory.swap.max").write_text("0")
+            else:
+                (memory / "memory.limit_in_bytes").write_text(str(limits.memory_bytes))
+                (cpu / "cpu.cfs_period_us").write_text(str(_CPU_PERIOD_US))
+                (cpu / "cpu.cfs_quota_us").write_text(str(quota))
+                with contextlib.suppress(FileNotFoundError):
+                    (memory / "memory.memsw.limit_in_bytes").write_text(str(limits.memory_bytes))
+        except OSError:
+            cgroup.remove()
+            raise
+        return cgroup
+
+    def remove(self) -> None:
+        """Remove the (empty) parent itself. With v2 it is the gateway's own group and stays."""
+        if not self._unified:
+            for folder in self._folders.values():
+                with contextlib.suppress(FileNotFoundError):
+                    folder.rmdir()
+
+
+def find_parent(name: str, *, root: Path = _ROOT, own: Path = Path("/proc/self/cgroup")) -> CgroupParent | None:
+    """A place for our groups under the one this process is in; None where there is none we may write to."""
+    try:
+        lines = [line.split(":", 2) for line in own.read_text().splitlines()]
+        if (root / "cgroup.controllers").exists():
+            return _unified_parent(root / lines[0][2].lstrip("/"))
+        return _split_parent(
+            name, root, {controller: path for _, names, path in lines for controller in names.split(",")}
+        )
+    except OSError:
+        return None
+
+
+def _split_parent(name: str, root: Path, paths: Mapping[str, str]) -> CgroupParent | None:
+    folders: dict[str, Path] = {}
+    for controller in _CONTROLLERS:
+        if controller not in paths:
+            return None
+        own = root / controller / paths[controller].lstrip("/")
+        # In a container the path is the host's, and the mount already is our own group.
+        folders[controller] = (own if own.is_dir() else root / controller) / name
+    made: list[Path] = []
+    try:
+        for folder in folders.values():
+            folder.mkdir(exist_ok=True)
+            made.append(folder)
+    except OSError:
+        for folder in made:
+            folder.rmdir()
+        raise
+    return CgroupParent(folders, unified=False)
+
+
+def _unified_parent(own: Path) -> CgroupParent | None:
+    """v2 wants a group to hold either processes or groups with limits: the gateway moves to a leaf of its own."""
+    switches = own / "cgroup.subtree_control"
+    if not set(_CONTROLLERS) <= set((own / "cgroup.controllers").read_text().split()):
+        return None
+    enable = " ".join(f"+{controller}" for controller in _CONTROLLERS)
+    if not set(_CONTROLLERS) <= set(switches.read_text().split()):
+        _retry_after(lambda: switches.write_text(enable), lambda: _move_to_leaf(own))
+    return CgroupParent(dict.fromkeys(_CONTROLLERS, own), unified=True)
+
+
+def _move_to_leaf(own: Path) -> None:
+    leaf = own / "gateway"
+    leaf.mkdir(exist_ok=True)
+    (leaf / "cgroup.procs").write_text(str(os.getpid()))
+
+
+def _retry_after(step: Callable[[], object], remedy: Callable[[], None]) -> None:
+    try:
+        step()
+    except OSError:
+        remedy()
+        step()

@@ -1,0 +1,150 @@
+"""Contents of files, in a folder or under any fsspec URL."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import fsspec
+
+from app.errors import RequestError
+
+#: Names are ids that we made: nothing that a file system would read as more than a name.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+
+#: Bytes that go to a thread at once; less is gathered first.
+PIECE = 256 * 1024
+
+Returned = TypeVar("Returned")
+
+
+class BlobStore:
+    """Named byte strings. A blob appears under its name when it is complete, or never."""
+
+    def __init__(self, url: str) -> None:
+        """``url`` is a path, or any URL that fsspec knows (``s3://bucket/folder``, with s3fs installed)."""
+        self._files, self._root = fsspec.core.url_to_fs(url)
+
+    async def prepare(self) -> None:
+        """Create the folder, and remove what a process that died left unfinished."""
+        await _in_thread(self._files.makedirs, self._path("", "tmp"), exist_ok=True)
+        for unfinished in await _in_thread(self._files.ls, self._path("", "tmp"), detail=False):
+            await _in_thread(self._files.rm_file, unfinished)
+
+    @asynccontextmanager
+    async def create(self, name: str, *, max_bytes: int) -> AsyncIterator[BlobWriter]:
+        """Write a blob; it takes its name at the end of the block, unless that ends in an exception.
+
+        Raises:
+            RequestError: 413, by the writer.
+        """
+        final, temporary = self._path(name), self._path(uuid4().hex, "tmp")
+        file = await _in_thread(self._files.open, temporary, "wb")
+        try:
+            try:
+                writer = BlobWriter(file, max_bytes)
+                yield writer
+                await writer.flush()
+            finally:
+                await _in_thread(file.close)
+            await _in_thread(self._files.mv, temporary, final)
+        except BaseException:
+            await _in_thread(self._remove, temporary)
+            raise
+
+    async def put(self, name: str, content: bytes) -> None:
+        async with self.create(name, max_bytes=len(content)) as blob:
+            await blob.write(content)
+
+    @asynccontextmanager
+    async def open(self, name: str) -> AsyncIterator[BlobReader]:
+        """
+        Raises:
+            FileNotFoundError: there is none of this name.
+        """
+        path = self._path(name)
+        file = await _in_thread(self._files.open, path, "rb")
+        try:
+            yield BlobReader(file, await _in_thread(self._files.size, path))
+        finally:
+            await _in_thread(file.close)
+
+    async def read(self, name: str) -> bytes:
+        """All of it. For those who know that it is small."""
+        async with self.open(name) as blob:
+            return b"".join([piece async for piece in blob])
+
+    async def delete(self, name: str) -> None:
+        """Does nothing if there is none."""
+        await _in_thread(self._remove, self._path(name))
+
+    def _remove(self, path: str) -> None:
+        try:
+            self._files.rm_file(path)
+        except FileNotFoundError:
+            pass
+
+    def _path(self, name: str, folder: str | None = None) -> str:
+        """
+        Raises:
+            ValueError: the name is not one of ours.
+        """
+        if name and not NAME.fullmatch(name):
+            raise ValueError(f"not a blob name: {name!r}")
+        return "/".join(step for step in (self._root, folder, name) if step)
+
+
+class BlobWriter:
+    """``size`` is what was written so far."""
+
+    def __init__(self, file: Any, max_bytes: int) -> None:
+        self.size = 0
+        self._file = file
+        self._max_bytes = max_bytes
+        self._gathered = bytearray()
+
+    async def write(self, data: bytes) -> None:
+        """
+        Raises:
+            RequestError: 413, the blob would become too large.
+        """
+        self.size += len(data)
+        if self.size > self._max_bytes:
+            raise RequestError(
+                f"The file is larger than {self._max_bytes} bytes.", param="file", code="request_too_large", status=413
+            )
+        self._gathered += data
+        if len(self._gathered) >= PIECE:
+            await self.flush()
+
+    async def flush(self) -> None:
+        data, self._gathered = self._gathered, bytearray()
+        await _in_thread(self._file.write, data)
+
+
+class BlobReader:
+    """Iterates over a blob's bytes."""
+
+    def __init__(self, file: Any, size: int) -> None:
+        self.size = size
+        self._file = file
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while piece := await _in_thread(self._file.read, PIECE):
+            yield piece
+
+
+async def _in_thread(function: Callable[..., Returned], *args: Any, **kwargs: Any) -> Returned:
+    """Call ``function`` in a thread. A cancelled caller still waits until it is done with the file."""
+    work = asyncio.get_running_loop().run_in_executor(None, lambda: function(*args, **kwargs))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait([work])
+        if not work.cancelled():
+            work.exception()  # looked at, so that asyncio does not report it as forgotten
+        raise

@@ -1,0 +1,164 @@
+"""Records of containers and of the files in them. The container itself is a sandbox session of one gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
+
+from sqlalchemy import delete, insert, update
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.store.paging import PageRequest, fetch_page, owned
+from app.store.tables import container_files, containers
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerRecord:
+    """
+    Attributes:
+        idle_minutes: it expires after this long without use.
+        gateway: the process that holds the session.
+        expired: it was expired before its time, since its session is gone.
+    """
+
+    id: str
+    owner: str
+    created_at: float
+    last_active_at: float
+    name: str
+    idle_minutes: int
+    memory_limit: str | None
+    gateway: str
+    expired: bool
+
+    def status(self, now: float) -> Literal["running", "expired"]:
+        return "expired" if self.expired or now >= self.last_active_at + self.idle_minutes * 60 else "running"
+
+
+class Containers:
+    def __init__(self, engine: AsyncEngine, clock: Callable[[], float]) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    async def add(
+        self, id: str, *, owner: str, name: str, idle_minutes: int, memory_limit: str | None, gateway: str
+    ) -> ContainerRecord:
+        now = self._clock()
+        record = ContainerRecord(id, owner, now, now, name, idle_minutes, memory_limit, gateway, expired=False)
+        async with self._engine.begin() as connection:
+            await connection.execute(insert(containers).values(asdict(record)))
+        return record
+
+    async def get(self, id: str, *, owner: str) -> ContainerRecord | None:
+        async with self._engine.connect() as connection:
+            row = (await connection.execute(owned(containers, owner).where(containers.c.id == id))).one_or_none()
+        return ContainerRecord(**row._mapping | {"expired": bool(row.expired)}) if row else None
+
+    async def list(
+        self, *, owner: str, page: PageRequest, name: str | None = None
+    ) -> tuple[list[ContainerRecord], bool]:
+        """One page, and whether more follow."""
+        query = owned(containers, owner)
+        if name is not None:
+            query = query.where(containers.c.name == name)
+        async with self._engine.connect() as connection:
+            rows, more = await fetch_page(connection, containers, query, page)
+        return [ContainerRecord(**row._mapping | {"expired": bool(row.expired)}) for row in rows], more
+
+    async def touch(self, id: str, *, owner: str) -> None:
+        """It was used just now."""
+        await self._update(id, owner, last_active_at=self._clock())
+
+    async def expire(self, id: str, *, owner: str) -> None:
+        """Its session is gone, with what was in it."""
+        await self._update(id, owner, expired=1)
+
+    async def expire_all_of(self, gateway: str) -> None:
+        """At the start of a gateway: the sessions that it held before are gone."""
+        async with self._engine.begin() as connection:
+            await connection.execute(update(containers).where(containers.c.gateway == gateway).values(expired=1))
+
+    async def delete(self, id: str, *, owner: str) -> bool:
+        """Removes it and the records of its files. Whether there was one."""
+        async with self._engine.begin() as connection:
+            result = await connection.execute(
+                delete(containers).where(containers.c.id == id, containers.c.owner == owner)
+            )
+            await connection.execute(
+                delete(container_files).where(container_files.c.container_id == id, container_files.c.owner == owner)
+            )
+        return result.rowcount > 0
+
+    async def _update(self, id: str, owner: str, **values: float) -> None:
+        async with self._engine.begin() as connection:
+            await connection.execute(
+                update(containers).where(containers.c.id == id, containers.c.owner == owner).values(values)
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerFileRecord:
+    """``path`` is absolute in the container; ``assistant`` is code that wrote it."""
+
+    id: str
+    owner: str
+    container_id: str
+    created_at: float
+    path: str
+    bytes: int
+    source: Literal["user", "assistant"]
+
+
+class ContainerFiles:
+    """Names are kept unique: what is written to the same path again keeps the file's id."""
+
+    def __init__(self, engine: AsyncEngine, clock: Callable[[], float]) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    async def put(
+        self, id: str, *, owner: str, container_id: str, path: str, bytes: int, source: Literal["user", "assistant"]
+    ) -> ContainerFileRecord:
+        """Record a file under ``id``, or, if its path is known, the new contents under the id that it has."""
+        record = ContainerFileRecord(id, owner, container_id, self._clock(), path, bytes, source)
+        same_path = owned(container_files, owner).where(
+            container_files.c.container_id == container_id, container_files.c.path == path
+        )
+        async with self._engine.begin() as connection:
+            known = (await connection.execute(same_path)).one_or_none()
+            if known is None:
+                await connection.execute(insert(container_files).values(asdict(record)))
+                return record
+            record = replace(record, id=known.id)
+            await connection.execute(
+                update(container_files).where(container_files.c.id == known.id).values(asdict(record))
+            )
+            return record
+
+    async def get(self, id: str, *, owner: str, container_id: str) -> ContainerFileRecord | None:
+        query = owned(container_files, owner).where(
+            container_files.c.id == id, container_files.c.container_id == container_id
+        )
+        async with self._engine.connect() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        return ContainerFileRecord(**row._mapping) if row else None
+
+    async def list(self, *, owner: str, container_id: str, page: PageRequest) -> tuple[list[ContainerFileRecord], bool]:
+        """One page, and whether more follow."""
+        query = owned(container_files, owner).where(container_files.c.container_id == container_id)
+        async with self._engine.connect() as connection:
+            rows, more = await fetch_page(connection, container_files, query, page)
+        return [ContainerFileRecord(**row._mapping) for row in rows], more
+
+    async def delete(self, id: str, *, owner: str, container_id: str) -> bool:
+        """Whether there was one."""
+        async with self._engine.begin() as connection:
+            result = await connection.execute(
+                delete(container_files).where(
+                    container_files.c.id == id,
+                    container_files.c.owner == owner,
+                    container_files.c.container_id == container_id,
+                )
+            )
+        return result.rowcount > 0

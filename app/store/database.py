@@ -1,0 +1,77 @@
+"""Opens the database and hands out what reads and writes each table."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, event, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import StaticPool
+
+from app.store.containers import ContainerFiles, Containers
+from app.store.files import Files
+from app.store.hidden_calls import HiddenCalls
+from app.store.idempotency import IdempotencyKeys
+from app.store.responses import Responses
+from app.store.tables import metadata
+
+#: Seconds that a writer waits for another one of SQLite's.
+BUSY_S = 10
+
+
+class Store:
+    """The tables. Each method of theirs is one transaction."""
+
+    def __init__(self, engine: AsyncEngine, clock: Callable[[], float] = time.time) -> None:
+        self.responses = Responses(engine, clock)
+        self.containers = Containers(engine, clock)
+        self.container_files = ContainerFiles(engine, clock)
+        self.files = Files(engine, clock)
+        self.hidden_calls = HiddenCalls(engine, clock)
+        self.idempotency_keys = IdempotencyKeys(engine, clock)
+
+    async def purge(self) -> None:
+        """Remove what has expired. Nothing of it could be read any more; this only frees the space."""
+        await self.hidden_calls.purge()
+        await self.idempotency_keys.purge()
+
+
+@asynccontextmanager
+async def open_store(url: str, *, clock: Callable[[], float] = time.time) -> AsyncIterator[Store]:
+    """Connect, and create the tables that are missing.
+
+    Args:
+        url: any async SQLAlchemy URL, such as ``sqlite+aiosqlite:///eager.db`` or ``postgresql+asyncpg://...``.
+    """
+    engine = _engine(make_url(url))
+    try:
+        async with engine.begin() as connection:
+            await connection.run_sync(metadata.create_all)
+        yield Store(engine, clock)
+    finally:
+        await engine.dispose()
+
+
+def _engine(url: URL) -> AsyncEngine:
+    if url.get_backend_name() != "sqlite":
+        return create_async_engine(url, pool_pre_ping=True)
+    in_memory = url.database in (None, "", ":memory:")
+    if url.database and not in_memory:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    # A database in memory lives in its one connection.
+    pool: dict[str, Any] = {"poolclass": StaticPool} if in_memory else {}
+    engine = create_async_engine(url, connect_args={"timeout": BUSY_S}, **pool)
+    event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    """Readers do not wait for the writer; a commit survives the death of the process, if not of the machine."""
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.close()

@@ -1,0 +1,53 @@
+"""Code calls of mixed turns, kept until the client answers its own ones (PROTOCOL.md R10).
+
+A turn with code calls and unknown calls shows the client only the latter. When it comes back with their results, the
+code calls and theirs have to be put back, so that the upstream sees every call answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.store.tables import hidden_calls
+
+
+class HiddenCalls:
+    """Values under the ids of the calls that the client does see. Reading does not remove: clients resend."""
+
+    def __init__(self, engine: AsyncEngine, clock: Callable[[], float]) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    async def put(self, keys: Sequence[str], value: Any, *, owner: str, ttl_s: float) -> None:
+        """Keep ``value`` (JSON) under each of ``keys``; an older one is replaced."""
+        expires_at = self._clock() + ttl_s
+        unique = list(dict.fromkeys(keys))
+        if not unique:
+            return
+        async with self._engine.begin() as connection:
+            await connection.execute(
+                delete(hidden_calls).where(hidden_calls.c.owner == owner, hidden_calls.c.key.in_(unique))
+            )
+            await connection.execute(
+                insert(hidden_calls),
+                [{"owner": owner, "key": key, "value": value, "expires_at": expires_at} for key in unique],
+            )
+
+    async def find(self, keys: Sequence[str], *, owner: str) -> dict[str, Any]:
+        """What is kept under any of ``keys``."""
+        if not keys:
+            return {}
+        query = select(hidden_calls.c.key, hidden_calls.c.value).where(
+            hidden_calls.c.owner == owner, hidden_calls.c.key.in_(keys), hidden_calls.c.expires_at > self._clock()
+        )
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(query)).all()
+        return {row.key: row.value for row in rows}
+
+    async def purge(self) -> None:
+        async with self._engine.begin() as connection:
+            await connection.execute(delete(hidden_calls).where(hidden_calls.c.expires_at <= self._clock()))

@@ -1,0 +1,90 @@
+"""Answers of ``/v1/responses`` that were to be stored, with the items that each of them was given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import Integer, delete, insert, literal, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.store.paging import owned
+from app.store.tables import responses
+
+#: Turns of a conversation that are followed back. More would not fit a model's context.
+CHAIN_LIMIT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResponse:
+    """``response`` is the object as it was answered, its output included; ``input_items`` are those of this turn
+    only."""
+
+    id: str
+    owner: str
+    created_at: float
+    model: str
+    previous_response_id: str | None
+    container_id: str | None
+    input_items: list[dict[str, Any]]
+    response: dict[str, Any]
+
+    @property
+    def output(self) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = self.response["output"]
+        return items
+
+
+class Responses:
+    def __init__(self, engine: AsyncEngine, clock: Callable[[], float]) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    async def add(
+        self,
+        id: str,
+        *,
+        owner: str,
+        model: str,
+        previous_response_id: str | None,
+        container_id: str | None,
+        input_items: list[dict[str, Any]],
+        response: dict[str, Any],
+    ) -> StoredResponse:
+        record = StoredResponse(
+            id, owner, self._clock(), model, previous_response_id, container_id, input_items, response
+        )
+        async with self._engine.begin() as connection:
+            await connection.execute(insert(responses).values(asdict(record)))
+        return record
+
+    async def get(self, id: str, *, owner: str) -> StoredResponse | None:
+        async with self._engine.connect() as connection:
+            row = (await connection.execute(owned(responses, owner).where(responses.c.id == id))).one_or_none()
+        return StoredResponse(**row._mapping) if row else None
+
+    async def chain(self, id: str, *, owner: str) -> list[StoredResponse]:
+        """The conversation that ends with ``id``, oldest turn first. It begins late where a turn was deleted; it is
+        empty if ``id`` itself is unknown."""
+        mine = responses.c.owner == owner
+        step = (
+            select(responses.c.id, responses.c.previous_response_id, literal(0, Integer).label("depth"))
+            .where(responses.c.id == id, mine)
+            .cte("chain", recursive=True)
+        )
+        step = step.union_all(
+            select(responses.c.id, responses.c.previous_response_id, step.c.depth + 1).where(
+                responses.c.id == step.c.previous_response_id, mine, step.c.depth < CHAIN_LIMIT - 1
+            )
+        )
+        query = select(responses).join(step, responses.c.id == step.c.id).order_by(step.c.depth.desc())
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(query)).all()
+        return [StoredResponse(**row._mapping) for row in rows]
+
+    async def delete(self, id: str, *, owner: str) -> bool:
+        """Whether there was one."""
+        async with self._engine.begin() as connection:
+            result = await connection.execute(delete(responses).where(responses.c.id == id, responses.c.owner == owner))
+        return result.rowcount > 0

@@ -1,0 +1,90 @@
+"""The schema. Whatever a caller stores is owned by it, and every query names the owner.
+
+Tables are created at start where they are missing; existing ones are never altered. A release that changes a table
+therefore gives it a new name and says in CHANGELOG.md how to carry the rows over.
+
+Times are seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import JSON, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table
+
+metadata = MetaData()
+
+ID = String(128)
+NAME = String(255)
+
+responses = Table(
+    "eager_responses",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("owner", NAME, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("model", NAME, nullable=False),
+    Column("previous_response_id", ID),
+    Column("container_id", ID),
+    Column("input_items", JSON, nullable=False),
+    Column("response", JSON, nullable=False),
+)
+
+containers = Table(
+    "eager_containers",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("owner", NAME, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("last_active_at", Float, nullable=False),
+    Column("name", NAME, nullable=False),
+    Column("idle_minutes", Integer, nullable=False),
+    Column("memory_limit", String(16)),
+    Column("gateway", NAME, nullable=False),
+    Column("expired", Integer, nullable=False),
+    Index("eager_containers_owner", "owner", "created_at", "id"),
+)
+
+container_files = Table(
+    "eager_container_files",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("owner", NAME, nullable=False),
+    Column("container_id", ID, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("path", String(1024), nullable=False),
+    Column("bytes", Integer, nullable=False),
+    Column("source", String(16), nullable=False),
+    Index("eager_container_files_path", "container_id", "path", unique=True),
+)
+
+files = Table(
+    "eager_files",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("owner", NAME, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("filename", NAME, nullable=False),
+    Column("bytes", Integer, nullable=False),
+    Column("purpose", String(64), nullable=False),
+    Index("eager_files_owner", "owner", "created_at", "id"),
+)
+
+hidden_calls = Table(
+    "eager_hidden_calls",
+    metadata,
+    Column("owner", NAME, primary_key=True),
+    Column("key", NAME, primary_key=True),
+    Column("value", JSON, nullable=False),
+    Column("expires_at", Float, nullable=False, index=True),
+)
+
+idempotency = Table(
+    "eager_idempotency",
+    metadata,
+    Column("owner", NAME, primary_key=True),
+    Column("key", NAME, primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("status", Integer),
+    Column("body", LargeBinary),
+    Column("expires_at", Float, nullable=False, index=True),
+)

@@ -1,0 +1,1 @@
+"""Stage 1: the completion stream of an OpenAI-compatible server, as server-sent events."""

@@ -1,0 +1,26 @@
+import asyncio
+
+from app.events import Event, Token
+from app.pipeline.emitter import Emitter
+
+
+async def test_the_order_of_stamps_is_the_order_of_sends_when_two_tasks_emit_to_a_slow_client() -> None:
+    sent: list[Event] = []
+
+    async def slow_send(event: Event) -> None:
+        await asyncio.sleep(0)
+        sent.append(event)
+
+    emitter = Emitter(slow_send)
+
+    async def say(channel: str) -> None:
+        for number in range(20):
+            await emitter.emit(Token(turn=0, channel="content", text=f"{channel}{number}"))
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(say("a"))
+        tasks.create_task(say("b"))
+
+    assert [event.seq for event in sent] == list(range(40))
+    assert all(before.t_ms <= after.t_ms for before, after in zip(sent, sent[1:], strict=False))
+    assert emitter.count == 40

@@ -1,0 +1,53 @@
+import pytest
+
+from app.sandbox.decoding import decode_interpreter, decode_supervisor
+from app.sandbox.messages import Display, Pong, Result
+from sandbox_image.protocol import ProtocolError
+
+
+def test_a_valid_message_becomes_its_type() -> None:
+    assert decode_supervisor(b'{"t":"pong","id":3}') == Pong(id=3)
+    assert decode_interpreter(b'{"t":"result","id":1,"data":{"text/plain":"2"}}') == Result(1, {"text/plain": "2"})
+
+
+@pytest.mark.parametrize(
+    ("json", "value"),
+    [
+        (b'"a\\ud800b"', "a\ufffdb"),
+        (b'"\\ud83d\\ude00 \\ude00"', "\U0001f600 \ufffd"),
+        (b'{"y":[NaN,1,Infinity]}', {"y": [None, 1, None]}),
+        (b"123456789012345678901234567890", 123456789012345678901234567890),
+    ],
+    ids=["lone surrogate", "pair and lone surrogate", "NaN and infinity", "large integer"],
+)
+def test_what_python_writes_and_json_does_not_have_is_repaired(json: bytes, value: object) -> None:
+    message = decode_interpreter(b'{"t":"display","id":1,"data":{"x":' + json + b"}}")
+    assert message == Display(id=1, data={"x": value})
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"\xff\xfe",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"t":"done"}',
+        b'{"t":"done","id":"1","status":"ok","ran":0}',
+        b'{"t":"done","id":1,"status":"fine","ran":0}',
+        b'{"t":"launch","id":1}',
+        b'{"t":"ready","protocol":1,"python":[3,11,7],"languages":[],"workdir":""}',
+        b'{"t":"display","id":1,"data":' + b"[" * 200_000,
+        b'{"t":"display","id":1,"data":{"x":' + b"9" * 5000 + b"}}",
+        b'{"t":"display","id":1,"data":{"x":' + b"[" * 2000 + b"]" * 2000 + b"}}",
+    ],
+)
+def test_anything_else_is_a_violation(payload: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        decode_interpreter(payload)
+
+
+def test_an_interpreter_cannot_speak_for_the_supervisor() -> None:
+    with pytest.raises(ProtocolError):
+        decode_supervisor(b'{"t":"done","id":1,"status":"ok","ran":0}')
