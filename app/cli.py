@@ -12,6 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from app.config import Settings
 
@@ -126,6 +127,54 @@ def demo(
     raise typer.Exit(0 if succeeded else 1)
 
 
+@sandbox.command("install")
+def sandbox_install(
+    folder: Annotated[Path | None, typer.Option(help="Where; default EAGER_SANDBOX_ENV.")] = None,
+    python: Annotated[Path | None, typer.Option(help="The Python to make it of; default this one.")] = None,
+) -> None:
+    """Make the Python environment that code in the embedded sandbox sees."""
+    import subprocess
+
+    import sandbox_image
+    from app.errors import SandboxError
+    from app.sandbox.environment import create_environment
+
+    requirements = Path(sandbox_image.__file__).with_name("requirements.lock")
+    folder = folder or _settings().sandbox_env
+    try:
+        environment = create_environment(folder, requirements, python=python)
+    except subprocess.CalledProcessError as error:
+        _fail(f"a step failed: {' '.join(map(str, error.cmd))}")
+    except (OSError, SandboxError) as error:
+        _fail(str(error))
+    typer.echo(f"Python {'.'.join(map(str, environment.version))} for sandboxes: {environment.python}")
+
+
+@image.command("build")
+def image_build(
+    tag: Annotated[list[str] | None, typer.Option(help="Name of the image; default EAGER_DOCKER_IMAGE.")] = None,
+    base_image: Annotated[str | None, typer.Option(help="Instead of the Dockerfile's own.")] = None,
+    requirements: Annotated[Path | None, typer.Option(help="Libraries to install besides the locked ones.")] = None,
+) -> None:
+    """Build the image that Docker sandboxes run, on the engine of EAGER_DOCKER_HOST."""
+    from app.errors import SandboxError
+    from app.sandbox.image import build
+
+    settings = _settings()
+    tags = tag or [settings.docker_image]
+    try:
+        built = build(
+            tags,
+            base_image=base_image,
+            extra_requirements=requirements,
+            engine=settings.docker_host,
+            log=typer.echo,
+        )
+    except (OSError, SandboxError) as error:
+        _fail(str(error))
+    typer.echo(f"{', '.join(tags)}: {built}")
+
+
 def _settings() -> Settings:
     from pydantic import ValidationError
 
@@ -151,7 +200,7 @@ def _run_server(app: FastAPI, host: str, port: int, fd: int | None) -> None:
     import uvicorn
 
     config = uvicorn.Config(
-        app,
+        _with_short_startup_errors(app),
         host=host,
         port=port,
         http="httptools",
@@ -166,6 +215,38 @@ def _run_server(app: FastAPI, host: str, port: int, fd: int | None) -> None:
     server.run(sockets=None if fd is None else [socket.socket(fileno=fd)])
     if not server.started:
         raise typer.Exit(1)
+
+
+def _with_short_startup_errors(app: ASGIApp) -> ASGIApp:
+    """A start-up that fails by an error of ours is told in a sentence; any other with its traceback, as Starlette does.
+
+    Starlette reports the failure, then raises it: the report is held until the error is known.
+    """
+    from app.errors import EagerError
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await app(scope, receive, send)
+            return
+        report: Message | None = None
+
+        async def hold_failure(message: Message) -> None:
+            nonlocal report
+            if message["type"] == "lifespan.startup.failed":
+                report = message
+            else:
+                await send(message)
+
+        try:
+            await app(scope, receive, hold_failure)
+        except EagerError as error:
+            await send({"type": "lifespan.startup.failed", "message": error.message})
+        except BaseException:
+            if report is not None:
+                await send(report)
+            raise
+
+    return wrapped
 
 
 def _fail(message: str) -> NoReturn:

@@ -32,7 +32,7 @@ class Settings(BaseSettings):
 
     # sandboxes
     sandbox: Literal["local", "docker"] = Field("local", description="Where code runs: bubblewrap, or Docker.")
-    pool_size: int = Field(2, ge=0, description="Sandboxes kept warm ahead of need.")
+    pool_size: int = Field(2, ge=1, description="Sandboxes kept warm ahead of need.")
     sandbox_limit: int = Field(16, ge=1, description="Most sandboxes alive at once.")
     checkout_timeout_s: float = Field(10, gt=0, description="Longest wait for a free sandbox; then 429.")
     session_limit: int = Field(8, ge=1, description="Most sessions kept between requests.")

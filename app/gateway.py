@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from app.errors import RequestError
 from app.sandbox.pool import Pool
-from app.sandbox.registry import Registry
+from app.sandbox.registry import SessionRegistry
 from app.sandbox.session import Session
 from app.scheduling.gate import Policy
 from app.upstream.client import Upstream
@@ -24,9 +24,10 @@ class Gateway:
 
     upstream: Upstream | None
     pool: Pool
-    registry: Registry
+    isolation: str
+    registry: SessionRegistry
     gate: Policy
-    tools: frozenset[str] | None
+    tools: frozenset[str]
     timeout_s: float
     turn_limit: int
     checkout_timeout_s: float
@@ -42,16 +43,29 @@ class Gateway:
         return self.upstream
 
     @asynccontextmanager
-    async def session(self, name: str | None) -> AsyncIterator[Session]:
-        """The session a request runs in: a kept one, or one that is thrown away afterwards."""
+    async def session(self, name: str | None, *, owner: str) -> AsyncIterator[Lease]:
+        """The session a request runs in: a kept one, or one that is thrown away afterwards.
+
+        Raises:
+            RequestError: there is no such session.
+            SandboxError: it is busy or gone, or no sandbox came free.
+        """
         if name is None:
             async with self.pool.checkout(self.checkout_timeout_s) as worker:
-                yield worker
+                yield Lease(worker, worker.id)
             return
         if name == NEW_SESSION:
-            name = (await self.registry.create()).id
-        async with self.registry.use(name) as worker:
-            yield worker
+            name = (await self.registry.create(owner=owner, deadline_s=self.checkout_timeout_s)).id
+        async with self.registry.use(name, owner=owner) as worker:
+            yield Lease(worker, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A session for the length of a request, and the name that the client knows it by."""
+
+    session: Session
+    name: str
 
 
 def new_id(prefix: str) -> str:

@@ -9,18 +9,20 @@ from importlib import metadata
 
 from fastapi import Depends, FastAPI
 
-from app.api import eager, errors, sessions, system
+from app.api import chat, eager, errors, sessions, system
 from app.api.auth import Keyring, authenticate
 from app.api.body_limit import BodyLimitMiddleware
 from app.api.limits import Admission, admitted
 from app.api.request_id import RequestIdMiddleware
+from app.api.tools import code_tool_names
 from app.config import MiB, Settings
 from app.gateway import Gateway
 from app.sandbox.backend import Backend
 from app.sandbox.docker import DockerBackend
-from app.sandbox.local import LocalBackend
+from app.sandbox.environment import inspect_python
+from app.sandbox.local import LocalBackend, LocalLimits
 from app.sandbox.pool import Pool
-from app.sandbox.registry import Registry
+from app.sandbox.registry import SessionRegistry
 from app.upstream.client import Upstream
 
 log = logging.getLogger(__name__)
@@ -50,7 +52,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.add_middleware(RequestIdMiddleware)
     app.include_router(system.open_router)
-    for module in (system, eager, sessions):
+    for module in (system, eager, chat, sessions):
         app.include_router(module.router, dependencies=[Depends(authenticate), Depends(admitted)])
     return app
 
@@ -68,23 +70,44 @@ async def _open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             idle_timeout_s=settings.upstream_idle_timeout_s,
         )
     log.info("sandboxes: %s", backend.describe())
-    async with Pool(backend, warm=settings.pool_size, limit=settings.sandbox_limit) as pool:
-        async with Registry(pool, limit=settings.session_limit, idle_s=settings.session_idle_s) as registry:
-            try:
-                yield Gateway(
-                    upstream=upstream,
-                    pool=pool,
-                    registry=registry,
-                    gate=settings.gate_policy,
-                    tools=frozenset(settings.code_tools) or None,
-                    timeout_s=settings.timeout_s,
-                    turn_limit=settings.turn_limit,
-                    checkout_timeout_s=settings.checkout_timeout_s,
-                    pass_authorization=settings.pass_authorization,
-                )
-            finally:
-                if upstream is not None:
-                    await upstream.aclose()
+    limit = settings.sandbox_limit
+    async with (
+        Pool(backend, warm=min(settings.pool_size, limit), limit=limit) as pool,
+        SessionRegistry(pool, limit=settings.session_limit, idle_s=settings.session_idle_s) as registry,
+    ):
+        try:
+            yield Gateway(
+                upstream=upstream,
+                pool=pool,
+                isolation=backend.describe(),
+                registry=registry,
+                gate=settings.gate_policy,
+                tools=code_tool_names(settings.code_tools or None),
+                timeout_s=settings.timeout_s,
+                turn_limit=settings.turn_limit,
+                checkout_timeout_s=settings.checkout_timeout_s,
+                pass_authorization=settings.pass_authorization,
+            )
+        finally:
+            if upstream is not None:
+                await upstream.aclose()
 
 
-def _backend(settings: Settings) -> Backend: ...
+def _backend(settings: Settings) -> Backend:
+    output_limit_bytes = settings.output_limit_mb * MiB
+    preload = ",".join(settings.preload)
+    if settings.sandbox == "docker":
+        ...
+    return LocalBackend(
+        inspect_python(settings.sandbox_env / "bin" / "python"),
+        limits=LocalLimits(
+            memory_bytes=settings.memory_mb * MiB,
+            processes=settings.processes,
+            cpus=settings.cpus,
+            work_bytes=settings.work_mb * MiB,
+            tmp_bytes=settings.work_mb * MiB,
+        ),
+        output_limit_bytes=output_limit_bytes,
+        supervisor_options=["--preload", preload] if preload else [],
+        unisolated=settings.unisolated,
+    )

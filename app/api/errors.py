@@ -81,7 +81,7 @@ class ErrorResponse(Response):
         await super().__call__(scope, receive, send)
 
 
-def error_response(error: Exception) -> ErrorResponse:
+def error_response(error: Exception) -> Response:
     """The HTTP answer for ``error``."""
     return ErrorResponse(translate(error))
 

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -159,3 +161,35 @@ class EventDocument(Response):
             await response(scope, receive, send)
 
         await until_client_leaves(receive, run())
+
+
+class ProxyStream(Response):
+    """Passes the upstream's events on unchanged, one write per read."""
+
+    def __init__(self, stream: AbstractAsyncContextManager[AsyncIterator[Sequence[bytes]]]) -> None:
+        self._stream = stream
+        self.background = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await until_client_leaves(receive, self._run(scope, receive, send))
+
+    async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+        try:
+            async with self._stream as stream:
+                async for events in stream:
+                    if not started:
+                        started = True
+                        await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
+                    data = b"".join(b"data: %b\n\n" % event for event in events)
+                    await send({"type": "http.response.body", "body": data, "more_body": True})
+        except Exception as error:  # as above: the client must be told
+            if not isinstance(error, EagerError):
+                log.exception("request failed")
+            if not started:
+                await error_response(error)(scope, receive, send)
+                return
+            data = b"data: %b\n\n" % msgspec.json.encode({"error": to_body(error)})
+            await send({"type": "http.response.body", "body": data, "more_body": False})
+            return
+        await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False})

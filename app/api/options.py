@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
 from app.api.schemas import EagerOptions
+from app.api.tools import code_tool_names
 from app.errors import RequestError
 from app.gateway import Gateway
 from app.pipeline.run import Options
@@ -47,21 +48,32 @@ def _value(text: str) -> Any:
         return text
 
 
-def pipeline_options(options: EagerOptions, gateway: Gateway, headers: Mapping[str, str]) -> Options:
-    """Defaults filled in and limits applied."""
+def pipeline_options(
+    options: EagerOptions,
+    gateway: Gateway,
+    headers: Mapping[str, str],
+    *,
+    sources: Collection[str],
+    max_turns: int,
+) -> Options:
+    """The endpoint's defaults (``sources``, ``max_turns``) and the deployment's filled in, limits applied."""
     if options.tools == "off":
-        tools: frozenset[str] | None = frozenset()
+        tools: frozenset[str] = frozenset()
     else:
-        tools = gateway.tools if options.tools is None else frozenset(options.tools)
-    sources = options.sources if options.sources is not None else ["tool", "fence", "tag"]
-    authorization = headers.get("authorization")
+        tools = gateway.tools if options.tools is None else code_tool_names(options.tools)
     return Options(
         mode=options.mode,
         on_error=options.on_error,
-        sources=frozenset(sources),
+        sources=frozenset(sources if options.sources is None else options.sources),
         tools=tools,
         gate=options.gate or gateway.gate,
-        max_turns=min(options.max_turns or 1, gateway.turn_limit),
+        max_turns=min(options.max_turns or max_turns, gateway.turn_limit),
         timeout_s=min(options.timeout_s or gateway.timeout_s, gateway.timeout_s),
-        headers={"authorization": authorization} if gateway.pass_authorization and authorization else {},
+        headers=forwarded_headers(gateway, headers),
     )
+
+
+def forwarded_headers(gateway: Gateway, headers: Mapping[str, str]) -> dict[str, str]:
+    """What of the client's headers the upstream is to see."""
+    authorization = headers.get("authorization")
+    return {"authorization": authorization} if gateway.pass_authorization and authorization else {}

@@ -37,8 +37,13 @@ class CompletionRequest(BaseModel):
     eager: EagerOptions = Field(default_factory=EagerOptions)
 
     def upstream_body(self) -> dict[str, Any]:
-        """What the upstream is sent."""
-        return self.model_dump(exclude={"eager", "stream", "n"}, exclude_unset=True)
+        """What the upstream is sent: everything but our own object."""
+        return self.model_dump(exclude={"eager"}, exclude_unset=True)
+
+    @property
+    def wants_usage(self) -> bool:
+        options = (self.model_extra or {}).get("stream_options")
+        return isinstance(options, dict) and options.get("include_usage") is True
 
     def require_one_choice(self) -> None:
         """

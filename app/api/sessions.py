@@ -7,12 +7,14 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from app.api.auth import Caller
 from app.api.event_stream import EventDocument, EventStream
 from app.api.schemas import ExecuteRequest
 from app.api.wire import EagerWire, execution_document
 from app.gateway import Gateway, new_id
 from app.pipeline.emitter import Send
 from app.pipeline.program import run_program
+from app.sandbox.registry import SessionEntry
 
 router = APIRouter(prefix="/v1/sessions")
 
@@ -22,43 +24,61 @@ def _gateway(request: Request) -> Gateway:
     return gateway
 
 
+def _owner(request: Request) -> str:
+    caller: Caller = request.state.caller
+    return caller.name
+
+
+def _describe(entry: SessionEntry) -> dict[str, Any]:
+    return {
+        "id": entry.id,
+        "object": "session",
+        "status": "busy" if entry.busy else "idle",
+        "created_at": int(entry.created_at),
+        "last_used_at": int(entry.last_used_at),
+        "expires_after_s": entry.expires_after_s,
+    }
+
+
 @router.post("")
 async def create_session(request: Request) -> dict[str, Any]:
     """A fresh session. It expires after the deployment's idle time without use."""
-    return (await _gateway(request).registry.create()).describe()
+    gateway = _gateway(request)
+    return _describe(await gateway.registry.create(owner=_owner(request), deadline_s=gateway.checkout_timeout_s))
 
 
 @router.get("")
 async def list_sessions(request: Request) -> dict[str, Any]:
-    return {"object": "list", "data": [kept.describe() for kept in _gateway(request).registry.list()]}
+    entries = _gateway(request).registry.list(owner=_owner(request))
+    return {"object": "list", "data": [_describe(entry) for entry in entries]}
 
 
 @router.get("/{session_id}")
 async def get_session(request: Request, session_id: str) -> dict[str, Any]:
-    return _gateway(request).registry.get(session_id).describe()
+    return _describe(_gateway(request).registry.get(session_id, owner=_owner(request)))
 
 
 @router.delete("/{session_id}")
 async def delete_session(request: Request, session_id: str) -> dict[str, Any]:
     """Ends the session at once, whatever it runs."""
-    await _gateway(request).registry.delete(session_id)
+    _gateway(request).registry.delete(session_id, owner=_owner(request))
     return {"id": session_id, "object": "session.deleted", "deleted": True}
 
 
 @router.post("/{session_id}/execute")
 async def execute(request: Request, session_id: str, body: ExecuteRequest) -> Response:
     """Run code as one program: streamed as events, or answered with one object."""
-    gateway = _gateway(request)
-    gateway.registry.get(session_id)  # 404 before anything else
+    gateway, owner = _gateway(request), _owner(request)
 
     async def pipeline(send: Send) -> None:
-        async with gateway.session(session_id) as session:
+        async with gateway.session(session_id, owner=owner) as lease:
             await run_program(
                 body.code,
                 call_id=new_id("exec"),
                 language=body.language,
                 timeout_s=min(body.timeout_s or gateway.timeout_s, gateway.timeout_s),
-                session=session,
+                session=lease.session,
+                session_name=lease.name,
                 send=send,
             )
 
@@ -68,5 +88,5 @@ async def execute(request: Request, session_id: str, body: ExecuteRequest) -> Re
 @router.post("/{session_id}/interrupt")
 async def interrupt(request: Request, session_id: str) -> dict[str, Any]:
     """Stop what the session runs: its execution ends with ``interrupted``. Does nothing to an idle session."""
-    await _gateway(request).registry.interrupt(session_id)
+    await _gateway(request).registry.interrupt(session_id, owner=_owner(request))
     return {"id": session_id, "object": "session.interrupted"}

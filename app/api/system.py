@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -22,15 +23,20 @@ async def healthz() -> dict[str, str]:
 
 @open_router.get("/readyz")
 async def readyz(request: Request) -> JSONResponse:
-    """A sandbox answers and an upstream is configured. The check takes a warm sandbox's word, not its place."""
+    """A sandbox has answered (each was made to, before it was put in the pool) and an upstream is configured."""
     gateway: Gateway = request.app.state.gateway
     statistics = gateway.pool.statistics()
-    sandbox = await gateway.pool.check()
+    sandbox = statistics.warm + statistics.busy > 0
     upstream = gateway.upstream is not None
-    return JSONResponse(
-        {"ready": sandbox and upstream, "sandbox": sandbox, "upstream": upstream, "pool": statistics.as_dict()},
-        status_code=200 if sandbox and upstream else 503,
-    )
+    document = {
+        "ready": sandbox and upstream,
+        "sandbox": sandbox,
+        "upstream": upstream,
+        "isolation": gateway.isolation,
+        "last_error": gateway.pool.last_error,
+        "pool": asdict(statistics),
+    }
+    return JSONResponse(document, status_code=200 if sandbox and upstream else 503)
 
 
 @router.get("/v1/models")

@@ -46,7 +46,7 @@ async def run_demo(demo: Demo, console: Console) -> bool:
         ServerFailed: the demo's servers could not be started.
     """
     console.print("Starting a replay upstream, a gateway and its sandboxes ...", style="dim")
-    runs: list[tuple[str, Timeline]] = []
+    runs: list[tuple[Mode, Timeline]] = []
     async with demo_servers(tps=demo.tps, ttft_ms=demo.ttft_ms) as url, httpx.AsyncClient(base_url=url) as client:
         for mode in demo.modes:
             console.print(f"\n[bold]{mode}[/]: the model writes at {demo.tps:g} tokens/s", highlight=False)

@@ -79,6 +79,7 @@ class Timeline:
         self.elapsed_ms = 0.0
         self._batches: dict[tuple[str, int], list[int]] = {}
         self._output_chars = 0
+        self._last_token_ms = 0.0
 
     def __repr__(self) -> str:
         return f"<Timeline {len(self.codes)} codes, {self.elapsed_ms:.0f} ms{', finished' if self.finished else ''}>"
@@ -107,6 +108,7 @@ class Timeline:
     def _token(self, event: Mapping[str, Any]) -> None:
         if self.generation and self.generation[-1].end is not None:  # the next turn
             self.generation.append(Span(self.generation[-1].end))
+        self._last_token_ms = self.elapsed_ms
         if event.get("channel") == "code":
             self._code(event).text += event.get("text", "")
         else:
@@ -151,10 +153,10 @@ class Timeline:
 
     def _interrupt(self, event: Mapping[str, Any]) -> None:
         self.interrupted = printable(event.get("reason", ""))
-        self._close(self.generation)
+        self._end_generation()
 
     def _turn_end(self, event: Mapping[str, Any]) -> None:
-        self._close(self.generation)
+        self._end_generation()
 
     def _error(self, event: Mapping[str, Any]) -> None:
         error = event.get("error") or {}
@@ -162,7 +164,7 @@ class Timeline:
 
     def _done(self, event: Mapping[str, Any]) -> None:
         self.timing = event.get("timing") or {}
-        self._close(self.generation)
+        self._end_generation()
         self._close(self.execution)
 
     _HANDLERS: Final = {
@@ -194,6 +196,11 @@ class Timeline:
         for chunk in self._batches.get((event["call_id"], event["batch"]), []):
             if chunk in pieces and pieces[chunk].state == before:
                 pieces[chunk].state = after
+
+    def _end_generation(self) -> None:
+        """With its last token: what tells its end may come later."""
+        if self.generation and self.generation[-1].end is None:
+            self.generation[-1].end = max(self._last_token_ms, self.generation[-1].start)
 
     def _close(self, spans: list[Span]) -> None:
         if spans and spans[-1].end is None:

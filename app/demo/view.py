@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any, Final
 
 from rich.console import Group, RenderableType
@@ -46,18 +47,17 @@ def bars(timeline: Timeline, *, now_ms: float, scale_ms: float, width: int) -> R
     """Generation above, execution below it; execution after the last token (NEL) in another colour."""
     cells = max(width - _LABEL_WIDTH - 2, 10)
     generated = timeline.generation[-1].end if timeline.generation else None
-    above, below = Text("generation".ljust(_LABEL_WIDTH)), Text("execution".ljust(_LABEL_WIDTH))
+    above, below = [], []
     for cell in range(cells):
         begin, end = cell * scale_ms / cells, (cell + 1) * scale_ms / cells
-        above.append(*(("━", "cyan") if _touches(timeline.generation, begin, end, now_ms) else (" ", "")))
+        above.append("cyan" if _touches(timeline.generation, begin, end, now_ms) else "")
         late = generated is not None and begin >= generated
-        busy = _touches(timeline.execution, begin, end, now_ms)
-        below.append(*(("━", "yellow" if late else "green") if busy else (" ", "")))
-    return Group(above, below)
+        below.append(("yellow" if late else "green") if _touches(timeline.execution, begin, end, now_ms) else "")
+    return Group(_bar("generation", above), _bar("execution", below))
 
 
 def summary(runs: Sequence[tuple[str, Timeline]]) -> RenderableType:
-    """A table with a column per run, and under it what the first saved against the last, or else against its estimate."""
+    """A table with a column per run, and the saving under it."""
     table = Table(title="milliseconds", title_justify="left", title_style="dim")
     table.add_column("")
     for name, _ in runs:
@@ -89,6 +89,14 @@ def saving(runs: Sequence[tuple[str, Timeline]]) -> str:
         f"{runs[0][0]}: {e2el / 1000:.2f} s end to end; serial: {serial / 1000:.2f} s ({how}). "
         f"Saved {(serial - e2el) / 1000:.2f} s, {(serial - e2el) / serial:.1%}."
     )
+
+
+def _bar(label: str, styles: Sequence[str]) -> Text:
+    """A cell per style, blank for none."""
+    bar = Text(label.ljust(_LABEL_WIDTH))
+    for style, stretch in groupby(styles):
+        bar.append(("━" if style else " ") * len(list(stretch)), style=style)
+    return bar
 
 
 def _milliseconds(value: Any) -> str:

@@ -15,8 +15,10 @@ class Chunk:
         source: its text, with the blank lines and comments before it. Joined, the sources are the block's code.
         start, end: character offsets in the code of the block.
         line: line (from 1) of the block on which ``source`` starts.
-        column: UTF-8 bytes before ``source`` on that line; above 0 only after a semicolon.
-        kind: ``simple``, a clause word (``if``, ``def``, ...), ``magic``, or ``trivia`` (a tail of comments).
+        column: UTF-8 bytes before ``source`` on that line; above 0 only after a semicolon, or where ``source`` starts
+            with the comment behind another statement.
+        kind: ``simple``, a clause word (``if``, ``def``, ...), ``magic`` (it holds IPython syntax, at any depth), or
+            ``trivia`` (blank lines and comments at the end, nothing to run).
     """
 
     index: int
@@ -30,7 +32,8 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class SyntaxProblem:
-    """Code that can never become valid, whatever follows. ``message`` and ``line`` as CPython would say where known."""
+    """Code that can never become valid, whatever follows. ``message`` and ``line`` as CPython would say where known;
+    ``offset`` is how many characters of the code show it."""
 
     message: str
     line: int

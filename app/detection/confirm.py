@@ -1,11 +1,10 @@
 """One parse of a complete chunk: its tree, for the gate, or why it can never compile.
 
-Only for a grammar that is this interpreter's own; for another one, and for IPython's lines, the answer is None and the
-sandbox finds out.
+Only for a grammar that is this interpreter's own, and for chunks that are not large. For others, and for IPython's
+lines, the answer is None: the sandbox, which compiles them anyway, finds out.
 """
 
 from __future__ import annotations
-
 import __future__
 
 import ast
@@ -15,13 +14,15 @@ from typing import Final
 from app.detection.chunk import Chunk, SyntaxProblem
 from app.detection.compiling import Refusal, parse, refusal_of
 
-# Parsing and compiling take up to 0.6 us a character: 2 ms.
-_LARGE: Final = 3_000
+# Parsing and compiling take 0.7 us a character of ordinary code: just under 2 ms.
+_LARGEST: Final = 2_500
 
 
 def is_large(chunk: Chunk) -> bool:
-    """Would confirming it hold the event loop for longer than about 2 ms? Then do it in a thread."""
-    return len(chunk.source) > _LARGE
+    """Would confirming it hold the event loop for 2 ms? A thread would not help: the compiler keeps the GIL (a class of
+    10,000 lines held the loop for all of its 135 ms). Such chunks are left to the sandbox, which compiles them anyway.
+    """
+    return len(chunk.source) > _LARGEST
 
 
 class Confirmer:
@@ -40,6 +41,9 @@ class Confirmer:
         """Line numbers in the tree count from the first line of the chunk, those of a problem from that of the code."""
         if not self._same_grammar or chunk.kind in ("magic", "trivia"):
             return None
+        if is_large(chunk):
+            self._head = chunk.index == 0 and chunk.kind == "simple"  # it may be a docstring
+            return None
         source = chunk.source.removeprefix("\ufeff") if chunk.start == 0 else chunk.source
         # What follows a semicolon starts with blanks, which only code before them makes legal.
         after_semicolon = chunk.column > 1 and not source.startswith("#")
@@ -49,14 +53,12 @@ class Confirmer:
         tree = parse(source + "\n")
         if tree is None or isinstance(tree, Refusal):
             return _problem(chunk, tree) if tree else None
-        refusal = refusal_of(tree, self._flags) or self._check_future(tree)
-        if refusal:
-            return _problem(chunk, refusal)
         if after_semicolon:
             del tree.body[0]
-        return tree
+        refusal = refusal_of(tree, self._flags) or self._check_future(tree, first=chunk.index == 0)
+        return _problem(chunk, refusal) if refusal else tree
 
-    def _check_future(self, tree: ast.Module) -> Refusal | None:
+    def _check_future(self, tree: ast.Module, *, first: bool) -> Refusal | None:
         for node in tree.body:
             if isinstance(node, ast.ImportFrom) and node.module == "__future__" and node.level == 0:
                 if not self._head:
@@ -64,9 +66,13 @@ class Confirmer:
                     return Refusal(message, node.lineno, "SyntaxError")
                 for name in node.names:
                     self._flags |= getattr(__future__, name.name).compiler_flag
-            elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
+            elif not (first and isinstance(node, ast.Expr) and _is_string(node.value)):
                 self._head = False
         return None
+
+
+def _is_string(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
 def _problem(chunk: Chunk, refusal: Refusal) -> SyntaxProblem:

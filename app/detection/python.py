@@ -154,14 +154,14 @@ class PythonDetector(Scanner):
             self._fail("invalid syntax", offset)
         elif self._blocks.nested or self._kind is not None or self._word in COMPOUND or self._word == "@":
             return  # of a one-line suite, which it does not end
-        elif self._end_line(offset, offset - 1):
+        elif self._end_line(offset, offset, code_end=offset - 1):
             self._emit_pending()
             self._significant = -1
             self._after_semicolon = True
             self._mode = AFTER
 
     def _on_comment(self, offset: int) -> None:
-        if self._end_line(offset, offset):
+        if self._end_line(offset, offset + 1, code_end=offset):
             self._emit_pending()
             self._significant = -1
         else:
@@ -172,22 +172,23 @@ class PythonDetector(Scanner):
             self._line_ended = False
             self._pieces.append(self._take(offset))
             self._taken = offset
-        elif self._end_line(offset, offset):
+        elif self._end_line(offset, offset, code_end=offset):
             self._emit_pending()
 
-    def _end_line(self, offset: int, code_end: int) -> bool:
-        """The code of a logical line ends at ``code_end`` and is taken up to ``offset``. Is its statement over?"""
-        text = self._take(offset)
-        line = text[self._line_at - self._taken : len(text) - (offset - code_end)]
+    def _end_line(self, cut: int, read: int, *, code_end: int) -> bool:
+        """The code of a logical line ends at ``code_end``, which is known after ``read`` characters; the text up to
+        ``cut`` belongs to it. Is its statement over?"""
+        text = self._take(cut)
+        line = text[self._line_at - self._taken : code_end - self._taken]
         self._pieces.append(text)
-        self._taken = offset
+        self._taken = cut
         word, blocks = self._word, self._blocks
         kind = self._kind_of(line)
         header = kind != "" and self._colon == self._significant
         if self._after_semicolon and kind:
-            self._fail("invalid syntax", offset)
+            self._fail("invalid syntax", read)
         elif self._check_lines and not self._line_has_magic:
-            self._check(line, header, offset)
+            self._check(line, header, read)
         self._line_has_magic = False
         if self._mode == DEAD:
             return False
@@ -211,12 +212,12 @@ class PythonDetector(Scanner):
         )
         return word if soft else ""
 
-    def _check(self, line: str, header: bool, offset: int) -> None:
+    def _check(self, line: str, header: bool, read: int) -> None:
         block = self._blocks.current
         refusal = check_line(line, self._word, header=header, block=block.of, decorated=block.decorated)
         if refusal:
             line_number = self._line_number(self._line_at) + refusal.line - 1
-            self._fail(refusal.message, offset, refusal.kind, line_number)
+            self._fail(refusal.message, read, refusal.kind, line_number)
 
 
 def _count_newlines(text: str) -> int:

@@ -16,8 +16,8 @@ Status = Literal["ok", "error", "interrupted", "timeout", "incomplete"]
 class Block:
     """A tool call, a fence or a tag with code in it.
 
-    Generation fills in ``detector``, ``chunks``, ``problem`` and ``incomplete``; the executor ``ran`` and ``status``.
-    ``problem`` is code that can never compile: the chunks before it run, then it is reported in its place.
+    Generation fills in ``chunks``, ``problem`` and ``incomplete``; the executor ``ran`` and ``status``.
+    ``problem`` is code that can never compile: the chunks before ``problem_chunk`` run, then it is reported.
     """
 
     call_id: str
@@ -27,6 +27,7 @@ class Block:
     detector: Detector
     chunks: list[Chunk] = field(default_factory=list)
     problem: SyntaxProblem | None = None
+    problem_chunk: int = 0
     incomplete: bool = False
     ran: int = 0
     status: Status | None = None

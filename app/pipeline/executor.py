@@ -86,7 +86,7 @@ class Executor:
             return
         if block.problem is not None:
             self._interrupt_on("error")
-            await self._report(block, _problem_failure(block.problem, len(block.chunks)))
+            await self._report(block, _problem_failure(block.problem, block.problem_chunk))
             await self._end(block, "error")
         else:
             await self._end(block, "incomplete" if block.incomplete else "ok")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from app.detection import create_detector
-from app.detection.chunk import Chunk, Detector
-from app.detection.confirm import Confirmer
-from app.events import ChunkDetected, CodeStart, Token, ToolCall
+from app.detection import SLICE, Chunk, Confirmer, Detector, SyntaxProblem, create_detector
+from app.events import ChunkDetected, CodeStart, Interrupt, Token, ToolCall
 from app.extraction.deltas import decode_delta
 from app.extraction.turn import (
     CodeEnded,
@@ -18,6 +18,7 @@ from app.extraction.turn import (
     ContentText,
     Finish,
     ForeignCall,
+    ForeignFragment,
     Item,
     ReasoningText,
     RefusalText,
@@ -29,10 +30,7 @@ from app.pipeline.emitter import Emitter
 from app.pipeline.queue import ExecutionQueue
 from app.pipeline.serial import WholeProgram
 from app.pipeline.stopwatch import Stopwatch, TurnClock
-from app.scheduling.gate import Gate
-
-#: Characters detected in one go; the loop is free between two slices (measured: below 2 ms).
-SLICE_CHARS = 16_384
+from app.scheduling.gate import Gate, Policy
 
 
 class Generation:
@@ -47,9 +45,10 @@ class Generation:
         queue: ExecutionQueue,
         clock: TurnClock,
         stopwatch: Stopwatch,
-        new_gate: Callable[[], Gate],
+        policy: Policy,
         grammar: tuple[int, int],
         serial: bool,
+        stop_on_problem: bool,
     ) -> None:
         self.reader = reader
         self.finish_reason: str | None = None
@@ -61,10 +60,13 @@ class Generation:
         self._queue = queue
         self._clock = clock
         self._stopwatch = stopwatch
-        self._new_gate = new_gate
+        self._policy: Policy = policy
         self._grammar = grammar
         self._serial = serial
-        self._open: dict[str, tuple[Block, Gate, Confirmer | None]] = {}
+        self._stop_on_problem = stop_on_problem
+        #: Code that can never compile ended this answer early.
+        self.stopped = False
+        self._open: dict[str, _Open] = {}
 
     async def run(self, stream: AsyncIterator[Sequence[bytes]]) -> None:
         """Whatever way it ends, the queue is told that generation is over."""
@@ -72,12 +74,14 @@ class Generation:
             async for events in stream:
                 for data in events:
                     await self._handle(self.reader.feed(decode_delta(data)))
+                    if self.stopped:
+                        return
             await self._handle(self.reader.flush())
         finally:
             self._clock.generated_s = self._emitter.now_s()
-            for block, _, _ in self._open.values():
-                block.incomplete = True
-                self._queue.end(block)
+            for part in self._open.values():
+                part.block.incomplete = True
+                self._queue.end(part.block)
             self._open.clear()
             self._queue.generation_over()
 
@@ -92,13 +96,15 @@ class Generation:
                 case ContentText(text=text) | RefusalText(text=text):
                     self._note_token()
                     await emit(Token(turn=self._turn, channel="content", text=text))
-                case ReasoningText(text=text):
+                case ReasoningText(text=text, key=key):
                     self._note_token()
-                    await emit(Token(turn=self._turn, channel="reasoning", text=text))
+                    await emit(Token(turn=self._turn, channel="reasoning", text=text, key=key))
                 case CodeStarted():
                     await self._start_block(item)
                 case CodeEnded(call_id=call_id, complete=complete):
                     await self._end_block(call_id, complete)
+                case ForeignFragment():
+                    self._note_token()
                 case ForeignCall():
                     self.foreign_calls.append(item)
                     await emit(ToolCall(id=item.id, name=item.name, arguments=item.arguments))
@@ -112,41 +118,82 @@ class Generation:
             self._clock.first_token_s = self._emitter.now_s()
 
     async def _start_block(self, item: CodeStarted) -> None:
-        detector: Detector
-        confirmer = None
-        if self._serial:
-            detector = WholeProgram()
-        else:
-            detector = create_detector(item.language, self._grammar)
-            if item.language == "python":
-                confirmer = Confirmer(self._grammar)
-        block = Block(item.call_id, self._turn, item.source, item.language, detector)
+        block = Block(item.call_id, self._turn, item.source, item.language, self._new_detector(item.language))
+        confirmer = Confirmer(self._grammar) if item.language == "python" and not self._serial else None
         self.blocks[item.call_id] = block
-        self._open[item.call_id] = (block, self._new_gate(), confirmer)
+        self._open[item.call_id] = _Open(block, Gate(self._policy), confirmer)
+        self._queue.begin(block)
         await self._emitter.emit(
             CodeStart(call_id=block.call_id, turn=self._turn, source=block.source, language=block.language)
         )
 
+    def _new_detector(self, language: str) -> Detector:
+        return WholeProgram() if self._serial else create_detector(language, self._grammar)
+
     async def _detect(self, call_id: str, text: str) -> None:
         block = self.blocks[call_id]
-        for start in range(0, len(text), SLICE_CHARS):
+        for start in range(0, len(text), SLICE):
             if start:
-                await asyncio.sleep(0)
-            await self._accept(block, block.detector.feed(text[start : start + SLICE_CHARS]))
+                await asyncio.sleep(0)  # the loop is not held for longer than one slice
+            await self._accept(block, block.detector.feed(text[start : start + SLICE]))
 
     async def _end_block(self, call_id: str, complete: bool) -> None:
-        block = self._open[call_id][0]
+        block = self.blocks[call_id]
         if complete:
             await self._accept(block, block.detector.flush())
-        block.incomplete = not complete
-        del self._open[call_id]
+        if call_id in self._open:
+            block.incomplete = not complete
+            self._close(block)
+
+    def _close(self, block: Block) -> None:
+        del self._open[block.call_id]
         self._queue.end(block)
 
     async def _accept(self, block: Block, chunks: Sequence[Chunk]) -> None:
-        """Confirm, gate and queue newly detected chunks, up to the first that can never compile."""
-        _, gate, confirmer = self._open[block.call_id]
+        """Confirm, gate and queue what was detected, up to the first that can never compile."""
         for chunk in chunks:
-            if block.problem is not None:
-                break
-            confirmed = await confirmer.confirm(chunk) if confirmer else None
-            ...
+            block.chunks.append(chunk)
+            part = self._open.get(block.call_id)
+            if part is None:
+                continue
+            confirmed = part.confirmer.confirm(chunk) if part.confirmer else None
+            if isinstance(confirmed, SyntaxProblem):
+                await self._refuse(block, confirmed, chunk.index)
+            else:
+                await self._queue_chunk(part, chunk, confirmed)
+        if block.detector.problem is not None and block.call_id in self._open:
+            await self._refuse(block, block.detector.problem, len(block.chunks))
+
+    async def _queue_chunk(self, part: _Open, chunk: Chunk, tree: ast.Module | None) -> None:
+        category = part.gate.classify(tree, chunk.source)
+        if category is not None:
+            self._stopwatch.gates[category] += 1
+        self._clock.chunk_generated_s.append(self._emitter.now_s())
+        await self._emitter.emit(
+            ChunkDetected(
+                call_id=part.block.call_id,
+                chunk=chunk.index,
+                start=chunk.start,
+                end=chunk.end,
+                line=chunk.line,
+                gated=category,
+            )
+        )
+        await self._queue.add(part.block, chunk, "serial" if self._serial else part.gate.decide(category))
+
+    async def _refuse(self, block: Block, problem: SyntaxProblem, chunk: int) -> None:
+        """The rest of the block can never run. The executor reports it when the chunks before it have run."""
+        block.problem, block.problem_chunk = problem, chunk
+        self._close(block)
+        if self._stop_on_problem:
+            self.stopped = True
+            await self._emitter.emit(Interrupt(call_id=block.call_id, reason="error"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A block that is being written."""
+
+    block: Block
+    gate: Gate
+    confirmer: Confirmer | None

@@ -13,12 +13,19 @@ from app.sandbox.session import Session
 
 
 async def run_program(
-    code: str, *, call_id: str, language: str, timeout_s: float, session: Session, send: Send
+    code: str,
+    *,
+    call_id: str,
+    language: str,
+    timeout_s: float,
+    session: Session,
+    session_name: str,
+    send: Send,
 ) -> None:
     """Run ``code`` as one program."""
     emitter, stopwatch, queue = Emitter(send), Stopwatch(), ExecutionQueue()
     clock = stopwatch.turn(emitter.now_s())
-    await emitter.emit(Start(id=call_id, model="", session=session.id, container_id=session.id))
+    await emitter.emit(Start(id=call_id, model="", session=session_name, container_id=session.id))
     block = Block(call_id, 0, "tool", language, WholeProgram())
     await emitter.emit(CodeStart(call_id=call_id, turn=0, source=block.source, language=language))
     block.detector.feed(code)

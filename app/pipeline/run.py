@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from app.errors import EagerError
 from app.events import Done, Error, ErrorBody, Start
+from app.extraction.names import CODE_TOOLS
 from app.extraction.turn import TurnReader
 from app.pipeline.block import Block, code_end
 from app.pipeline.emitter import Emitter, Send
@@ -37,7 +38,7 @@ class Options:
     mode: Literal["eager", "serial"] = "eager"
     on_error: OnError = "interrupt"
     sources: frozenset[str] = frozenset({"tool", "fence", "tag"})
-    tools: frozenset[str] | None = None
+    tools: frozenset[str] = CODE_TOOLS
     gate: Policy = "permissive"
     max_turns: int = 1
     timeout_s: float = 120.0
@@ -51,6 +52,7 @@ async def run(
     request_id: str,
     upstream: Upstream,
     session: Session,
+    session_name: str,
     send: Send,
 ) -> None:
     """Run one request. ``body`` is the upstream's chat-completions request, without our own fields.
@@ -58,7 +60,7 @@ async def run(
     Raises:
         UpstreamError: before any event but ``start``; later failures are events.
     """
-    await _Request(body, options, request_id, upstream, session, send).run()
+    await _Request(body, options, request_id, upstream, session, session_name, send).run()
 
 
 class _Request:
@@ -69,6 +71,7 @@ class _Request:
         request_id: str,
         upstream: Upstream,
         session: Session,
+        session_name: str,
         send: Send,
     ) -> None:
         self._body = {**body, "stream": True, "stream_options": {"include_usage": True}}
@@ -76,6 +79,7 @@ class _Request:
         self._id = request_id
         self._upstream = upstream
         self._session = session
+        self._session_name = session_name
         self._emitter = Emitter(send)
         self._stopwatch = Stopwatch()
         self._budget_s = options.timeout_s
@@ -135,6 +139,7 @@ class _Request:
             policy=options.gate,
             grammar=self._session.python_version,
             serial=options.mode == "serial",
+            stop_on_problem=options.on_error != "continue",
         )
         self._blocks = generation.blocks
         async with self._upstream.stream(self._body, options.headers) as stream:
@@ -143,7 +148,7 @@ class _Request:
                     Start(
                         id=self._id,
                         model=str(self._body.get("model")),
-                        session=self._session.id,
+                        session=self._session_name,
                         container_id=self._session.id,
                     )
                 )
@@ -162,7 +167,7 @@ class _Request:
                     await executor.run()
                 finally:
                     self._budget_s = executor.budget_s
-        return generation, executor.stopped
+        return generation, "error" if generation.stopped else executor.stopped
 
 
 def _first(group: BaseExceptionGroup[EagerError]) -> EagerError:

@@ -48,16 +48,14 @@ class TurnClock:
     def serial_s(self) -> float:
         """Eq. 1 with one invocation's overhead: the same generation, then all of the code."""
         set_up_s = self.overhead_s / self.batches if self.batches else 0.0
-        return self.gen_s + set_up_s + sum(self.chunk_run_s)
+        return latency.serial_s(self.gen_s, set_up_s, sum(self.chunk_run_s))
 
     @property
     def bound_s(self) -> float:
         """Eq. 12 without overheads: what no executor that runs statements in order can go below."""
-        run_s = self.chunk_run_s
-        if not run_s:
+        if not self.chunk_run_s:
             return self.gen_s
-        generated_s = [at - self.started_s for at in self.chunk_generated_s[: len(run_s)]]
-        return max(self.gen_s, latency.parallel_time(generated_s, run_s))
+        return latency.lower_bound_s(self.gen_s, self.chunk_generated_s[0] - self.started_s, self.chunk_run_s)
 
 
 class Stopwatch:

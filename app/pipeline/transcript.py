@@ -24,8 +24,8 @@ class Transcript:
                 self._append(text)
             case Display(data=data) | Result(data=data):
                 images = [mime for mime in data if mime.startswith("image/")]
-                text = data.get("text/plain")
-                self._append(f"{text}\n" if isinstance(text, str) else "".join(f"[{mime}]\n" for mime in images))
+                plain = data.get("text/plain")
+                self._append(f"{plain}\n" if isinstance(plain, str) else "".join(f"[{mime}]\n" for mime in images))
 
     def fail(self, failure: Failure) -> None:
         self._append(failure.traceback or f"{failure.ename}: {failure.evalue}\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,6 +13,8 @@ from typing import Final
 _ROOT: Final = Path("/sys/fs/cgroup")
 _CONTROLLERS: Final = ("memory", "pids", "cpu")
 _CPU_PERIOD_US: Final = 100_000
+_LEAF: Final = "gateway"
+_PREFIX: Final = "eager-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +28,12 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Cgroup:
-    """The groups of one sandbox: one folder with v2, one per controller with v1."""
+    """The groups of one sandbox: one folder with v2, one per controller with v1. ``seen_at``: where a process in it
+    expects its memory group, as in a container."""
 
     folders: tuple[Path, ...]
     memory_folder: Path
+    seen_at: str
 
     @property
     def doors(self) -> list[str]:
@@ -70,7 +74,8 @@ class CgroupParent:
             OSError: the kernel refused.
         """
         memory, pids, cpu = (self._folders[controller] / name for controller in _CONTROLLERS)
-        cgroup = Cgroup(tuple(dict.fromkeys((memory, pids, cpu))), memory)
+        seen_at = str(_ROOT if self._unified else _ROOT / "memory")
+        cgroup = Cgroup(tuple(dict.fromkeys((memory, pids, cpu))), memory, seen_at)
         quota = round(limits.cpus * _CPU_PERIOD_US)
         try:
             for folder in cgroup.folders:
@@ -100,27 +105,26 @@ class CgroupParent:
                     folder.rmdir()
 
 
-def find_parent(name: str, *, root: Path = _ROOT, own: Path = Path("/proc/self/cgroup")) -> CgroupParent | None:
+def find_parent(*, root: Path = _ROOT, own: Path = Path("/proc/self/cgroup")) -> CgroupParent | None:
     """A place for our groups under the one this process is in; None where there is none we may write to."""
     try:
         lines = [line.split(":", 2) for line in own.read_text().splitlines()]
         if (root / "cgroup.controllers").exists():
             return _unified_parent(root / lines[0][2].lstrip("/"))
-        return _split_parent(
-            name, root, {controller: path for _, names, path in lines for controller in names.split(",")}
-        )
+        return _split_parent(root, {controller: path for _, names, path in lines for controller in names.split(",")})
     except OSError:
         return None
 
 
-def _split_parent(name: str, root: Path, paths: Mapping[str, str]) -> CgroupParent | None:
+def _split_parent(root: Path, paths: Mapping[str, str]) -> CgroupParent | None:
     folders: dict[str, Path] = {}
     for controller in _CONTROLLERS:
         if controller not in paths:
             return None
         own = root / controller / paths[controller].lstrip("/")
         # In a container the path is the host's, and the mount already is our own group.
-        folders[controller] = (own if own.is_dir() else root / controller) / name
+        folders[controller] = (own if own.is_dir() else root / controller) / f"{_PREFIX}{os.getpid()}"
+        _remove_stale(folders[controller].parent)
     made: list[Path] = []
     try:
         for folder in folders.values():
@@ -133,26 +137,29 @@ def _split_parent(name: str, root: Path, paths: Mapping[str, str]) -> CgroupPare
     return CgroupParent(folders, unified=False)
 
 
+def _remove_stale(parent: Path) -> None:
+    """Groups of gateways that were killed. Their processes died with them."""
+    for folder in parent.glob(f"{_PREFIX}*"):
+        if not Path("/proc", folder.name.removeprefix(_PREFIX)).exists():
+            for group in (*folder.glob("*/"), folder):
+                with contextlib.suppress(OSError):
+                    group.rmdir()
+
+
 def _unified_parent(own: Path) -> CgroupParent | None:
     """v2 wants a group to hold either processes or groups with limits: the gateway moves to a leaf of its own."""
+    if own.name == _LEAF:
+        own = own.parent
     switches = own / "cgroup.subtree_control"
     if not set(_CONTROLLERS) <= set((own / "cgroup.controllers").read_text().split()):
         return None
-    enable = " ".join(f"+{controller}" for controller in _CONTROLLERS)
     if not set(_CONTROLLERS) <= set(switches.read_text().split()):
-        _retry_after(lambda: switches.write_text(enable), lambda: _move_to_leaf(own))
+        enable = " ".join(f"+{controller}" for controller in _CONTROLLERS)
+        try:
+            switches.write_text(enable)
+        except OSError:  # EBUSY: we are in it
+            leaf = own / _LEAF
+            leaf.mkdir(exist_ok=True)
+            (leaf / "cgroup.procs").write_text(str(os.getpid()))
+            switches.write_text(enable)
     return CgroupParent(dict.fromkeys(_CONTROLLERS, own), unified=True)
-
-
-def _move_to_leaf(own: Path) -> None:
-    leaf = own / "gateway"
-    leaf.mkdir(exist_ok=True)
-    (leaf / "cgroup.procs").write_text(str(os.getpid()))
-
-
-def _retry_after(step: Callable[[], object], remedy: Callable[[], None]) -> None:
-    try:
-        step()
-    except OSError:
-        remedy()
-        step()

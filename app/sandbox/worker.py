@@ -30,6 +30,8 @@ Rules.
 4. Timers, not tasks, drive the escalation interrupt -> reset -> dead. It is therefore independent of slow sinks and of
    cancellation, and from the first step to the last takes grace_s + reset_s.
 5. Death only closes the stream and tells the owner (``on_death``). The owner calls ``close()``, which kills.
+6. An interpreter may die in the moment in which we send it an execution. We cannot know then whether the execution went
+   to the dead one or to the next one, so we reset: the session is lost anyway, and then it is known to stand still.
 """
 
 from __future__ import annotations
@@ -79,17 +81,19 @@ class State(enum.Enum):
     DEAD = "dead"
 
 
-#: (state, what the sandbox says) -> next state; "reset" is a ``lost`` with that reason. Whatever is not here is a
-#: violation.
+#: (state, what the sandbox says) -> next state. Whatever is not here is a violation. "reset" is a ``lost`` with that
+#: reason; "lost before" one that does not name the execution in flight (rule 6).
 TRANSITIONS: Final[dict[tuple[State, str], State]] = {
     (State.STARTING, "ready"): State.IDLE,
     (State.IDLE, "lost"): State.RECOVERING,
     (State.EXECUTING, "say"): State.EXECUTING,
     (State.EXECUTING, "done"): State.IDLE,
     (State.EXECUTING, "lost"): State.RECOVERING,
+    (State.EXECUTING, "lost before"): State.RESETTING,
     (State.STOPPING, "say"): State.STOPPING,
     (State.STOPPING, "done"): State.IDLE,
     (State.STOPPING, "lost"): State.RECOVERING,
+    (State.STOPPING, "lost before"): State.RESETTING,
     (State.RESETTING, "say"): State.RESETTING,
     (State.RESETTING, "done"): State.RESETTING,
     (State.RESETTING, "lost"): State.RESETTING,
@@ -324,7 +328,11 @@ class Worker:
         if self._state not in (State.RESETTING, State.RECOVERING):
             self._enter(State.RESETTING)
             self._send_control({"op": "reset"})
-        self._arm(self._reset_s if self._turn else self._ready_s, self._die, "it does not answer a reset")
+        self._arm(self._patience_s(), self._die, "it does not answer a reset")
+
+    def _patience_s(self) -> float:
+        """How long a new interpreter may take: less when somebody waits for us to stop."""
+        return self._reset_s if self._turn is not None and self._turn.stop is not None else self._ready_s
 
     def _end_turn(self) -> None:
         turn, self._turn = self._turn, None
@@ -471,16 +479,20 @@ class Worker:
             self._question.accept_answer(message)
 
     def _on_lost(self, lost: Lost) -> None:
-        if self._turn is not None:
-            self._turn.lost = self._turn.lost or lost
-        elif self._state is State.IDLE:
+        turn, before = self._turn, self._state
+        if turn is not None:
+            turn.lost = turn.lost or lost
+        elif before is State.IDLE:
             self._unreported = lost
         self._losses += 1
         self._flush_decoders()
-        self._follow("reset" if self._state is State.RESETTING and lost.reason == "reset" else "lost")
-        if self._state is State.RECOVERING:
-            stopped = self._turn is not None and self._turn.stop is not None
-            self._arm(self._reset_s if stopped else self._ready_s, self._die, "no new interpreter in time")
+        if before is State.RESETTING:
+            self._follow("reset" if lost.reason == "reset" else "lost")
+        else:
+            self._follow("lost" if turn is None or lost.id == turn.id else "lost before")
+            if self._state is State.RESETTING:
+                self._send_control({"op": "reset"})
+        self._arm(self._patience_s(), self._die, "no new interpreter in time")
 
     def _on_file_data(self, payload: bytes) -> None:
         if self._question is None:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import uuid4
 
-import fsspec
+import fsspec  # type: ignore[import-untyped]  # has no stubs
 
 from app.errors import RequestError
 
 #: Names are ids that we made: nothing that a file system would read as more than a name.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+
+#: What is unfinished for so long will never be finished. Others may share the folder, so younger ones stay.
+ABANDONED = timedelta(days=1)
 
 #: Bytes that go to a thread at once; less is gathered first.
 PIECE = 256 * 1024
@@ -30,10 +34,8 @@ class BlobStore:
         self._files, self._root = fsspec.core.url_to_fs(url)
 
     async def prepare(self) -> None:
-        """Create the folder, and remove what a process that died left unfinished."""
-        await _in_thread(self._files.makedirs, self._path("", "tmp"), exist_ok=True)
-        for unfinished in await _in_thread(self._files.ls, self._path("", "tmp"), detail=False):
-            await _in_thread(self._files.rm_file, unfinished)
+        """Create the folder, and remove what processes that died left unfinished."""
+        await _in_thread(self._prepare, self._path("", "tmp"))
 
     @asynccontextmanager
     async def create(self, name: str, *, max_bytes: int) -> AsyncIterator[BlobWriter]:
@@ -82,11 +84,15 @@ class BlobStore:
         """Does nothing if there is none."""
         await _in_thread(self._remove, self._path(name))
 
+    def _prepare(self, folder: str) -> None:
+        self._files.makedirs(folder, exist_ok=True)
+        for unfinished in self._files.ls(folder, detail=False):
+            if self._files.modified(unfinished) < datetime.now(UTC) - ABANDONED:
+                self._remove(unfinished)
+
     def _remove(self, path: str) -> None:
-        try:
+        with suppress(FileNotFoundError):
             self._files.rm_file(path)
-        except FileNotFoundError:
-            pass
 
     def _path(self, name: str, folder: str | None = None) -> str:
         """

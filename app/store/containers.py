@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from sqlalchemy import delete, insert, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.store.paging import PageRequest, fetch_page, owned
@@ -53,7 +54,7 @@ class Containers:
     async def get(self, id: str, *, owner: str) -> ContainerRecord | None:
         async with self._engine.connect() as connection:
             row = (await connection.execute(owned(containers, owner).where(containers.c.id == id))).one_or_none()
-        return ContainerRecord(**row._mapping | {"expired": bool(row.expired)}) if row else None
+        return ContainerRecord(**row._mapping) if row else None
 
     async def list(
         self, *, owner: str, page: PageRequest, name: str | None = None
@@ -64,7 +65,7 @@ class Containers:
             query = query.where(containers.c.name == name)
         async with self._engine.connect() as connection:
             rows, more = await fetch_page(connection, containers, query, page)
-        return [ContainerRecord(**row._mapping | {"expired": bool(row.expired)}) for row in rows], more
+        return [ContainerRecord(**row._mapping) for row in rows], more
 
     async def touch(self, id: str, *, owner: str) -> None:
         """It was used just now."""
@@ -72,12 +73,12 @@ class Containers:
 
     async def expire(self, id: str, *, owner: str) -> None:
         """Its session is gone, with what was in it."""
-        await self._update(id, owner, expired=1)
+        await self._update(id, owner, expired=True)
 
     async def expire_all_of(self, gateway: str) -> None:
         """At the start of a gateway: the sessions that it held before are gone."""
         async with self._engine.begin() as connection:
-            await connection.execute(update(containers).where(containers.c.gateway == gateway).values(expired=1))
+            await connection.execute(update(containers).where(containers.c.gateway == gateway).values(expired=True))
 
     async def delete(self, id: str, *, owner: str) -> bool:
         """Removes it and the records of its files. Whether there was one."""
@@ -125,16 +126,20 @@ class ContainerFiles:
         same_path = owned(container_files, owner).where(
             container_files.c.container_id == container_id, container_files.c.path == path
         )
-        async with self._engine.begin() as connection:
-            known = (await connection.execute(same_path)).one_or_none()
-            if known is None:
-                await connection.execute(insert(container_files).values(asdict(record)))
-                return record
-            record = replace(record, id=known.id)
-            await connection.execute(
-                update(container_files).where(container_files.c.id == known.id).values(asdict(record))
-            )
-            return record
+        while True:
+            try:
+                async with self._engine.begin() as connection:
+                    known = (await connection.execute(same_path)).one_or_none()
+                    if known is None:
+                        await connection.execute(insert(container_files).values(asdict(record)))
+                        return record
+                    renewed = replace(record, id=known.id)
+                    await connection.execute(
+                        update(container_files).where(container_files.c.id == known.id).values(asdict(renewed))
+                    )
+                    return renewed
+            except IntegrityError:  # somebody else recorded the path in between: now it is known
+                continue
 
     async def get(self, id: str, *, owner: str, container_id: str) -> ContainerFileRecord | None:
         query = owned(container_files, owner).where(

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import URL, event, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from app.store.containers import ContainerFiles, Containers
 from app.store.files import Files
@@ -62,8 +62,9 @@ def _engine(url: URL) -> AsyncEngine:
     in_memory = url.database in (None, "", ":memory:")
     if url.database and not in_memory:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    # A database in memory lives in its one connection.
-    pool: dict[str, Any] = {"poolclass": StaticPool} if in_memory else {}
+    # A database in memory lives in its one connection, which transactions must take turns with.
+    one = {"poolclass": AsyncAdaptedQueuePool, "pool_size": 1, "max_overflow": 0}
+    pool: dict[str, Any] = one if in_memory else {}
     engine = create_async_engine(url, connect_args={"timeout": BUSY_S}, **pool)
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     return engine

@@ -18,8 +18,13 @@ CHAIN_LIMIT = 1000
 
 @dataclass(frozen=True, slots=True)
 class StoredResponse:
-    """``response`` is the object as it was answered, its output included; ``input_items`` are those of this turn
-    only."""
+    """
+    Attributes:
+        input_items: those of this turn only.
+        output_items: complete, with the outputs of code even where the client did not ask for them: the next turn's
+            model is to see them.
+        response: the object as it was answered.
+    """
 
     id: str
     owner: str
@@ -28,12 +33,8 @@ class StoredResponse:
     previous_response_id: str | None
     container_id: str | None
     input_items: list[dict[str, Any]]
+    output_items: list[dict[str, Any]]
     response: dict[str, Any]
-
-    @property
-    def output(self) -> list[dict[str, Any]]:
-        items: list[dict[str, Any]] = self.response["output"]
-        return items
 
 
 class Responses:
@@ -50,10 +51,11 @@ class Responses:
         previous_response_id: str | None,
         container_id: str | None,
         input_items: list[dict[str, Any]],
+        output_items: list[dict[str, Any]],
         response: dict[str, Any],
     ) -> StoredResponse:
         record = StoredResponse(
-            id, owner, self._clock(), model, previous_response_id, container_id, input_items, response
+            id, owner, self._clock(), model, previous_response_id, container_id, input_items, output_items, response
         )
         async with self._engine.begin() as connection:
             await connection.execute(insert(responses).values(asdict(record)))

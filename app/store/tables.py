@@ -8,7 +8,7 @@ Times are seconds since the epoch.
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import JSON, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table
 
 metadata = MetaData()
 
@@ -25,6 +25,7 @@ responses = Table(
     Column("previous_response_id", ID),
     Column("container_id", ID),
     Column("input_items", JSON, nullable=False),
+    Column("output_items", JSON, nullable=False),
     Column("response", JSON, nullable=False),
 )
 
@@ -39,7 +40,7 @@ containers = Table(
     Column("idle_minutes", Integer, nullable=False),
     Column("memory_limit", String(16)),
     Column("gateway", NAME, nullable=False),
-    Column("expired", Integer, nullable=False),
+    Column("expired", Boolean, nullable=False),
     Index("eager_containers_owner", "owner", "created_at", "id"),
 )
 

@@ -13,7 +13,8 @@ ALLOW, KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 def decide(program: bytes, architecture: int, number: int, argument: int = 0) -> int:
     data = struct.pack("<iIQQ", number, architecture, 0, argument)
     instructions = list(struct.iter_unpack("=HBBI", program))
-    register, at = 0, 0
+    register: int = 0
+    at: int = 0
     while True:
         code, if_true, if_false, constant = instructions[at]
         at += 1
@@ -27,7 +28,7 @@ def decide(program: bytes, architecture: int, number: int, argument: int = 0) ->
             case 0x45:
                 at += if_true if register & constant else if_false
             case 0x06:
-                return constant
+                return int(constant)
 
 
 @pytest.mark.parametrize("machine", ARCHITECTURES)

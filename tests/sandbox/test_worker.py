@@ -503,6 +503,24 @@ async def test_a_death_between_executions_is_told_by_the_next_one() -> None:
         await completes(worker, sandbox, tasks)
 
 
+async def test_a_death_that_crosses_the_execution_is_followed_by_a_reset() -> None:
+    async with fake_worker() as (worker, sandbox), asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(run(worker, chunks_of("a\n")))
+        await sandbox.expect("execute")
+        await sandbox.control(t="lost", id=None, ran=0, reason="exit", detail="exit status 1")
+        await sandbox.ready()
+        await sandbox.send(STDOUT, b"run by the new one")
+        await sandbox.done(1)
+        await sandbox.expect("reset")
+        await sandbox.control(t="lost", id=None, ran=0, reason="reset")
+        await sandbox.ready()
+        execution = await running
+        assert (execution.status, execution.state_lost) == ("lost", True)
+        assert execution.failure is not None
+        assert execution.failure.ename == "InterpreterExit"
+        await completes(worker, sandbox, tasks)
+
+
 async def test_an_execution_waits_for_the_interpreter_that_is_being_started() -> None:
     async with fake_worker() as (worker, sandbox), asyncio.TaskGroup() as tasks:
         resetting = tasks.create_task(worker.reset())

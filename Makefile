@@ -1,0 +1,46 @@
+# Everything a developer or CI does here. Targets call scripts/, which say what they need and why.
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+BIN := .venv/bin
+BASE_IMAGE ?=
+SOURCES := app sandbox_image loadtests tests
+
+.PHONY: help install demo test check format bench image up down clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: ## make .venv with the console script `eager`, and the sandbox's own Python environment
+	@scripts/install
+
+demo: install ## watch a program being run while it is written (no model, no Docker needed)
+	@$(BIN)/eager demo
+
+test: install ## all tests; as root on Debian it also provides the Docker Engine and the images they need
+	@scripts/test $(ARGS)
+
+check: install ## format, lint, strict types, import direction
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install ## format, and fix what the linter can
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+bench: install ## measure the gateway on this machine
+	$(BIN)/python -m loadtests $(ARGS)
+
+image: install ## build the image of the Docker sandboxes (BASE_IMAGE=... for another base)
+	$(BIN)/eager image build $(if $(BASE_IMAGE),--base-image $(BASE_IMAGE))
+
+up: ## gateway and replay upstream in containers, sandboxes on the same engine
+	@scripts/compose-plugin
+	docker compose up --build --detach --wait
+
+down: ## stop what `up` started; leaves nothing
+	docker compose down --volumes --remove-orphans
+
+clean: ## remove what install and the tools have made
+	rm -rf .venv .eager/sandbox-env build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,294 @@
+"""Our event stream as the events of ``/v1/responses``, in exactly OpenAI's order (PROTOCOL.md 4.1 to 4.3).
+
+Items never overlap: while one is open, what belongs to a later one is held back until it closes. So the code of a
+second parallel call is shown when the first has run, which is also when OpenAI would show it. Our own events are not
+held back: they ride, in their true order, in ``eager`` on events of the open item, or on the next event there is.
+
+    created, in_progress,  { added, in_progress, code.delta*, code.done, interpreting+, completed, item.done
+                           | added, part.added, text.delta+, annotation*, text.done, part.done, item.done
+                           | added, arguments.delta, arguments.done, item.done }*,
+    completed | incomplete | error, failed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from app.api.responses.citations import cite
+from app.api.responses.items import CodeItem, DoneStatus, Draft, MessageItem, code_status, function_call
+from app.api.responses.outputs import without_outputs
+from app.events import (
+    ChunkDetected,
+    CodeEnd,
+    CodeStart,
+    Done,
+    Error,
+    ErrorBody,
+    Event,
+    ExecEnd,
+    ExecError,
+    ExecOutput,
+    ExecResult,
+    ExecStart,
+    Interrupt,
+    SessionLost,
+    Start,
+    Token,
+    ToolCall,
+    TurnEnd,
+)
+
+#: Type of an event, and its data.
+Emitted = tuple[str, dict[str, Any]]
+
+#: Our own events that have no counterpart among OpenAI's.
+CARRIED = (
+    ChunkDetected,
+    CodeEnd,
+    CodeStart,
+    ExecEnd,
+    ExecError,
+    ExecOutput,
+    ExecResult,
+    ExecStart,
+    Interrupt,
+    SessionLost,
+)
+
+#: Why an answer may be cut short, in OpenAI's words.
+INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
+
+
+class ResponseStream:
+    """A pure core: our events in, Responses events out. Also makes the answer that is not streamed.
+
+    Attributes:
+        response: the response object, when it is over.
+        output_items: finished items, complete, also where the client did not ask to ``include`` outputs.
+    """
+
+    def __init__(
+        self,
+        response_id: str,
+        *,
+        envelope: Mapping[str, Any],
+        include_outputs: bool,
+        carry_events: bool = False,
+        container_id: str | None = None,
+    ) -> None:
+        """
+        Args:
+            response_id: ``resp_...``; the items' ids are made from it.
+            envelope: the response's fields that do not change (``request.envelope``).
+            carry_events: whether our own events ride along in ``eager``. The summary always does.
+            container_id: known to the client; None if it is what ``start`` says.
+        """
+        self.response: dict[str, Any] | None = None
+        self.output_items: list[dict[str, Any]] = []
+        self._id = response_id
+        self._envelope = envelope
+        self._include_outputs = include_outputs
+        self._carry_events = carry_events
+        self._container_id = container_id
+        self._files: dict[str, str] = {}
+        self._sequence = 0
+        self._open: CodeItem | MessageItem | None = None
+        self._blank = ""
+        self._held: list[Event] = []
+        self._eager: list[Any] = []
+        self._emitted: list[Emitted] = []
+
+    def __repr__(self) -> str:
+        state = "over" if self.response else type(self._open).__name__
+        return f"ResponseStream({self._id}, {state}, items={len(self.output_items)}, held={len(self._held)})"
+
+    def know_file(self, path: str, file_id: str) -> None:
+        """Code has written a file: links to it in later text are annotated."""
+        self._files[path] = file_id
+
+    def feed(self, event: Event) -> list[Emitted]:
+        if self.response is not None:
+            return []
+        if self._carry_events and isinstance(event, CARRIED):
+            self._eager.append(msgspec.to_builtins(event))
+        match event:
+            case Start():
+                self._start(event)
+            case Error(error=error):
+                self._fail(error)
+            case Done():
+                self._finish(event)
+            case _:
+                self._accept(event)
+        if self._eager and isinstance(self._open, CodeItem):
+            self._emit([self._open.carrier()])
+        return self._take()
+
+    def fail(self, error: ErrorBody) -> list[Emitted]:
+        """The request failed outside of the pipeline."""
+        if self.response is None:
+            self._fail(error)
+        return self._take()
+
+    def flush(self) -> list[Emitted]:
+        """The events are over. Without ``done`` before, that is a failure."""
+        return self.fail(ErrorBody("The answer ended too early.", "server_error", code="internal_error"))
+
+    def _take(self) -> list[Emitted]:
+        emitted, self._emitted = self._emitted, []
+        return emitted
+
+    def _accept(self, event: Event) -> None:
+        """An event of the output: for the open item, for one that may begin now, or for later."""
+        if isinstance(self._open, CodeItem):
+            self._accept_in_code(self._open, event)
+            return
+        match event:
+            case Token(channel="content", text=text):
+                self._say(text)
+            case CodeStart(call_id=call_id):
+                self._close_message()
+                item = CodeItem(self._new_id("ci"), call_id, self._container_id or "")
+                self._open = item
+                self._emit(item.open())
+            case ToolCall():
+                self._close_message()
+                drafts, call = function_call(self._new_id("fc"), event)
+                self._emit(drafts)
+                self._finish_item(call)
+
+    def _accept_in_code(self, item: CodeItem, event: Event) -> None:
+        match event:
+            case Token(channel="code", call_id=item.call_id, text=text):
+                self._emit(item.write(text))
+            case ExecOutput(call_id=item.call_id) | ExecResult(call_id=item.call_id) | ExecError(call_id=item.call_id):
+                item.outputs.add(event)
+            case CodeEnd(call_id=item.call_id):
+                item.outputs.add(event)
+                self._close_code(item, code_status(event))
+            case TurnEnd():
+                self._emit(item.end_code())
+                self._held.append(event)  # it ends the code of later items too
+            case Token(channel="reasoning") | ChunkDetected() | ExecStart() | ExecEnd() | Interrupt() | SessionLost():
+                pass
+            case _:
+                self._held.append(event)
+
+    def _say(self, text: str) -> None:
+        """Text of a message; blanks at its beginning wait for something visible."""
+        if not isinstance(self._open, MessageItem):
+            text = self._blank + text
+            if not text.strip():
+                self._blank = text
+                return
+            self._blank = ""
+            self._open = MessageItem(self._new_id("msg"))
+            self._emit(self._open.open())
+        if text:
+            self._emit(self._open.write(text))
+
+    def _close_code(self, item: CodeItem, status: DoneStatus) -> None:
+        self._emit(item.close())
+        self._finish_item(item.done(status))
+        held, self._held = self._held, []
+        for event in held:
+            self._accept(event)
+
+    def _close_message(self, status: DoneStatus = "completed") -> None:
+        self._blank = ""
+        if isinstance(self._open, MessageItem):
+            annotations = cite(self._open.text, self._files, container_id=self._container_id or "")
+            self._emit(self._open.close(annotations))
+            self._finish_item(self._open.done(status, annotations))
+
+    def _close_all(self, status: DoneStatus) -> None:
+        """Whatever is open or held back is over: what was received of it is shown."""
+        while isinstance(self._open, CodeItem):
+            self._close_code(self._open, status)
+        self._close_message(status)
+
+    def _finish_item(self, item: dict[str, Any]) -> None:
+        self._emit([("response.output_item.done", {"item": self._shown(item)})])
+        self.output_items.append(item)
+        self._open = None
+
+    def _start(self, start: Start) -> None:
+        self._container_id = self._container_id or start.container_id
+        self._begin()
+
+    def _begin(self) -> None:
+        self._emit_response("response.created", "in_progress")
+        self._emit_response("response.in_progress", "in_progress")
+
+    def _finish(self, done: Done) -> None:
+        reason = INCOMPLETE.get(done.finish_reason)
+        self._close_all("incomplete" if reason else "completed")
+        self._eager.append(
+            msgspec.to_builtins(
+                {"type": "summary", "seq": done.seq, "t_ms": done.t_ms, "timing": done.timing, "usage": done.usage}
+            )
+        )
+        status = "incomplete" if reason else "completed"
+        details = {"reason": reason} if reason else None
+        usage = response_usage(done.usage)
+        self.response = self._emit_response(f"response.{status}", status, incomplete_details=details, usage=usage)
+
+    def _fail(self, error: ErrorBody) -> None:
+        """What OpenAI sends: most SDKs overlook ``response.failed`` alone, or an ``error`` that is not nested."""
+        if self._sequence == 0:
+            self._begin()
+        self._close_all("failed")
+        self._emit_event("error", {"error": msgspec.to_builtins(error)})
+        told = {"code": "server_error", "message": error.message}
+        self.response = self._emit_response("response.failed", "failed", error=told)
+
+    def _emit_response(self, type: str, status: str, **fields: Any) -> dict[str, Any]:
+        output = [self._shown(item) for item in self.output_items]
+        response = {**self._envelope, "id": self._id, "status": status, "output": output, **fields}
+        self._emit_event(type, {"response": response})
+        return response
+
+    def _emit(self, drafts: Iterable[Draft]) -> None:
+        """Events of an item: the open one, or that which is made at once."""
+        for type, fields in drafts:
+            self._emit_event(type, {"output_index": len(self.output_items), **fields})
+
+    def _emit_event(self, type: str, fields: dict[str, Any]) -> None:
+        data = {"type": type, "sequence_number": self._sequence, **fields}
+        self._sequence += 1
+        if self._eager and type != "response.created":
+            data["eager"], self._eager = self._eager, []
+        self._emitted.append((type, data))
+
+    def _shown(self, item: dict[str, Any]) -> dict[str, Any]:
+        return item if self._include_outputs else without_outputs(item)
+
+    def _new_id(self, prefix: str) -> str:
+        return f"{prefix}_{self._id.removeprefix('resp_')}_{len(self.output_items)}"
+
+
+def response_id_of(item_id: str) -> str | None:
+    """The response that an item came from, by its id; None if the id is not one of ours."""
+    prefix, _, rest = item_id.partition("_")
+    name, _, number = rest.rpartition("_")
+    return f"resp_{name}" if prefix in ("ci", "fc", "msg") and name and number.isdecimal() else None
+
+
+def response_usage(usage: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Usage in the words of this API; zeros where the upstream never told."""
+    given = usage or {}
+    prompt, completion = given.get("prompt_tokens") or 0, given.get("completion_tokens") or 0
+    return {
+        "input_tokens": prompt,
+        "input_tokens_details": {"cached_tokens": _detail(given, "prompt_tokens_details", "cached_tokens")},
+        "output_tokens": completion,
+        "output_tokens_details": {"reasoning_tokens": _detail(given, "completion_tokens_details", "reasoning_tokens")},
+        "total_tokens": given.get("total_tokens") or prompt + completion,
+    }
+
+
+def _detail(usage: Mapping[str, Any], group: str, name: str) -> int:
+    return (usage.get(group) or {}).get(name) or 0

@@ -1,0 +1,138 @@
+"""Output items while they come into being. Each knows its events; ``events.py`` numbers them and keeps their order."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from app.api.responses.outputs import Outputs
+from app.events import CodeEnd, ToolCall
+
+#: Type of a Responses event and its fields, those left out that every event of an output item has.
+Draft = tuple[str, dict[str, Any]]
+
+DoneStatus = Literal["completed", "incomplete", "failed"]
+
+
+class CodeItem:
+    """A ``code_interpreter_call``. Its ``code.done`` is the join of its deltas, even where the call was cut short."""
+
+    def __init__(self, id: str, call_id: str, container_id: str) -> None:
+        self.id = id
+        self.call_id = call_id
+        self.outputs = Outputs()
+        self._container_id = container_id
+        self._code: list[str] = []
+        self._written = False
+
+    def open(self) -> list[Draft]:
+        item = self._item("in_progress", code="", outputs=[])
+        return [
+            ("response.output_item.added", {"item": item}),
+            ("response.code_interpreter_call.in_progress", {"item_id": self.id}),
+        ]
+
+    def write(self, text: str) -> list[Draft]:
+        self._code.append(text)
+        return [("response.code_interpreter_call_code.delta", {"item_id": self.id, "delta": text})]
+
+    def carrier(self) -> Draft:
+        """A standard event that says nothing, for our own events to ride on (PROTOCOL.md 4.3)."""
+        if self._written:
+            return "response.code_interpreter_call.interpreting", {"item_id": self.id}
+        return "response.code_interpreter_call_code.delta", {"item_id": self.id, "delta": ""}
+
+    def end_code(self) -> list[Draft]:
+        """The code is complete. Does nothing the second time."""
+        if self._written:
+            return []
+        self._written = True
+        return [
+            ("response.code_interpreter_call_code.done", {"item_id": self.id, "code": "".join(self._code)}),
+            ("response.code_interpreter_call.interpreting", {"item_id": self.id}),
+        ]
+
+    def close(self) -> list[Draft]:
+        """Everything but ``output_item.done``."""
+        return [*self.end_code(), ("response.code_interpreter_call.completed", {"item_id": self.id})]
+
+    def done(self, status: DoneStatus) -> dict[str, Any]:
+        return self._item(status, code="".join(self._code), outputs=self.outputs.items())
+
+    def _item(self, status: str, *, code: str, outputs: list[dict[str, str]]) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "type": "code_interpreter_call",
+            "status": status,
+            "code": code,
+            "container_id": self._container_id,
+            "outputs": outputs,
+        }
+
+
+def code_status(end: CodeEnd) -> DoneStatus:
+    """Code that raised, or ran out of time, is a result for the model: the call itself was completed."""
+    return "incomplete" if end.status in ("interrupted", "incomplete") else "completed"
+
+
+class MessageItem:
+    """A ``message`` with one part of text. Opened at its first visible character: many models write line ends before
+    they call a tool, and those are no message."""
+
+    def __init__(self, id: str) -> None:
+        self.id = id
+        self._text: list[str] = []
+
+    @property
+    def text(self) -> str:
+        return "".join(self._text)
+
+    def open(self) -> list[Draft]:
+        item = {"id": self.id, "type": "message", "status": "in_progress", "content": [], "role": "assistant"}
+        return [
+            ("response.output_item.added", {"item": item}),
+            ("response.content_part.added", {"item_id": self.id, "content_index": 0, "part": _part("", [])}),
+        ]
+
+    def write(self, text: str) -> list[Draft]:
+        self._text.append(text)
+        fields = {"item_id": self.id, "content_index": 0, "delta": text, "logprobs": []}
+        return [("response.output_text.delta", fields)]
+
+    def close(self, annotations: list[dict[str, Any]]) -> list[Draft]:
+        """Everything but ``output_item.done``."""
+        part = {"item_id": self.id, "content_index": 0}
+        added = [
+            ("response.output_text.annotation.added", {**part, "annotation_index": number, "annotation": annotation})
+            for number, annotation in enumerate(annotations)
+        ]
+        return [
+            *added,
+            ("response.output_text.done", {**part, "text": self.text, "logprobs": []}),
+            ("response.content_part.done", {**part, "part": _part(self.text, annotations)}),
+        ]
+
+    def done(self, status: DoneStatus, annotations: list[dict[str, Any]]) -> dict[str, Any]:
+        content = [_part(self.text, annotations)]
+        return {"id": self.id, "type": "message", "status": status, "content": content, "role": "assistant"}
+
+
+def _part(text: str, annotations: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"type": "output_text", "annotations": annotations, "logprobs": [], "text": text}
+
+
+def function_call(id: str, call: ToolCall) -> tuple[list[Draft], dict[str, Any]]:
+    """A call that is the client's to run, all at once: its events but for ``output_item.done``, and the item."""
+    item = {
+        "id": id,
+        "type": "function_call",
+        "status": "completed",
+        "call_id": call.id,
+        "name": call.name,
+        "arguments": call.arguments,
+    }
+    drafts: list[Draft] = [
+        ("response.output_item.added", {"item": {**item, "status": "in_progress", "arguments": ""}}),
+        ("response.function_call_arguments.delta", {"item_id": id, "delta": call.arguments}),
+        ("response.function_call_arguments.done", {"item_id": id, "name": call.name, "arguments": call.arguments}),
+    ]
+    return drafts, item

@@ -1,0 +1,190 @@
+"""Items of a conversation as the messages of a chat-completions upstream.
+
+Clients resend whole histories: also items of containers that have expired, and reasoning, which no chat upstream takes
+back. Every call that the upstream sees is followed at once by its result, as chat completions demand.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from app.api.responses.schemas import Item
+from app.errors import RequestError
+
+Message = dict[str, Any]
+
+#: Roles of messages; ``developer`` is known to OpenAI's own servers only.
+ROLES = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
+
+#: Items that say nothing to a chat upstream.
+SKIPPED = {"reasoning", "compaction"}
+
+
+class Conversation:
+    """Translates items, one after the other. ``items`` may be of several turns, in order.
+
+    Args:
+        code_tool: name of the tool that replayed code calls are said to have been.
+        file_names: names of the files that messages refer to by id; they lie in the container.
+    """
+
+    def __init__(self, *, code_tool: str, file_names: Mapping[str, str]) -> None:
+        self._code_tool = code_tool
+        self._file_names = file_names
+        self._messages: list[Message] = []
+        self._results: dict[str, str] = {}
+        self._calls: list[Message] = []
+
+    def translate(self, items: Sequence[Item], *, param: str = "input") -> list[Message]:
+        """
+        Raises:
+            RequestError: an item is not well formed, or a call and its result do not go together.
+        """
+        self._results = {
+            item["call_id"]: _output_text(item.get("output"), f"{param}.{position}.output")
+            for position, item in enumerate(items)
+            if item.get("type") == "function_call_output" and isinstance(item.get("call_id"), str)
+        }
+        for position, item in enumerate(items):
+            self._add(item, f"{param}.{position}")
+        self._end_calls(param)
+        if self._results:
+            raise RequestError(
+                f"No function call found for the output with call_id {next(iter(self._results))}.", param=param
+            )
+        return self._messages
+
+    def _add(self, item: Item, param: str) -> None:
+        kind = item.get("type") or ("message" if "role" in item else None)
+        if kind != "function_call":
+            self._end_calls(param)
+        match kind:
+            case "message":
+                self._message(item, param)
+            case "function_call":
+                self._calls.append(
+                    _call(_text(item, "call_id", param), _text(item, "name", param), _text(item, "arguments", param))
+                )
+            case "function_call_output":
+                _text(item, "call_id", param)
+            case "code_interpreter_call":
+                self._code_call(item, param)
+            case str() if kind in SKIPPED:
+                pass
+            case None:
+                raise RequestError(
+                    f"Missing required parameter: '{param}.type'.",
+                    param=f"{param}.type",
+                    code="missing_required_parameter",
+                )
+            case _:
+                raise RequestError(f"Items of type '{kind}' are not available here.", param=f"{param}.type")
+
+    def _message(self, item: Item, param: str) -> None:
+        role = ROLES.get(str(item.get("role")))
+        if role is None:
+            raise RequestError("A message's role is user, assistant, system or developer.", param=f"{param}.role")
+        content = self._content(item.get("content"), f"{param}.content")
+        if role != "user" and isinstance(content, list):
+            content = "".join(part.get("text", "") for part in content)
+        self._messages.append({"role": role, "content": content})
+
+    def _content(self, content: object, param: str) -> str | list[dict[str, Any]]:
+        if isinstance(content, str):
+            return content
+        if not isinstance(content, list):
+            raise RequestError("A message's content is a text or a list of parts.", param=param)
+        parts = [self._part(part, f"{param}.{position}") for position, part in enumerate(content)]
+        if all(part["type"] == "text" for part in parts):  # some upstreams take nothing but a text
+            return "\n".join(part["text"] for part in parts)
+        return parts
+
+    def _part(self, part: Any, param: str) -> dict[str, Any]:
+        match part:
+            case {"type": "input_text" | "output_text" | "text", "text": str(text)}:
+                return {"type": "text", "text": text}
+            case {"type": "refusal", "refusal": str(text)}:
+                return {"type": "text", "text": text}
+            case {"type": "input_image", "image_url": str(url)}:
+                detail = {"detail": part["detail"]} if part.get("detail") else {}
+                return {"type": "image_url", "image_url": {"url": url, **detail}}
+            case {"type": "input_file" | "input_image", "file_id": str(file_id)}:
+                name = self._file_names.get(file_id)
+                if name is None:
+                    raise RequestError(f"No such File object: {file_id}", param=f"{param}.file_id", status=404)
+                return {"type": "text", "text": f"[The user has attached a file: /mnt/data/{name}]"}
+            case {"type": "input_file", "file_data": str(data)}:
+                name = part.get("filename") or "file"
+                return {"type": "file", "file": {"filename": name, "file_data": data}}
+            case _:
+                raise RequestError("A part of a message that is not available here, or not well formed.", param=param)
+
+    def _code_call(self, item: Item, param: str) -> None:
+        """A code call is followed by what its code said, as far as the item still tells."""
+        call = _call(_text(item, "id", param), self._code_tool, json.dumps({"code": item.get("code") or ""}))
+        self._ask([call])
+        self._answer(call["id"], _logs(item.get("outputs")))
+
+    def _end_calls(self, param: str) -> None:
+        """Function calls in a row are one turn of the model, and all of their results follow it."""
+        if not self._calls:
+            return
+        calls, self._calls = self._calls, []
+        self._ask(calls)
+        for call in calls:
+            result = self._results.pop(call["id"], None)
+            if result is None:
+                raise RequestError(f"No tool output found for function call {call['id']}.", param=param)
+            self._answer(call["id"], result)
+
+    def _ask(self, calls: list[Message]) -> None:
+        last = self._messages[-1] if self._messages else None
+        if last is not None and last["role"] == "assistant" and "tool_calls" not in last:
+            last["tool_calls"] = calls
+        else:
+            self._messages.append({"role": "assistant", "content": None, "tool_calls": calls})
+
+    def _answer(self, call_id: str, text: str) -> None:
+        self._messages.append({"role": "tool", "tool_call_id": call_id, "content": text or "(no output)"})
+
+
+def _call(id: str, name: str, arguments: str) -> Message:
+    return {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def _text(item: Item, name: str, param: str) -> str:
+    value = item.get(name)
+    if value is None:
+        raise RequestError(
+            f"Missing required parameter: '{param}.{name}'.",
+            param=f"{param}.{name}",
+            code="missing_required_parameter",
+        )
+    if not isinstance(value, str):
+        raise RequestError(f"'{name}' is a text.", param=f"{param}.{name}")
+    return value
+
+
+def _output_text(output: object, param: str) -> str:
+    """The result of a function: a text, or parts of which the texts count."""
+    if isinstance(output, str):
+        return output
+    if isinstance(output, list) and all(isinstance(part, dict) for part in output):
+        return "\n".join(text for part in output if isinstance(text := part.get("text"), str))
+    raise RequestError("A function's output is a text or a list of parts.", param=param)
+
+
+def _logs(outputs: object) -> str:
+    """Images cannot be shown to a chat upstream in a tool's result: it is told that they were there."""
+    if not isinstance(outputs, list):
+        return "(output not kept)"
+    texts = []
+    for output in outputs:
+        match output:
+            case {"type": "logs", "logs": str(logs)}:
+                texts.append(logs)
+            case {"type": "image"}:
+                texts.append("[image]")
+    return "\n".join(texts)

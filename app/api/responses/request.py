@@ -1,0 +1,188 @@
+"""A Responses request as a chat-completions one, and the fields of it that its response repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from app.api.responses.events import response_id_of
+from app.api.responses.messages import Conversation
+from app.api.responses.schemas import Item, ResponsesRequest
+from app.api.responses.tools import NAMES, Tools, translate_tools
+from app.errors import RequestError
+
+INCLUDE_OUTPUTS = "code_interpreter_call.outputs"
+
+#: Fields that mean the same to a chat upstream.
+SAME = ("temperature", "top_p", "user")
+
+#: What would need a service that is not here.
+UNSUPPORTED = ("background", "conversation", "prompt")
+
+
+def require_supported(request: ResponsesRequest) -> None:
+    """
+    Raises:
+        RequestError: something is asked for that would silently not happen.
+    """
+    for name in UNSUPPORTED:
+        if getattr(request, name):
+            raise RequestError(f"'{name}' is not available here.", param=name, code="unsupported_parameter")
+
+
+def input_items(request: ResponsesRequest) -> list[Item]:
+    """The input as items, as ``/input_items`` lists them."""
+    if isinstance(request.input, str):
+        content = [{"type": "input_text", "text": request.input}]
+        return [{"type": "message", "role": "user", "content": content}]
+    return request.input
+
+
+def upstream_body(
+    request: ResponsesRequest, tools: Tools, items: Sequence[Item], *, file_names: Mapping[str, str]
+) -> dict[str, Any]:
+    """The chat-completions request.
+
+    Args:
+        items: the whole conversation: those of the turns before (``Responses.chain``) and then this request's,
+            references resolved. Instructions of turns before do not count any more.
+        file_names: of ``file_ids(items)``.
+
+    Raises:
+        RequestError: the items are not well formed.
+    """
+    conversation = Conversation(code_tool=tools.code_tool or NAMES[0], file_names=file_names)
+    messages = conversation.translate(items)
+    if request.instructions:
+        messages = [{"role": "system", "content": request.instructions}, *messages]
+    body: dict[str, Any] = {"model": request.model, "messages": messages}
+    body |= {name: value for name in SAME if (value := getattr(request, name)) is not None}
+    if request.max_output_tokens is not None:
+        body["max_tokens"] = request.max_output_tokens
+    if tools.upstream:
+        body["tools"] = tools.upstream
+        if tools.choice is not None:
+            body["tool_choice"] = tools.choice
+        if request.parallel_tool_calls is False:
+            body["parallel_tool_calls"] = False
+    if request.reasoning and request.reasoning.get("effort"):
+        body["reasoning_effort"] = request.reasoning["effort"]
+    if (response_format := _response_format(request.text)) is not None:
+        body["response_format"] = response_format
+    return body
+
+
+def _response_format(text: dict[str, Any] | None) -> dict[str, Any] | None:
+    """
+    Raises:
+        RequestError: the format is none that we know.
+    """
+    match (text or {}).get("format"):
+        case None | {"type": "text"}:
+            return None
+        case {"type": "json_object"}:
+            return {"type": "json_object"}
+        case {"type": "json_schema", "name": str(), "schema": dict()} as given:
+            fields = {key: given[key] for key in ("name", "schema", "description", "strict") if key in given}
+            return {"type": "json_schema", "json_schema": fields}
+        case _:
+            raise RequestError("The format is text, json_object or json_schema.", param="text.format")
+
+
+def envelope(request: ResponsesRequest, *, created_at: float) -> dict[str, Any]:
+    """The fields of the response object that are the same from its beginning to its end."""
+    return {
+        "object": "response",
+        "created_at": created_at,
+        "background": False,
+        "error": None,
+        "incomplete_details": None,
+        "instructions": request.instructions,
+        "max_output_tokens": request.max_output_tokens,
+        "max_tool_calls": None,
+        "model": request.model,
+        "parallel_tool_calls": request.parallel_tool_calls is not False,
+        "previous_response_id": request.previous_response_id,
+        "reasoning": {"effort": None, "summary": None, **(request.reasoning or {})},
+        "service_tier": "default",
+        "store": request.store is not False,
+        "temperature": 1.0 if request.temperature is None else request.temperature,
+        "text": {"format": {"type": "text"}, **(request.text or {})},
+        "tool_choice": request.tool_choice,
+        "tools": request.tools,
+        "top_p": 1.0 if request.top_p is None else request.top_p,
+        "truncation": request.truncation or "disabled",
+        "usage": None,
+        "user": request.user,
+        "metadata": request.metadata or {},
+    }
+
+
+def tools_of(request: ResponsesRequest) -> Tools:
+    """
+    Raises:
+        RequestError: a tool that cannot be had here.
+    """
+    return translate_tools(request.tools, request.tool_choice)
+
+
+def includes_outputs(request: ResponsesRequest) -> bool:
+    return INCLUDE_OUTPUTS in (request.include or ())
+
+
+def replayed_container(items: Sequence[Item]) -> str | None:
+    """The container of the last code call in a conversation: ``auto`` goes on in it, if it is still alive."""
+    calls = (item.get("container_id") for item in reversed(items) if item.get("type") == "code_interpreter_call")
+    return next((id for id in calls if isinstance(id, str) and id), None)
+
+
+def file_ids(items: Sequence[Item]) -> list[str]:
+    """Files that messages refer to by id, each once."""
+    return list(dict.fromkeys(_file_ids(items)))
+
+
+def _file_ids(items: Sequence[Item]) -> Iterator[str]:
+    for item in items:
+        content = item.get("content")
+        for part in content if isinstance(content, list) else ():
+            match part:
+                case {"type": "input_file" | "input_image", "file_id": str(file_id)}:
+                    yield file_id
+
+
+def referenced_responses(items: Sequence[Item]) -> list[str]:
+    """Responses whose items are referred to by id (``item_reference``: the AI SDK does so for stored answers)."""
+    found = (response_id_of(id) for item in items if (id := _reference(item)) is not None)
+    return list(dict.fromkeys(response_id for response_id in found if response_id is not None))
+
+
+def resolve_references(items: Sequence[Item], known: Mapping[str, Item]) -> list[Item]:
+    """The items with references replaced by what they refer to.
+
+    Args:
+        known: items of the referenced responses, by id.
+
+    Raises:
+        RequestError: 404, there is no such item.
+    """
+    resolved = []
+    for position, item in enumerate(items):
+        reference = _reference(item)
+        if reference is None:
+            resolved.append(item)
+        elif reference in known:
+            resolved.append(known[reference])
+        elif not reference.startswith("rs_"):  # reasoning is not kept, and not sent upstream
+            raise RequestError(
+                f"Item with id '{reference}' not found.",
+                param=f"input.{position}.id",
+                code="item_not_found",
+                status=404,
+            )
+    return resolved
+
+
+def _reference(item: Item) -> str | None:
+    id = item.get("id")
+    bare = item.get("type") in (None, "item_reference") and "role" not in item
+    return id if bare and isinstance(id, str) else None

@@ -1,0 +1,40 @@
+"""The body of ``POST /v1/responses``. What we do not know is accepted and left alone."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.api.schemas import EagerOptions
+
+Item = dict[str, Any]
+
+
+class ResponsesRequest(BaseModel):
+    """Items and tools are checked where they are translated (``messages.py``, ``tools.py``)."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: str = Field(min_length=1)
+    input: str | list[Item]
+    stream: bool | None = False
+    instructions: str | None = None
+    tools: list[dict[str, Any]] = Field(default_factory=list, max_length=128)
+    tool_choice: str | dict[str, Any] = "auto"
+    include: list[str] | None = None
+    previous_response_id: str | None = Field(None, min_length=1, max_length=128)
+    store: bool | None = True
+    max_output_tokens: int | None = Field(None, ge=1)
+    temperature: float | None = None
+    top_p: float | None = None
+    parallel_tool_calls: bool | None = True
+    metadata: dict[str, str] | None = None
+    reasoning: dict[str, Any] | None = None
+    text: dict[str, Any] | None = None
+    truncation: Literal["auto", "disabled"] | None = "disabled"
+    user: str | None = None
+    background: bool | None = False
+    conversation: str | dict[str, Any] | None = None
+    prompt: dict[str, Any] | None = None
+    eager: EagerOptions = Field(default_factory=EagerOptions)

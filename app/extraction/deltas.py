@@ -1,0 +1,157 @@
+"""Upstream JSON -> ``Delta`` (PROTOCOL.md 1.2 to 1.4).
+
+Every field may be missing, null, or of another shape than OpenAI's; what cannot be read counts as missing. Only
+choice 0 is read: requests for more never get here.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+from app.errors import UpstreamBroken
+
+#: Foreign finish reasons, in lower case. Whatever is not here ends the answer like ``stop``.
+_FINISH_REASONS = {
+    **dict.fromkeys(("length", "max_tokens", "model_length", "max_output_tokens"), "length"),
+    **dict.fromkeys(("tool_calls", "function_call", "tool_use", "tool_call"), "tool_calls"),
+    **dict.fromkeys(("content_filter", "safety", "recitation", "refusal", "blocklist"), "content_filter"),
+}
+_FAILURES = frozenset({"error", "abort"})
+
+
+class FunctionDelta(msgspec.Struct):
+    """``name`` and ``arguments`` as they came: null, repeated, or arguments that are an object already."""
+
+    name: Any = None
+    arguments: Any = None
+
+
+class ToolCallDelta(msgspec.Struct):
+    """A fragment of one tool call. The last two fields are to be sent back as they came."""
+
+    index: Any = None
+    id: Any = None
+    function: FunctionDelta | None = None
+    extra_content: Any = None
+    provider_specific_fields: Any = None
+
+
+class Delta(msgspec.Struct):
+    """One increment of model output. Empty strings mean that there is none."""
+
+    content: str = ""
+    reasoning: str = ""
+    #: The key it came under: ``reasoning_content`` or ``reasoning``.
+    reasoning_key: str = "reasoning_content"
+    refusal: str = ""
+    tool_calls: list[ToolCallDelta] = []
+    #: Mapped into OpenAI's enum.
+    finish_reason: str | None = None
+    usage: dict[str, Any] | None = None
+    logprobs: Any = None
+    reasoning_details: list[Any] = []
+    extra_content: Any = None
+
+
+class _Message(msgspec.Struct):
+    content: Any = None
+    reasoning_content: Any = None
+    reasoning: Any = None
+    reasoning_details: Any = None
+    refusal: Any = None
+    tool_calls: list[ToolCallDelta] | None = None
+    extra_content: Any = None
+
+
+class _Choice(msgspec.Struct):
+    index: Any = None
+    delta: _Message | None = None
+    message: _Message | None = None
+    finish_reason: Any = None
+    logprobs: Any = None
+
+
+class _Wire(msgspec.Struct):
+    choices: list[_Choice] | None = None
+    usage: Any = None
+    error: Any = None
+    object: Any = None
+    message: Any = None
+
+
+_decoder = msgspec.json.Decoder(_Wire)
+
+
+def decode_delta(data: bytes | str) -> Delta:
+    """Decode the data of one upstream event.
+
+    A whole ``chat.completion`` is one delta: that is how an upstream answers that does not stream.
+
+    Raises:
+        UpstreamBroken: it is an error, or no JSON of this kind.
+    """
+    wire = _decode(data)
+    if wire.error or wire.object == "error":
+        raise UpstreamBroken(_error_message(wire.error or wire.message))
+    usage = wire.usage if isinstance(wire.usage, dict) else None
+    for choice in wire.choices or ():
+        if not choice.index:
+            return _read_choice(choice, usage)
+    return Delta(usage=usage)
+
+
+def _decode(data: bytes | str) -> _Wire:
+    try:
+        return _decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    # msgspec refuses half surrogates and raw control characters; the json module takes both.
+    try:
+        return msgspec.convert(json.loads(data, strict=False), _Wire)
+    except (ValueError, RecursionError) as error:
+        raise UpstreamBroken("the upstream sent an event that is not a chat completion") from error
+
+
+def _read_choice(choice: _Choice, usage: dict[str, Any] | None) -> Delta:
+    reason = choice.finish_reason
+    finish_reason = None
+    if reason and isinstance(reason, str):
+        reason = reason.lower()
+        if reason in _FAILURES:
+            raise UpstreamBroken(f"the upstream ended its answer with {reason!r}")
+        finish_reason = _FINISH_REASONS.get(reason, "stop")
+    message = choice.delta or choice.message
+    if message is None:
+        return Delta(finish_reason=finish_reason, usage=usage, logprobs=choice.logprobs)
+    reasoning_key = "reasoning_content" if message.reasoning_content or not message.reasoning else "reasoning"
+    details = message.reasoning_details
+    return Delta(
+        content=_text(message.content),
+        reasoning=_text(message.reasoning_content) or _text(message.reasoning),
+        reasoning_key=reasoning_key,
+        refusal=_text(message.refusal),
+        tool_calls=message.tool_calls or [],
+        finish_reason=finish_reason,
+        usage=usage,
+        logprobs=choice.logprobs,
+        reasoning_details=details if isinstance(details, list) else [],
+        extra_content=message.extra_content,
+    )
+
+
+def _text(value: Any) -> str:
+    """Text, or the text parts of a list of parts (Mistral)."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return "".join(_text(part.get("text") if isinstance(part, dict) else part) for part in value)
+    return ""
+
+
+def _error_message(error: Any) -> str:
+    if isinstance(error, dict):
+        error = error.get("message") or error.get("code")
+    return f"the upstream failed: {error}" if error else "the upstream failed"

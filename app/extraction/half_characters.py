@@ -1,0 +1,32 @@
+"""Joins characters that an upstream cut in the middle: ``\\ud83d`` in one delta, ``\\ude00`` in the next."""
+
+from __future__ import annotations
+
+import re
+
+_HALF = re.compile("[\ud800-\udfff]")
+
+
+class HalfCharacters:
+    """Fed the text of one channel. A high surrogate waits for its other half; a half that has none becomes U+FFFD."""
+
+    def __init__(self) -> None:
+        self._high = ""
+
+    def __repr__(self) -> str:
+        return f"<HalfCharacters high={self._high!r}>"
+
+    def feed(self, text: str) -> str:
+        if not self._high and (text.isascii() or _HALF.search(text) is None):
+            return text
+        text = self._high + text
+        self._high = text[-1] if "\ud800" <= text[-1] <= "\udbff" else ""
+        return _join(text[:-1] if self._high else text)
+
+    def flush(self) -> str:
+        text, self._high = self._high, ""
+        return _join(text)
+
+
+def _join(text: str) -> str:
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

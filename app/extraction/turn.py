@@ -1,0 +1,366 @@
+"""One upstream answer, read: text for the client, code for the sandbox, calls for the client (PROTOCOL.md 3).
+
+A turn with a code tool call ignores fences and tags in its content, from that call on (3.5). Content is always passed
+on as it came; code found in it is told in addition.
+
+The end of the arguments' JSON ends a call's code. Where there is none (bare code, an unclosed object), the finish
+reason does; ``length`` and ``content_filter`` mean that the last call was cut off: its code is not ``complete``, and the
+tail of it, which may look like a whole statement, must not run.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from app.errors import UpstreamBroken
+from app.events import Source
+from app.extraction.arguments import CodeArguments
+from app.extraction.deltas import Delta
+from app.extraction.fence import Code, CodeEvent, CodeStart, FenceReader
+from app.extraction.half_characters import HalfCharacters
+from app.extraction.names import CODE_TOOLS, canonical_tool, is_code_tool, runs_here
+from app.extraction.tags import TagReader
+from app.extraction.tool_calls import ArgumentsFragment, Call, CallEvent, CallStarted, ToolCallAssembler
+
+#: Everything one answer may hold; the longest outputs of models are some 128k tokens.
+MAX_CHARS = 16 * 1024 * 1024
+
+_TRUNCATED = frozenset({"length", "content_filter"})
+
+
+class ContentText(NamedTuple):
+    text: str
+    logprobs: Any = None
+
+
+class ReasoningText(NamedTuple):
+    """``key`` is the field it came in and has to be passed on in."""
+
+    text: str
+    key: str
+
+
+class RefusalText(NamedTuple):
+    text: str
+
+
+class CodeStarted(NamedTuple):
+    """``name`` is the tool's; empty for code in content."""
+
+    call_id: str
+    source: Source
+    language: str
+    name: str
+
+
+class CodeText(NamedTuple):
+    call_id: str
+    text: str
+
+
+class CodeEnded(NamedTuple):
+    """Not ``complete``: cut off, or no code of ours after all."""
+
+    call_id: str
+    complete: bool
+
+
+class ForeignFragment(NamedTuple):
+    """More of a call that is for the client. The first one of a call may have no arguments."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class ForeignCall(NamedTuple):
+    """All of a call that is for the client."""
+
+    id: str
+    name: str
+    arguments: str
+    complete: bool = True
+
+
+class Finish(NamedTuple):
+    reason: str
+
+
+class Usage(NamedTuple):
+    """Replaces earlier ones of the turn: some upstreams send it with every delta, cumulated."""
+
+    usage: dict[str, Any]
+
+
+Item = (
+    ContentText | ReasoningText | RefusalText | CodeStarted | CodeText | CodeEnded
+    | ForeignFragment | ForeignCall | Finish | Usage
+)  # fmt: skip
+
+
+@dataclass
+class _CodeCall:
+    """A tool call whose arguments hold code, or so its name says."""
+
+    call: Call
+    arguments: CodeArguments = field(default_factory=CodeArguments)
+    language: str = ""  # set when its code has begun
+    ended: bool = False
+    fragments: list[str] = field(default_factory=list)
+    code: list[str] = field(default_factory=list)
+
+
+def _new_id() -> str:
+    return f"call_{uuid.uuid4().hex[:24]}"
+
+
+class TurnReader:
+    """Fed the deltas of one answer; items come in the order of the stream.
+
+    ``sources`` are where code is looked for (``tool``, ``fence``, ``tag``), ``tools`` the names of code tools (None:
+    the usual ones), ``new_id`` makes ids for code in content and for calls without one.
+    """
+
+    def __init__(
+        self,
+        sources: Collection[str] = ("tool", "fence", "tag"),
+        tools: Collection[str] | None = None,
+        new_id: Callable[[], str] = _new_id,
+    ) -> None:
+        names = CODE_TOOLS if tools is None else frozenset(map(canonical_tool, tools))
+        self._tools = names if "tool" in sources else frozenset[str]()
+        self._new_id = new_id
+        self._assembler = ToolCallAssembler(new_id)
+        self._code_calls: dict[int, _CodeCall] = {}
+        self._blocks: TagReader | FenceReader | None = None
+        if "tag" in sources:
+            self._blocks = TagReader(names, fences="fence" in sources)
+        elif "fence" in sources:
+            self._blocks = FenceReader()
+        self._block_id = ""  # of the open block in content, or the last one
+        self._in_block = False
+        self._finish_reason: str | None = None
+        self._chars = 0
+        self._content: list[str] = []
+        self._refusal: list[str] = []
+        self._reasoning: dict[str, list[str]] = {}
+        self._reasoning_details: list[Any] = []
+        self._extra_content: Any = None
+        self._content_halves = HalfCharacters()
+        self._reasoning_halves = HalfCharacters()
+
+    def __repr__(self) -> str:
+        return f"<TurnReader calls={len(self._assembler.calls)} finish_reason={self._finish_reason!r}>"
+
+    def feed(self, delta: Delta) -> list[Item]:
+        items: list[Item] = []
+        if delta.content:
+            self._read_content(self._content_halves.feed(delta.content), delta.logprobs, items)
+        if delta.tool_calls:
+            self._read_calls(self._assembler.feed(delta.tool_calls), items)
+        if delta.reasoning or delta.refusal or delta.reasoning_details or delta.extra_content is not None:
+            self._read_rest(delta, items)
+        if delta.finish_reason is not None and self._finish_reason is None:
+            self._finish(delta.finish_reason, items)
+        if delta.usage is not None:
+            items.append(Usage(delta.usage))
+        return items
+
+    def flush(self) -> list[Item]:
+        """The stream is over. Does nothing more than close what came behind a finish reason, if there was one."""
+        items: list[Item] = []
+        if self._finish_reason is None:
+            self._finish("tool_calls" if self._assembler.calls else "stop", items)
+        else:
+            self._close(self._finish_reason, items)
+        return items
+
+    def assistant_message(self) -> dict[str, Any]:
+        """This turn as a message of the next request (1.5): arguments that are no JSON are written anew, because some
+        upstreams refuse a history that holds them; fields some upstreams want back are echoed."""
+        message: dict[str, Any] = {"role": "assistant", "content": "".join(self._content) or None}
+        if self._refusal:
+            message["refusal"] = "".join(self._refusal)
+        for key, texts in self._reasoning.items():
+            message[key] = "".join(texts)
+        if self._reasoning_details:
+            message["reasoning_details"] = self._reasoning_details
+        if self._extra_content is not None:
+            message["extra_content"] = self._extra_content
+        if self._assembler.calls:
+            message["tool_calls"] = [self._call_message(call) for call in self._assembler.calls]
+        return message
+
+    def _call_message(self, call: Call) -> dict[str, Any]:
+        arguments = call.arguments
+        code_call = self._code_calls.get(call.ordinal)
+        if code_call is not None and not _is_json_object(arguments):
+            arguments = json.dumps({"code": "".join(code_call.code)}, ensure_ascii=False)
+        function = {"name": call.name, "arguments": arguments}
+        return {"id": call.id, "type": "function", "function": function, **call.extras}
+
+    # content
+
+    def _read_content(self, text: str, logprobs: Any, items: list[Item]) -> None:
+        if not text:
+            return
+        self._count(text)
+        self._content.append(text)
+        items.append(ContentText(text, logprobs))
+        if self._blocks is not None:
+            self._read_blocks(self._blocks.feed(text), True, items)
+
+    def _read_blocks(self, events: Sequence[CodeEvent], complete: bool, items: list[Item]) -> None:
+        for event in events:
+            match event:
+                case Code(text):
+                    items.append(CodeText(self._block_id, text))
+                case CodeStart(language, source):
+                    self._in_block = True
+                    self._block_id = self._new_id()
+                    items.append(CodeStarted(self._block_id, source, language, ""))
+                case _:
+                    self._in_block = False
+                    items.append(CodeEnded(self._block_id, complete))
+
+    def _read_rest(self, delta: Delta, items: list[Item]) -> None:
+        if delta.reasoning and (text := self._reasoning_halves.feed(delta.reasoning)):
+            self._count(text)
+            self._reasoning.setdefault(delta.reasoning_key, []).append(text)
+            items.append(ReasoningText(text, delta.reasoning_key))
+        if delta.refusal:
+            self._count(delta.refusal)
+            self._refusal.append(delta.refusal)
+            items.append(RefusalText(delta.refusal))
+        if delta.extra_content is not None:
+            self._extra_content = delta.extra_content
+        for detail in delta.reasoning_details:
+            _add_detail(self._reasoning_details, detail)
+
+    def _count(self, text: str) -> None:
+        self._chars += len(text)
+        if self._chars > MAX_CHARS:
+            raise UpstreamBroken(f"the upstream's answer is longer than {MAX_CHARS} characters")
+
+    # tool calls
+
+    def _read_calls(self, events: Sequence[CallEvent], items: list[Item], truncated: Call | None = None) -> None:
+        for event in events:
+            call = self._assembler.calls[event.ordinal]
+            code_call = self._code_calls.get(event.ordinal)
+            match event:
+                case ArgumentsFragment(_, text):
+                    self._count(text)
+                    if code_call is None:
+                        items.append(ForeignFragment(call.id, call.name, text))
+                    else:
+                        self._read_code(code_call, text, items)
+                case CallStarted(_, id, name) if is_code_tool(name, self._tools):
+                    self._code_calls[event.ordinal] = _CodeCall(call)
+                    self._stop_blocks(items)
+                case CallStarted(_, id, name):
+                    items.append(ForeignFragment(id, name, ""))
+                case _ if code_call is not None:
+                    self._end_code(code_call, call is not truncated, items)
+                case _:
+                    items.append(ForeignCall(call.id, call.name, call.arguments, call is not truncated))
+
+    def _read_code(self, code_call: _CodeCall, fragment: str, items: list[Item]) -> None:
+        arguments = code_call.arguments
+        code_call.fragments.append(fragment)
+        text = arguments.feed(fragment)
+        if code_call.ended or not self._stays_code(code_call, items):
+            return
+        if arguments.complete:
+            text += arguments.flush()
+        if text or arguments.complete:
+            self._add_code(code_call, text, items)
+        if arguments.complete:
+            code_call.ended = True
+            items.append(CodeEnded(code_call.call.id, True))
+
+    def _end_code(self, code_call: _CodeCall, complete: bool, items: list[Item]) -> None:
+        if code_call.ended:
+            return
+        text = code_call.arguments.flush()
+        if not self._stays_code(code_call, items):
+            call = code_call.call
+            items.append(ForeignCall(call.id, call.name, call.arguments, complete))
+            return
+        self._add_code(code_call, text, items)
+        code_call.ended = True
+        items.append(CodeEnded(code_call.call.id, complete))
+
+    def _add_code(self, code_call: _CodeCall, text: str, items: list[Item]) -> None:
+        call = code_call.call
+        if not code_call.language:
+            code_call.language = code_call.arguments.language or "python"
+            items.append(CodeStarted(call.id, "tool", code_call.language, call.name))
+        if text:
+            code_call.code.append(text)
+            items.append(CodeText(call.id, text))
+
+    def _stays_code(self, code_call: _CodeCall, items: list[Item]) -> bool:
+        """Whether the call is ours to run, now that its language may be known. If not it becomes the client's."""
+        language = code_call.arguments.language
+        if language is None or (runs_here(language) and code_call.language in ("", language)):
+            return True
+        call = code_call.call
+        if code_call.language:
+            items.append(CodeEnded(call.id, False))
+        del self._code_calls[call.ordinal]
+        items.append(ForeignFragment(call.id, call.name, "".join(code_call.fragments)))
+        return False
+
+    def _stop_blocks(self, items: list[Item]) -> None:
+        """Code in content does not count any more; a block that is still open was not finished."""
+        self._blocks = None
+        if self._in_block:
+            self._in_block = False
+            items.append(CodeEnded(self._block_id, False))
+
+    # the end
+
+    def _finish(self, reason: str, items: list[Item]) -> None:
+        if text := self._content_halves.flush():
+            self._read_content(text, None, items)
+        self._finish_reason = reason
+        self._close(reason, items)
+        items.append(Finish(reason))
+
+    def _close(self, reason: str, items: list[Item]) -> None:
+        truncated = reason in _TRUNCATED
+        if self._blocks is not None:
+            self._read_blocks(self._blocks.flush(), not truncated, items)
+            self._blocks = None
+        last = self._assembler.calls[-1] if truncated and self._assembler.calls else None
+        self._read_calls(self._assembler.flush(), items, last)
+
+
+def _is_json_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _add_detail(details: list[Any], detail: Any) -> None:
+    """Add a reasoning detail; fragments of the same one are joined, as OpenRouter counts them by ``index``."""
+    last = details[-1] if details else None
+    if (
+        isinstance(last, dict)
+        and isinstance(detail, dict)
+        and (last.get("type"), last.get("index")) == (detail.get("type"), detail.get("index"))
+        and last.get("index") is not None
+    ):
+        for key, value in detail.items():
+            if key in ("text", "summary", "data") and isinstance(value, str) and isinstance(last.get(key), str):
+                last[key] += value
+            elif value is not None:
+                last[key] = value
+    else:
+        details.append(dict(detail) if isinstance(detail, dict) else detail)

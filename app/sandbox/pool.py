@@ -1,0 +1,300 @@
+"""Warm workers, started ahead of need.
+
+Theory of operation
+-------------------
+As many *starters* run as workers are to be kept warm. Each is a loop: start a worker, let it run a line of code, put it
+on the shelf, wait until it has been taken (or has died there), start the next. That is the whole refill logic; a failed
+start backs off. ``_match`` decides, in one plain function, which waiting caller gets which worker; nothing is awaited
+while that is half done, and a worker counts as busy from the hand-over on, not from when its caller wakes.
+
+Rules.
+1. One worker serves one session, then it is closed. What ran in it cannot be trusted back.
+2. ``limit`` counts every worker there is: starting, warm, busy and closing. The last of these, because their memory is
+   still in use.
+3. Callers are served in the order in which they came. One whose deadline passes gets ``SandboxUnavailable``.
+4. A caller never waits for a start while a warm worker exists.
+5. Leaving the pool closes every worker, those in use included.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+from app.detection.chunk import Chunk
+from app.errors import SandboxError, SandboxStartError, SandboxUnavailable
+from app.sandbox.backend import Backend
+from app.sandbox.messages import Display, Output, Result
+from app.sandbox.worker import Worker
+
+log = logging.getLogger(__name__)
+
+_CHECK: Final = Chunk(index=0, source="1 + 1\n", start=0, end=6, line=1, column=0, kind="simple")
+_CHECK_TIMEOUT_S: Final = 10.0
+_BACK_OFF_S: Final = (0.1, 30.0)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStatistics:
+    """``checkout_s`` is the sum of the time that callers have waited, served or not; the counts never go down."""
+
+    warm: int
+    starting: int
+    busy: int
+    closing: int
+    waiting: int
+    started: int
+    failed_starts: int
+    died_warm: int
+    checked_out: int
+    timed_out: int
+    discarded: int
+    checkout_s: float
+
+
+class Pool:
+    """``async with Pool(backend, warm=2, limit=16) as pool``, then ``pool.checkout()``.
+
+    Args:
+        warm: workers kept ready.
+        limit: workers that may exist at once.
+        sleep, jitter: for tests; jitter gives a factor.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        warm: int,
+        limit: int,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        jitter: Callable[[], float] = lambda: random.uniform(0.5, 1.5),  # noqa: S311 - not a secret
+    ) -> None:
+        if not 0 < warm <= limit:
+            raise ValueError(f"cannot keep {warm} of at most {limit} sandboxes warm")
+        self._backend = backend
+        self._starters = warm
+        self._limit = limit
+        self._sleep, self._jitter = sleep, jitter
+        self._tasks = asyncio.TaskGroup()
+        self._closed = False
+        self._shelf: deque[Worker] = deque()
+        self._busy: set[Worker] = set()
+        self._closing: set[Worker] = set()
+        self._waiting: deque[asyncio.Future[Worker]] = deque()
+        self._starting = 0
+        self._room = asyncio.Event()  # set when some may have come
+        self._starter_tasks: list[asyncio.Task[None]] = []
+        self._taken: dict[Worker, asyncio.Event] = {}
+        self._started = self._failed_starts = self._died_warm = 0
+        self._checked_out = self._timed_out = self._discarded = 0
+        self._checkout_s = 0.0
+        self._last_error: SandboxError | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"<Pool of {self._backend.name}: {len(self._shelf)} warm, {self._starting} starting, "
+            f"{len(self._busy)} busy, {len(self._closing)} closing | {len(self._waiting)} waiting>"
+        )
+
+    @property
+    def last_error(self) -> str | None:
+        """Why the latest start failed; None after one that did not."""
+        return self._last_error.message if self._last_error else None
+
+    def statistics(self) -> PoolStatistics:
+        return PoolStatistics(
+            warm=len(self._shelf),
+            starting=self._starting,
+            busy=len(self._busy),
+            closing=len(self._closing),
+            waiting=len(self._waiting),
+            started=self._started,
+            failed_starts=self._failed_starts,
+            died_warm=self._died_warm,
+            checked_out=self._checked_out,
+            timed_out=self._timed_out,
+            discarded=self._discarded,
+            checkout_s=self._checkout_s,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        self._starter_tasks = [self._tasks.create_task(self._keep_one_warm()) for _ in range(self._starters)]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._closed = True
+        for task in self._starter_tasks:
+            task.cancel()
+        for future in self._waiting:
+            if not future.done():
+                future.set_exception(SandboxUnavailable("the gateway is shutting down"))
+        for worker in (*self._shelf, *self._busy):
+            self._retire(worker)
+        await self._tasks.__aexit__(None, None, None)
+        await self._backend.close()
+
+    @asynccontextmanager
+    async def checkout(self, deadline_s: float) -> AsyncIterator[Worker]:
+        """A worker for one session; closed at the end, whatever happened.
+
+        Raises:
+            SandboxUnavailable: none came free before the deadline.
+            SandboxStartError: nor could one be started.
+        """
+        worker = await self.acquire(deadline_s)
+        try:
+            yield worker
+        finally:
+            self.discard(worker)
+
+    async def acquire(self, deadline_s: float) -> Worker:
+        """A worker that the caller gives back with ``discard``. Raises as ``checkout`` does."""
+        if self._closed:
+            raise SandboxUnavailable("the gateway is shutting down")
+        loop = asyncio.get_running_loop()
+        asked = loop.time()
+        future: asyncio.Future[Worker] = loop.create_future()
+        self._waiting.append(future)
+        self._match()
+        try:
+            async with asyncio.timeout(deadline_s):
+                await future
+        except TimeoutError:
+            if not _has_worker(future):
+                self._timed_out += 1
+                raise self._unavailable(deadline_s) from None
+        except asyncio.CancelledError:
+            if _has_worker(future):
+                self.discard(future.result())
+            raise
+        finally:
+            if future in self._waiting:
+                self._waiting.remove(future)
+            self._checkout_s += loop.time() - asked
+        self._checked_out += 1
+        return future.result()
+
+    def discard(self, worker: Worker) -> None:
+        """The session is over. The worker is closed in the background; giving it back twice does no harm."""
+        if worker in self._busy:
+            self._discarded += 1
+            self._retire(worker)
+
+    # -------------------------------------------------- decisions: nothing here waits
+
+    def _match(self) -> None:
+        """Give warm workers to those who wait, first come, first served."""
+        while self._shelf and self._waiting:
+            future = self._waiting.popleft()
+            if future.done():  # cancelled; its caller has not run yet
+                continue
+            worker = self._shelf.popleft()
+            self._taken.pop(worker).set()
+            self._busy.add(worker)
+            future.set_result(worker)
+
+    def _offer(self, worker: Worker) -> asyncio.Event:
+        """Put a worker on the shelf. The event is set when it is gone from there."""
+        taken = self._taken[worker] = asyncio.Event()
+        self._shelf.append(worker)
+        worker.on_death = self._on_death
+        if worker.death is not None:
+            self._on_death(worker)
+        self._match()
+        return taken
+
+    def _on_death(self, worker: Worker) -> None:
+        if worker in self._taken:
+            self._died_warm += 1
+            log.warning("sandbox %s died while it was warm: %s", worker.id, worker.death)
+        self._retire(worker)
+
+    def _retire(self, worker: Worker) -> None:
+        """Take a worker out of service, and have it closed."""
+        if worker in self._taken:
+            self._shelf.remove(worker)
+            self._taken.pop(worker).set()
+        elif worker in self._busy:
+            self._busy.remove(worker)
+        else:
+            return
+        self._closing.add(worker)
+        self._tasks.create_task(self._close(worker))
+
+    def _has_room(self) -> bool:
+        return self._starting + len(self._shelf) + len(self._busy) + len(self._closing) < self._limit
+
+    def _unavailable(self, waited_s: float) -> SandboxError:
+        if self._last_error is not None:
+            return SandboxStartError(f"no sandbox could be started: {self._last_error.message}")
+        return SandboxUnavailable(f"no sandbox came free within {waited_s:g} s; {len(self._busy)} are in use")
+
+    # ------------------------------------------------------------------- tasks
+
+    async def _keep_one_warm(self) -> None:
+        delay, longest = _BACK_OFF_S
+        while True:
+            while not self._has_room():
+                self._room.clear()
+                await self._room.wait()
+            self._starting += 1
+            worker = None
+            try:
+                worker = await self._start()
+            except Exception as error:
+                self._failed_starts += 1
+                self._last_error = error if isinstance(error, SandboxError) else SandboxStartError(repr(error))
+                log.exception("a sandbox could not be started; next attempt in about %g s", delay)
+            else:
+                self._last_error = None
+                delay = _BACK_OFF_S[0]
+                self._started += 1
+            finally:
+                self._starting -= 1
+            if worker is None:
+                await self._sleep(delay * self._jitter())
+                delay = min(delay * 2, longest)
+            else:
+                await self._offer(worker).wait()
+
+    async def _start(self) -> Worker:
+        """A worker that has run a line of code."""
+        worker = await self._backend.start()
+        try:
+            execution = await worker.execute(
+                [_CHECK], block="check", final=True, sink=_ignore, timeout_s=_CHECK_TIMEOUT_S
+            )
+            if execution.status != "ok":
+                raise SandboxStartError(f"sandbox {worker.id} fails its first line: {execution}")
+        except BaseException:
+            await worker.close()
+            raise
+        return worker
+
+    async def _close(self, worker: Worker) -> None:
+        try:
+            await worker.close()
+        except Exception:  # one sandbox that resists must not end the pool
+            log.exception("sandbox %s could not be closed", worker.id)
+        finally:
+            self._closing.discard(worker)
+            self._room.set()
+
+
+async def _ignore(message: Output | Display | Result) -> None:
+    """Sink of the first line."""
+
+
+def _has_worker(future: asyncio.Future[Worker]) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is None

@@ -1,0 +1,129 @@
+"""The processes of one embedded sandbox, from their start to the moment when nothing of them is left."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, cast
+
+from app.sandbox.cgroups import Cgroup
+
+_STDERR_TAIL: Final = 4096
+_DEATH_TIMEOUT_S: Final = 10.0
+
+
+class StderrTail(asyncio.Protocol):
+    """Reads all that a process writes to stderr, and keeps the end of it."""
+
+    def __init__(self) -> None:
+        self._pieces: deque[bytes] = deque()
+        self._size = 0
+        self._ended = asyncio.Event()
+        self._transport: asyncio.ReadTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.ReadTransport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._pieces.append(data[-_STDERR_TAIL:])
+        self._size += len(self._pieces[-1])
+        while self._size - len(self._pieces[0]) >= _STDERR_TAIL:
+            self._size -= len(self._pieces.popleft())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ended.set()
+
+    async def wait_end(self, timeout_s: float) -> None:
+        """Wait until the last writer is gone; after that time, stop reading."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._ended.wait()
+        if self._transport is not None:
+            self._transport.close()
+
+    def text(self) -> str:
+        return b"".join(self._pieces)[-_STDERR_TAIL:].decode(errors="replace").strip()
+
+
+class SandboxProcess:
+    """A started program, our end of its socket, and what has to be removed after it."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        pass_fds: Sequence[int],
+        environment: dict[str, str],
+        sock: socket.socket,
+        info_fd: int | None = None,
+        cgroup: Cgroup | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        self.sock = sock
+        self.tail = StderrTail()
+        self._info_fd = info_fd
+        self._first: int | None = None  # pidfd of the first process of the pid namespace
+        self._cgroup = cgroup
+        self._folder = folder
+        self._popen = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=pass_fds,
+            env=environment,
+            cwd=folder or "/",
+            start_new_session=True,
+        )
+
+    def __repr__(self) -> str:
+        return f"<SandboxProcess {self._popen.pid}>"
+
+    async def follow_stderr(self) -> None:
+        await asyncio.get_running_loop().connect_read_pipe(lambda: self.tail, self._popen.stderr)
+
+    def find_first(self) -> None:
+        """Learn which process is the first one inside, from what bubblewrap has written. After ``ready`` it is there.
+
+        Raises:
+            OSError: it is gone again.
+        """
+        if self._info_fd is not None:
+            first = json.loads(os.read(self._info_fd, 4096))["child-pid"]
+            self._first = os.pidfd_open(first)
+
+    async def kill(self) -> None:
+        """Idempotent. Cancelled, it goes on to its end in its thread."""
+        self.sock.close()
+        await asyncio.to_thread(self._bury)
+        await self.tail.wait_end(1.0)
+
+    def _bury(self) -> None:
+        """When the first process of a pid namespace has ended, so have all others in it."""
+        if self._first is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._first, signal.SIGKILL)
+            poll = select.poll()
+            poll.register(self._first, select.POLLIN)
+            poll.poll(_DEATH_TIMEOUT_S * 1000)
+            os.close(self._first)
+            self._first = None
+        self._popen.kill()
+        self._popen.wait(_DEATH_TIMEOUT_S)
+        if self._info_fd is not None:
+            os.close(self._info_fd)
+            self._info_fd = None
+        if self._cgroup is not None:
+            self._cgroup.remove()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)

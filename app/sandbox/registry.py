@@ -1,0 +1,206 @@
+"""Sessions with a name, which outlive the request that made them (``eager.session``, /v1/sessions).
+
+Each holds one worker of the pool. It belongs to an owner (an API key): to others it does not exist. It is used by one
+request at a time, expires when nobody has used it for ``idle_s``, and when an owner has too many, the one unused for
+longest makes room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from app.errors import RequestError, SandboxGone, SandboxUnavailable, SessionBusy
+from app.sandbox.pool import Pool
+from app.sandbox.worker import Worker
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEntry:
+    """What is told about a session. Times are seconds since the epoch."""
+
+    id: str
+    busy: bool
+    created_at: float
+    last_used_at: float
+    expires_after_s: float
+
+
+@dataclass(slots=True, eq=False)
+class _Named:
+    id: str
+    owner: str
+    worker: Worker
+    busy: bool = False
+    created_at: float = field(default_factory=time.time)
+    last_used_at: float = field(default_factory=time.time)
+    expiry: asyncio.TimerHandle | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryStatistics:
+    sessions: int
+    busy: int
+    created: int
+    expired: int
+    displaced: int
+
+
+class SessionRegistry:
+    """``async with SessionRegistry(pool, ...) as registry``, inside the pool's own block.
+
+    Args:
+        idle_s: a session not used for so long is closed.
+        limit: sessions of one owner.
+    """
+
+    def __init__(self, pool: Pool, *, idle_s: float, limit: int) -> None:
+        self._pool = pool
+        self._idle_s = idle_s
+        self._limit = limit
+        self._sessions: dict[str, _Named] = {}
+        self._opening: dict[str, int] = {}
+        self._created = self._expired = self._displaced = 0
+
+    def __repr__(self) -> str:
+        return f"<SessionRegistry {len(self._sessions)} sessions>"
+
+    def statistics(self) -> RegistryStatistics:
+        return RegistryStatistics(
+            sessions=len(self._sessions),
+            busy=sum(session.busy for session in self._sessions.values()),
+            created=self._created,
+            expired=self._expired,
+            displaced=self._displaced,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for session in list(self._sessions.values()):
+            self._drop(session)
+
+    async def create(self, *, owner: str, deadline_s: float) -> SessionEntry:
+        """A new session, with a fresh worker.
+
+        Raises:
+            SandboxUnavailable: no worker in time, or the owner has as many sessions as allowed and all are busy.
+        """
+        self._make_room(owner)
+        self._opening[owner] = self._opening.get(owner, 0) + 1
+        try:
+            worker = await self._pool.acquire(deadline_s)
+        finally:
+            self._opening[owner] -= 1
+            if not self._opening[owner]:
+                del self._opening[owner]
+        session = _Named(f"ses_{secrets.token_hex(12)}", owner, worker)
+        self._sessions[session.id] = session
+        self._created += 1
+        self._wait_for_expiry(session)
+        return self._entry(session)
+
+    def get(self, id: str, *, owner: str) -> SessionEntry:
+        """
+        Raises:
+            RequestError: 404.
+        """
+        return self._entry(self._find(id, owner))
+
+    def list(self, *, owner: str) -> list[SessionEntry]:
+        """Sessions of one owner, oldest first."""
+        return [self._entry(session) for session in self._sessions.values() if session.owner == owner]
+
+    def delete(self, id: str, *, owner: str) -> None:
+        """Close a session; code that runs in it ends with ``SandboxGone``.
+
+        Raises:
+            RequestError: 404.
+        """
+        self._drop(self._find(id, owner))
+
+    async def interrupt(self, id: str, *, owner: str) -> None:
+        """Stop what runs in the session, if anything does.
+
+        Raises:
+            RequestError: 404.
+        """
+        await self._find(id, owner).worker.interrupt()
+
+    @asynccontextmanager
+    async def use(self, id: str, *, owner: str) -> AsyncIterator[Worker]:
+        """The session's worker, for this caller alone.
+
+        Raises:
+            RequestError: 404, there is no such session (any more).
+            SessionBusy: another request uses it.
+            SandboxGone: its sandbox has died. The session is removed.
+        """
+        session = self._find(id, owner)
+        if session.busy:
+            raise SessionBusy(f"session {id} is busy")
+        self._check_alive(session)
+        session.busy = True
+        if session.expiry is not None:
+            session.expiry.cancel()
+        try:
+            yield session.worker
+        finally:
+            session.busy = False
+            session.last_used_at = time.time()
+            if session.worker.death is not None:
+                self._drop(session)
+            elif session.id in self._sessions:
+                self._wait_for_expiry(session)
+
+    def _find(self, id: str, owner: str) -> _Named:
+        session = self._sessions.get(id)
+        if session is None or session.owner != owner:
+            raise RequestError(f"no session {id}", param="session", code="session_not_found", status=404)
+        return session
+
+    def _check_alive(self, session: _Named) -> None:
+        if session.worker.death is not None:
+            self._drop(session)
+            raise SandboxGone(f"the sandbox of session {session.id} is gone: {session.worker.death}")
+
+    def _make_room(self, owner: str) -> None:
+        own = [session for session in self._sessions.values() if session.owner == owner]
+        if len(own) + self._opening.get(owner, 0) < self._limit:
+            return
+        idle = [session for session in own if not session.busy]
+        if not idle:
+            raise SandboxUnavailable(f"{len(own)} sessions are in use, which is the limit")
+        self._drop(min(idle, key=lambda session: session.last_used_at))
+        self._displaced += 1
+
+    def _wait_for_expiry(self, session: _Named) -> None:
+        session.expiry = asyncio.get_running_loop().call_later(self._idle_s, self._expire, session)
+
+    def _expire(self, session: _Named) -> None:
+        self._expired += 1
+        self._drop(session)
+
+    def _drop(self, session: _Named) -> None:
+        if session.expiry is not None:
+            session.expiry.cancel()
+        if self._sessions.pop(session.id, None) is not None:
+            self._pool.discard(session.worker)
+
+    def _entry(self, session: _Named) -> SessionEntry:
+        return SessionEntry(
+            id=session.id,
+            busy=session.busy,
+            created_at=session.created_at,
+            last_used_at=session.last_used_at,
+            expires_after_s=self._idle_s,
+        )

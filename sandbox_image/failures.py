@@ -1,0 +1,111 @@
+"""An exception of the program, told as CPython tells it for the whole program."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from types import TracebackType
+from typing import Any, Literal
+
+_HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+#: Far above any traceback one reads, far below the largest frame.
+_MAX_TEXT = 1024 * 1024
+_NO_INPUT = "input() is not available: the program has no standard input"
+
+
+def clean(text: str, limit: int = _MAX_TEXT) -> str:
+    """As stderr would print it (no lone surrogates), the middle left out if it is too long."""
+    if len(text) > limit:
+        text = f"{text[: limit // 2]}\n[... {len(text) - limit} characters left out ...]\n{text[-limit // 2 :]}"
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def as_text(error: BaseException) -> str:
+    """The traceback. The exception's own ``__str__`` takes part and may fail in any way."""
+    try:
+        return clean("".join(traceback.format_exception(error)))
+    except Exception as failure:
+        return f"{type(error).__name__}: <traceback cannot be shown: {type(failure).__name__}>\n"
+
+
+def describe(error: BaseException, filename: str, phase: Literal["compile", "run"]) -> dict[str, Any]:
+    """The fields of an ``error`` message, but for its id and chunk."""
+    if phase == "compile":
+        error.__traceback__ = None  # holds only our call of the compiler
+        line = error.lineno if isinstance(error, SyntaxError) else None
+    else:
+        error.__traceback__ = without_runner(error.__traceback__, filename)
+        line = _innermost_line(error.__traceback__, filename)
+    hint = ""
+    if isinstance(error, EOFError) and error.args == ("EOF when reading a line",):
+        error.add_note(_NO_INPUT)
+        hint = f" ({_NO_INPUT})"
+    return {
+        "ename": clean(type(error).__name__, 1000),
+        "evalue": clean(_message(error) + hint, 64 * 1024),
+        "traceback": as_text(error),
+        "line": line,
+        "phase": phase,
+    }
+
+
+def without_runner(entry: TracebackType | None, filename: str = "") -> TracebackType | None:
+    """Cut our frames, and what is before the first frame of the file, off both ends."""
+    first = entry
+    while first is not None and first.tb_frame.f_code.co_filename != filename:
+        first = first.tb_next
+    if first is None:  # it was raised outside the program's own code
+        first = entry
+        while first is not None and _is_ours(first):
+            first = first.tb_next
+    last = None
+    entry = first
+    while entry is not None:
+        if not _is_ours(entry):
+            last = entry
+        entry = entry.tb_next
+    if last is not None:
+        last.tb_next = None
+    return first
+
+
+def exit_code(error: SystemExit) -> int:
+    """Exit status of the process, as sys.exit() defines it; a message goes to stderr."""
+    if error.code is None:
+        return 0
+    if isinstance(error.code, int):
+        return error.code & 0xFF
+    print(error.code, file=sys.stderr)
+    return 1
+
+
+def call_excepthook(error: BaseException) -> None:
+    """A hook of the program's own runs, as at the end of a script. The default one would print what we send."""
+    hook = sys.excepthook
+    if hook is sys.__excepthook__ or getattr(hook, "__module__", "").startswith("IPython."):
+        return
+    try:
+        hook(type(error), error, error.__traceback__)
+    except Exception as failure:
+        print("Error in sys.excepthook:", as_text(failure), sep="\n", file=sys.stderr)
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "<exception str() failed>"
+
+
+def _is_ours(entry: TracebackType) -> bool:
+    return entry.tb_frame.f_code.co_filename.startswith(_HERE)
+
+
+def _innermost_line(entry: TracebackType | None, filename: str) -> int | None:
+    line = None
+    while entry is not None:
+        if entry.tb_frame.f_code.co_filename == filename:
+            line = entry.tb_lineno
+        entry = entry.tb_next
+    return line

@@ -1,0 +1,69 @@
+"""matplotlib figures: sent when the program shows them, or at the end of the block when they are still open."""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from sandbox_image.failures import as_text, without_runner
+from sandbox_image.mime import Bundle, bounded, figure_png, is_figure
+
+Emit = Callable[[Bundle], None]
+
+
+class Figures:
+    """Stands behind ``plt.show()`` for backends without a window, and closes the block's figures.
+
+    As with a window that was closed, a figure is gone once it was shown.
+    """
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self._shown: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def patch(self, backend_bases: ModuleType) -> None:
+        """Managers without a window show nothing: make them show here. Backends with one have methods of their own."""
+        figures = self
+
+        def pyplot_show(cls: type, *, block: bool | None = None) -> None:
+            figures.show_all()
+
+        def show(manager: Any) -> None:
+            figures.show(manager.canvas.figure)
+
+        backend_bases.FigureManagerBase.pyplot_show = classmethod(pyplot_show)
+        backend_bases.FigureManagerBase.show = show
+
+    def show(self, figure: Any) -> None:
+        """``fig.show()``: it stays open, and is not sent again at the end."""
+        self._shown.add(figure)
+        self._emit(bounded({"image/png": figure_png(figure), "text/plain": repr(figure)}))
+
+    def mark_shown(self, value: object) -> None:
+        """A value that was displayed by name; it may be a figure."""
+        if is_figure(value):
+            self._shown.add(value)
+
+    def show_all(self) -> None:
+        """Send what has not been sent and close everything."""
+        helpers = sys.modules.get("matplotlib._pylab_helpers")
+        if helpers is None:
+            return
+        try:
+            for manager in sorted(helpers.Gcf.get_all_fig_managers(), key=lambda manager: manager.num):
+                if manager.canvas.figure not in self._shown:
+                    self.show(manager.canvas.figure)
+        finally:
+            self._shown.clear()
+            helpers.Gcf.destroy_all()
+
+    def finish(self) -> None:
+        """The end of a block: there is no program left to raise to."""
+        try:
+            self.show_all()
+        except Exception as error:
+            error.__traceback__ = without_runner(error.__traceback__)
+            self._emit({"text/plain": as_text(error)})

@@ -1,0 +1,319 @@
+"""The interpreter of a session: reads executions from its channel, runs them as parts of a script, answers.
+
+It is as untrusted as the code it runs, and meant to be invisible to that code: one thread, a real ``__main__``, no
+frame of ours on the stack (see ``bare_stack.py``), the signals, streams and source file of ``python main.py``. What
+runs between two statements is in this file; how one runs is in the modules it imports.
+
+    read execute ─▶ compile a chunk ─▶ enter ─▶ [user code] ─▶ leave ─▶ ... ─▶ result, figures, flush, done
+                                                  │ raised: error | exit | interrupted: the block is over
+
+What cannot be equal to a whole file: errors the compiler finds in later chunks; ``x is y`` on equal literals of two
+chunks; ``__annotations__`` that exist early; a child forked by ``os.fork()`` runs on to the end of the batch, not of
+the program; profilers see our functions; atexit callbacks run in forked children only.
+"""
+
+from __future__ import annotations
+
+import _thread
+import atexit
+import json
+import mmap
+import os
+import socket
+import sys
+from collections.abc import Generator, Iterator
+from time import perf_counter_ns
+from types import CodeType
+from typing import Any, Literal, NoReturn
+
+from sandbox_image import bare_stack, failures
+from sandbox_image.annotations import AnnotationChain
+from sandbox_image.awaiting import Awaiter
+from sandbox_image.block import Block, Compiled, Piece, Shadows
+from sandbox_image.display import Displays
+from sandbox_image.interrupts import Interrupts
+from sandbox_image.magics import Magics
+from sandbox_image.mime import Bundle, bundle
+from sandbox_image.namespace import begin_program, new_main_module, use_work_folder
+from sandbox_image.protocol import INTERPRETER, PROGRESS, FrameDecoder, encode_message
+from sandbox_image.shell import Bash
+from sandbox_image.streams import Streams, wait_socket_read
+
+#: What a chunk raised, and whether the compiler or the code did.
+Failure = tuple[BaseException, Literal["compile", "run"]]
+#: Our own code needs fewer frames than this; a program may set the limit lower.
+_OWN_RECURSION_LIMIT = 500
+
+
+def serve(channel: socket.socket, progress: mmap.mmap) -> NoReturn:
+    """Serve until the supervisor closes the channel. To be called in a freshly forked child with 0, 1, 2 in place.
+
+    The frames of the caller stay on the stack of user code: ``bare_stack.Forker`` with ``steps`` avoids that.
+    """
+    bare_stack.drive(steps(channel, progress))
+    os._exit(0)
+
+
+def steps(channel: socket.socket, progress: mmap.mmap) -> Iterator[object]:
+    """The same as a generator for ``bare_stack``. User code runs whenever what it yields is dropped."""
+    return Interpreter(channel, progress).steps()
+
+
+class Interpreter:
+    """All state of a session that is not user data."""
+
+    def __init__(self, channel: socket.socket, progress: mmap.mmap) -> None:
+        self._channel = channel
+        self._channel.set_inheritable(False)
+        self._progress = progress
+        self._pid = os.getpid()
+        self._sending = _thread.allocate_lock()
+        self._execution = 0
+        self._streams = Streams()
+        self._interrupts = Interrupts()
+        self._runner = bare_stack.Runner()
+        self._awaiter = Awaiter()
+        self._old_main = sys.modules["__main__"]  # functions of the supervisor live in it
+        self._main = new_main_module()
+        self._annotations = AnnotationChain(self._main.__dict__)
+        self._displays = Displays(self._send_display)
+        self._displays.install()
+        self._magics = Magics(self._main, self._displays)
+        self._shadows = Shadows()
+        self._block: Block | None = None
+        self._bash: Bash | None = None
+        self._bash_folder: str | None = None
+        self._bash_status: int | None = None
+        self._value: Any = None  # of the last statement so far, until the next one runs
+        self._recursion_limit: int | None = None
+        self._trace: Any = None
+        use_work_folder()
+
+    def steps(self) -> Iterator[object]:
+        decoder = FrameDecoder()
+        while data := self._channel.recv(65536):
+            for _, payload in decoder.feed(data):
+                yield from self._execute(json.loads(payload))
+
+    def _execute(self, message: dict[str, Any]) -> Iterator[object]:
+        self._execution = message["id"]
+        PROGRESS.pack_into(self._progress, 0, self._execution, 0)
+        block = self._begin(message["block"])
+        chunks = message["chunks"]
+        block.add((line, column, source) for _, line, column, source in chunks)
+        durations: list[int] = []
+        run = self._run_bash if message["language"] == "bash" else self._run_chunk
+        end: dict[str, Any] = {"status": "ok", "code": None}
+        for index, line, column, source in chunks:
+            started = perf_counter_ns()
+            failure = yield from run(block, (line, column, source))
+            durations.append(perf_counter_ns() - started)
+            if failure is not None:
+                end = self._fail(block, index, *failure)
+                break
+            if os.getpid() == self._pid:
+                PROGRESS.pack_into(self._progress, 0, self._execution, len(durations))
+        if os.getpid() != self._pid:
+            self._end_forked_child(end)
+        if message["language"] == "bash" and end["status"] == "ok":
+            end["code"] = self._bash_status
+        ran = len(durations) - (end["status"] != "ok")
+        if end["status"] == "ok" and message["final"]:
+            self._show_result()
+        self._finish(block, over=message["final"] or end["status"] != "ok", status=end["status"])
+        self._send({"t": "done", "id": self._execution, "ran": ran, "ns": durations, **end})
+        PROGRESS.pack_into(self._progress, 0, 0, 0)
+
+    def _begin(self, name: str) -> Block:
+        """The block that the execution belongs to, and a process fit to run it."""
+        new = self._block is None or self._block.over or self._block.name != name
+        if self._block is None or new:
+            self._value = None
+            self._block = self._shadows.new_block(name)
+            begin_program(self._main, self._block.filename)
+            self._annotations.clear()
+            self._streams.restore()
+        else:
+            self._streams.reopen()
+        self._displays.begin()
+        self._interrupts.begin(new_block=new)
+        return self._block
+
+    def _run_chunk(self, block: Block, piece: Piece) -> Generator[object, None, Failure | None]:
+        try:
+            compiled = self._compile(block, *piece)
+        except Exception as error:
+            return error, "compile"
+        if compiled.is_empty:
+            return None
+        self._value = None
+        plainly = "unraisablehook" in piece[2]
+        for code in (compiled.statements, compiled.value):
+            if code is None:
+                continue
+            yield from self._run(code, plainly=plainly)
+            if self._runner.error is not None:
+                return self._runner.error, "run"
+        self._annotations.extend()
+        if compiled.value is not None and not compiled.quiet:
+            self._value = self._runner.value
+        self._runner.forget()
+        return None
+
+    def _compile(self, block: Block, line: int, column: int, source: str) -> Compiled:
+        try:
+            return block.compile(line, column, source)
+        except SyntaxError:
+            translated = self._magics.translate(source)
+            if translated is None:
+                raise
+            return block.compile(line, column, translated)
+
+    def _run(self, code: CodeType, *, plainly: bool) -> Iterator[object]:
+        """Run code in the program's namespace; how it ended is in ``self._runner``."""
+        namespace = self._main.__dict__
+        function: Any = eval
+        first = code
+        if code.co_flags & _COROUTINE:
+            function, first = self._awaiter.run, Awaiter.run.__code__
+        try:
+            self._enter()
+            if plainly:
+                self._runner.run_plainly(function, code, namespace)
+            else:
+                yield self._runner.prepare(function, code, namespace, code=first)
+            self._leave()
+        except KeyboardInterrupt as error:  # on the border between user code and ours
+            self._leave()
+            self._runner.error = error
+            return
+        if not plainly:
+            self._runner.finish()
+
+    def _enter(self) -> None:
+        self._interrupts.enter()
+        if self._recursion_limit is not None:
+            try:
+                sys.setrecursionlimit(self._recursion_limit)
+            except RecursionError:
+                self._recursion_limit = None  # lower than our own depth
+        if self._trace is not None:
+            sys.settrace(self._trace)
+
+    def _leave(self) -> None:
+        self._interrupts.leave()
+        self._trace = sys.gettrace()
+        if self._trace is not None:
+            sys.settrace(None)
+        self._recursion_limit = None
+        if (limit := sys.getrecursionlimit()) < _OWN_RECURSION_LIMIT:
+            self._recursion_limit = limit
+            sys.setrecursionlimit(_OWN_RECURSION_LIMIT)
+
+    def _fail(self, block: Block, index: int, error: BaseException, phase: Literal["compile", "run"]) -> dict[str, Any]:
+        """Tell how a chunk failed; returns the status, and the exit code."""
+        self._runner.forget()
+        if isinstance(error, SystemExit):
+            return {"status": "exit", "code": failures.exit_code(error)}
+        if isinstance(error, KeyboardInterrupt) and self._interrupts.occurred():
+            return {"status": "interrupted", "code": None}
+        described = self._interruptible(failures.describe, error, block.filename, phase)
+        if described is None:
+            return {"status": "interrupted", "code": None}
+        self._interruptible(failures.call_excepthook, error)
+        if os.getpid() != self._pid:
+            print(described["traceback"], end="", file=sys.stderr)
+        self._streams.flush()
+        self._streams.wait_read()
+        self._send({"t": "error", "id": self._execution, "chunk": index, **described})
+        return {"status": "error", "code": None}
+
+    def _show_result(self) -> None:
+        """The block has ended well: show the value of its last statement."""
+        value, self._value = self._value, None
+        if value is None:
+            return
+        shown = self._interruptible(bundle, value)
+        self._displays.figures.mark_shown(value)
+        if shown is not None and shown[0]:
+            self._streams.flush()
+            self._streams.wait_read()
+            self._send({"t": "result", "id": self._execution, "data": shown[0], "metadata": shown[1]})
+
+    def _finish(self, block: Block, *, over: bool, status: str) -> None:
+        block.over = over
+        if over:
+            self._value = None
+            if status != "interrupted":
+                self._interruptible(self._displays.figures.finish)
+        self._streams.flush()
+
+    def _interruptible(self, function: Any, *arguments: Any) -> Any:
+        """Call what runs methods of the program's objects; None if it was interrupted."""
+        try:
+            self._enter()
+            value = function(*arguments)
+            self._leave()
+        except KeyboardInterrupt:
+            self._leave()
+            return None
+        return value
+
+    def _run_bash(self, block: Block, piece: Piece) -> Generator[object, None, Failure | None]:
+        yield from ()
+        self._streams.flush()
+        line, _, source = piece
+        status = None
+        try:
+            self._interrupts.enter()
+            if self._bash is None:
+                self._bash = Bash(os.path.basename(block.filename).replace(".py", ".sh"), self._folder_of_bash())
+            status = self._bash.run(source, line)
+            self._interrupts.leave()
+        except KeyboardInterrupt as error:
+            self._interrupts.leave()
+            self._end_bash(interrupt=True)
+            return error, "run"
+        except OSError as error:  # there is no bash, or no process can be started
+            self._interrupts.leave()
+            return error, "run"
+        if status is None:
+            return SystemExit(self._end_bash(interrupt=False)), "run"
+        self._bash_status = status
+        return None
+
+    def _folder_of_bash(self) -> str:
+        folder = self._bash_folder
+        return folder if folder is not None and os.path.isdir(folder) else os.getcwd()
+
+    def _end_bash(self, *, interrupt: bool) -> int:
+        bash, self._bash = self._bash, None
+        if bash is None:
+            return 0
+        self._bash_folder = bash.folder
+        return bash.end() if interrupt else bash.close()
+
+    def _send_display(self, data: Bundle, metadata: Bundle) -> None:
+        """In the order of what is printed: what was before must have been read, and this before what follows."""
+        self._streams.flush()
+        self._streams.wait_read()
+        self._send({"t": "display", "id": self._execution, "data": data, "metadata": metadata})
+        wait_socket_read(self._channel.fileno())
+
+    def _send(self, message: dict[str, Any]) -> None:
+        """A frame is sent whole, also by threads of the program and when an interrupt comes; children are mute."""
+        frame = encode_message(INTERPRETER, message)
+        if os.getpid() != self._pid:
+            return
+        with self._interrupts.deferred(), self._sending:
+            self._channel.sendall(frame)
+
+    def _end_forked_child(self, end: dict[str, Any]) -> NoReturn:
+        """A child that user code forked has come to the end of what is known of its program."""
+        self._interruptible(atexit._run_exitfuncs)
+        self._streams.flush()
+        status = {"ok": 0, "exit": end["code"]}.get(end["status"], 1)
+        os._exit(status)
+
+
+_COROUTINE = 0x80  # inspect.CO_COROUTINE; inspect is slow to import

@@ -1,0 +1,104 @@
+"""Who gets SIGINT: user code while it runs (KeyboardInterrupt, as in a script), nobody between executions.
+
+Between ``leave`` and ``enter`` runs our code: there SIGINT is only noted, by a C function so that no exception can come
+up in the middle of the loop, and other signals wait, because their handlers are user code as well. A signal that was
+noted is raised by the next ``enter``.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # what signal wraps; its enums cost 10 us a chunk
+import _thread
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+#: Signals a program may handle in Python. The synchronous ones (SIGSEGV ...) cannot wait.
+_WAITING = frozenset(map(int, (
+    signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGUSR1, signal.SIGUSR2,
+    signal.SIGCHLD, signal.SIGHUP, signal.SIGIO, signal.SIGWINCH,
+)))  # fmt: skip
+
+_SIGINT = int(signal.SIGINT)
+_BLOCK, _SETMASK = int(signal.SIG_BLOCK), int(signal.SIG_SETMASK)
+
+
+class Interrupts:
+    """Starts in our code. A handler that the program sets is kept for the rest of its block."""
+
+    def __init__(self) -> None:
+        self._noted: dict[int, Any] = {}
+        self._handler: Any = signal.default_int_handler
+        self._pipe: tuple[int, int] | None = None
+        self._mask: set[int] = _signal.pthread_sigmask(_BLOCK, ())
+        self._inside = True
+        self._raised_note = False
+        self._thread = _thread.get_ident()
+        self.leave()
+
+    def begin(self, *, new_block: bool) -> None:
+        """An execution begins: forget what came before it."""
+        if new_block:
+            self._handler = signal.default_int_handler
+        self._noted.clear()
+        self._raised_note = False
+        self._arrived()
+        self._watch()
+
+    def enter(self) -> None:
+        """User code follows.
+
+        Raises:
+            KeyboardInterrupt: one arrived before.
+        """
+        self._inside = True
+        _signal.signal(_SIGINT, self._handler)
+        _signal.pthread_sigmask(_SETMASK, self._mask)
+        if self._noted:
+            self._noted.clear()
+            self._raised_note = True
+            if callable(self._handler):
+                self._handler(signal.SIGINT, None)
+
+    def leave(self) -> None:
+        """User code is over. Harmless when called twice."""
+        handler = _signal.signal(_SIGINT, self._noted.__setitem__)
+        if self._inside:
+            self._inside = False
+            self._handler = handler if handler is not None else signal.default_int_handler
+            self._mask = _signal.pthread_sigmask(_BLOCK, _WAITING)
+
+    @contextlib.contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Something of ours that must not be cut short, inside user code."""
+        if not self._inside or _thread.get_ident() != self._thread:
+            yield
+            return
+        self.leave()
+        try:
+            yield
+        finally:
+            self.enter()
+
+    def occurred(self) -> bool:
+        """Was this execution interrupted? Tells our SIGINT from a KeyboardInterrupt that user code raised."""
+        return bool(self._noted) or self._raised_note or self._arrived()
+
+    def _watch(self) -> None:
+        """Have the C handler of every signal write its number to our pipe, whatever handler Python has."""
+        try:
+            if self._pipe is None:
+                self._pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+            signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
+        except (OSError, ValueError):  # the program closed the pipe
+            self._pipe = None
+
+    def _arrived(self) -> bool:
+        if self._pipe is None:
+            return False
+        try:
+            return _SIGINT in os.read(self._pipe[0], 65536)
+        except OSError:
+            return False

@@ -1,0 +1,146 @@
+"""A value as a MIME bundle: all the ways in which it can show itself, bounded."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import sys
+from typing import Any
+
+from sandbox_image.failures import as_text, clean, without_runner
+
+#: A whole bundle. The frame that carries it may be six times as long (JSON escapes).
+MAX_BUNDLE = 8 * 1024 * 1024
+
+_METHODS = {
+    "text/html": "_repr_html_",
+    "text/markdown": "_repr_markdown_",
+    "text/latex": "_repr_latex_",
+    "image/svg+xml": "_repr_svg_",
+    "image/png": "_repr_png_",
+    "image/jpeg": "_repr_jpeg_",
+    "application/json": "_repr_json_",
+    "application/javascript": "_repr_javascript_",
+    "application/pdf": "_repr_pdf_",
+}
+
+Bundle = dict[str, Any]
+
+
+def bundle(value: object) -> tuple[Bundle, Bundle]:
+    """Data and metadata; empty if the value has displayed itself. Never raises an Exception.
+
+    IPython's formatters are used if IPython is loaded: importing it would cost more than most programs run.
+    """
+    formatters = sys.modules.get("IPython.core.formatters")
+    try:
+        data, metadata = _formatter(formatters).format(value) if formatters else _represent(value)
+        if formatters and not data:
+            return {}, {}
+        if is_figure(value):
+            data["image/png"] = figure_png(value)
+    except Exception as error:
+        error.__traceback__ = without_runner(error.__traceback__)
+        data, metadata = {"text/plain": as_text(error)}, {}
+    if "text/plain" not in data:
+        data["text/plain"] = _text(value)
+    return bounded(data), jsonable(metadata)
+
+
+def bounded(data: Bundle) -> Bundle:
+    """Fit for the wire: binary data as base64, JSON that is JSON, and what is too large replaced by a note."""
+    data = {str(mime): jsonable(part) for mime, part in data.items() if part is not None}
+    sizes = {mime: len(part) if isinstance(part, str) else len(json.dumps(part)) for mime, part in data.items()}
+    notes = []
+    while sum(sizes.values()) > MAX_BUNDLE:
+        largest = max(sizes, key=sizes.__getitem__)
+        notes.append(f"[{largest} of {sizes.pop(largest) / 1024 / 1024:.1f} MiB left out: too large]")
+        del data[largest]
+    if notes:
+        data["text/plain"] = "\n".join([data["text/plain"], *notes] if "text/plain" in data else notes)
+    return data
+
+
+def figure_png(figure: Any) -> bytes:
+    import io  # the figure's canvas is Agg or made so by savefig
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+_ipython_formatter: Any = None
+
+
+def _formatter(formatters: Any) -> Any:
+    global _ipython_formatter
+    if _ipython_formatter is None:
+        _ipython_formatter = formatters.DisplayFormatter()
+    return _ipython_formatter
+
+
+def _represent(value: object) -> tuple[Bundle, Bundle]:
+    """What IPython does, for classes that describe themselves. Looked up on the type: instances of Mock have it all."""
+    kind = type(value)
+    if (display := getattr(kind, "_ipython_display_", None)) is not None:
+        display(value)
+        return {}, {}
+    data: Bundle = {"text/plain": _text(value)}
+    metadata: Bundle = {}
+    for mime, name in _METHODS.items():
+        method = getattr(kind, name, None)
+        if method is None or (mime == "image/jpeg" and "image/png" in data):
+            continue
+        _merge(mime, _call(method, value), data, metadata)
+    if (method := getattr(kind, "_repr_mimebundle_", None)) is not None:
+        found = _call(method, value, include=None, exclude=None)
+        parts, notes = found if isinstance(found, tuple) else (found, None)
+        data.update(parts or {})
+        metadata.update(notes or {})
+    return data, metadata
+
+
+def _merge(mime: str, part: Any, data: Bundle, metadata: Bundle) -> None:
+    if isinstance(part, tuple) and len(part) == 2:
+        part, metadata[mime] = part
+    if part is not None:
+        data[mime] = part
+
+
+def _call(method: Any, value: object, **options: Any) -> Any:
+    """A representation that fails is one that does not exist; the text remains."""
+    try:
+        return method(value, **options)
+    except Exception:
+        return None
+
+
+def _text(value: object) -> str:
+    try:
+        return clean(repr(value), MAX_BUNDLE)
+    except Exception as error:
+        error.__traceback__ = without_runner(error.__traceback__)
+        return as_text(error)
+
+
+def is_figure(value: object) -> bool:
+    figures = sys.modules.get("matplotlib.figure")
+    return figures is not None and isinstance(value, figures.Figure)
+
+
+def jsonable(part: Any) -> Any:
+    """Strict JSON: no NaN, no lone surrogates, no objects; recursion is bounded by the caller's RecursionError."""
+    if isinstance(part, (bytes, bytearray, memoryview)):
+        return base64.b64encode(part).decode()
+    if isinstance(part, str):
+        return part.encode("utf-8", "backslashreplace").decode()
+    if part is None or isinstance(part, (bool, int)):
+        return part
+    if isinstance(part, float):
+        return part if math.isfinite(part) else None
+    if isinstance(part, dict):
+        return {clean(str(key)): jsonable(item) for key, item in part.items()}
+    if isinstance(part, (list, tuple)):
+        return [jsonable(item) for item in part]
+    return clean(str(part))

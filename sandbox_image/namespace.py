@@ -1,0 +1,40 @@
+"""The module ``__main__`` of the program, as ``python main.py`` makes it."""
+
+from __future__ import annotations
+
+import builtins
+import os
+import sys
+from importlib.machinery import SourceFileLoader
+from types import ModuleType
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def new_main_module() -> ModuleType:
+    main = ModuleType("__main__")
+    if sys.version_info < (3, 14):
+        main.__annotations__ = {}
+    main.__dict__["__builtins__"] = builtins
+    main.__dict__["__cached__"] = None
+    return main
+
+
+def begin_program(main: ModuleType, filename: str) -> None:
+    """What a script finds in its module and in ``sys`` when it starts; the rest of the namespace stays."""
+    sys.modules["__main__"] = main
+    namespace = main.__dict__
+    namespace["__name__"] = "__main__"
+    namespace["__doc__"] = None
+    namespace["__file__"] = filename
+    namespace["__loader__"] = SourceFileLoader("__main__", filename)
+    # Keyed by text, category and line: a warning of another program on that line is another warning.
+    namespace.pop("__warningregistry__", None)
+    sys.argv[:] = [filename]
+
+
+def use_work_folder() -> None:
+    """Modules are found beside the script, not beside ours."""
+    if sys.path and os.path.abspath(sys.path[0] or ".") in {_ROOT, os.path.join(_ROOT, "sandbox_image")}:
+        del sys.path[0]
+    sys.path.insert(0, os.getcwd())

@@ -1,0 +1,51 @@
+"""What an interpreter finds in place when it is forked: the environment variables and the libraries."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+
+
+def set_environment(workdir: str) -> None:
+    """The whole environment of user code. To be called before any library is imported.
+
+    One thread for BLAS: with more, a fork while one computes can deadlock, and a sandbox has about one CPU anyway.
+    """
+    here = os.path.dirname(sys.executable)
+    folders = dict.fromkeys([here, "/usr/local/bin", "/usr/bin", "/bin"])
+    os.environ.clear()
+    os.environ.update(
+        HOME=workdir,
+        PATH=":".join(folders),
+        LANG="C.UTF-8",
+        MPLBACKEND="Agg",
+        MPLCONFIGDIR=os.path.join(tempfile.gettempdir(), "matplotlib"),
+        OPENBLAS_NUM_THREADS="1",
+        OMP_NUM_THREADS="1",
+        MKL_NUM_THREADS="1",
+        NUMEXPR_NUM_THREADS="1",
+    )
+
+
+def import_modules(names: Sequence[str]) -> list[str]:
+    """Import what is installed; returns a note for each that could not be imported.
+
+    A library that fails is the concern of code that imports it, not of the sandbox: hence every Exception.
+    """
+    notes = []
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            notes.append(f"{name} is not preloaded: {type(error).__name__}: {error}")
+    return notes
+
+
+def freeze() -> None:
+    """Keep the collector of every later interpreter off what is shared with the zygote, which would copy the pages."""
+    gc.collect()
+    gc.freeze()

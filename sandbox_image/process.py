@@ -1,0 +1,192 @@
+"""Processes of the sandbox as the supervisor sees them: its own standing, the birth of an interpreter, and deaths."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import mmap
+import os
+import random
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox_image.protocol import PROGRESS
+
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 1, 4, 36
+#: Where the interpreter finds its channel. Nothing above it is open when it starts.
+_CHANNEL_FD = 3
+#: No descriptor is ever above it. Taken at start: user code of our uid may lower our limits (prlimit), and what lies
+#: above a lowered limit would stay open in the next interpreter.
+_MAX_FDS = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+#: Python's own settings at start; a program may rely on BrokenPipeError.
+_IGNORED_BY_PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}
+#: oom_kill counters of the memory cgroup, version 2 and version 1, as a container sees its own.
+_OOM_COUNTERS = (Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory/memory.oom_control"))
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _prctl(option: int, value: int) -> None:
+    if _libc.prctl(option, value, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"prctl({option}, {value}): {os.strerror(number)}")
+
+
+def protect_supervisor() -> None:
+    """Take this process out of the reach of user code that has the same uid.
+
+    Not dumpable: /proc/<pid>/mem, fd and environ belong to root, and ptrace is refused. Subreaper: whatever a process
+    of the sandbox leaves behind becomes our child, and is found by ``kill_everything``, also where we are not PID 1.
+    """
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}:
+        signal.signal(number, signal.SIG_IGN)
+    _prctl(_PR_SET_DUMPABLE, 0)
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """What lies between the supervisor and one interpreter: (supervisor's end, interpreter's end) of each."""
+
+    channel: tuple[int, int]
+    stdout: tuple[int, int]
+    stderr: tuple[int, int]
+    progress: mmap.mmap
+
+    @classmethod
+    def open(cls, owner: int | None) -> Lines:
+        """New descriptors. The pipes are given to ``owner`` so that its /dev/stdout can be opened.
+
+        The pipes keep their default size (64 KiB): larger ones use up the quota of pipe memory that all sandboxes of
+        one uid share (pipe-user-pages-soft), beyond which every new pipe shrinks to 8 KiB.
+        """
+        ours, theirs = socket.socketpair()
+        stdout, stderr = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
+        lines = cls((ours.detach(), theirs.detach()), stdout, stderr, mmap.mmap(-1, mmap.PAGESIZE))
+        for mine, others in (lines.channel, lines.stdout, lines.stderr):
+            os.set_blocking(mine, False)
+            if owner is not None:
+                os.fchown(others, owner, owner)
+        PROGRESS.pack_into(lines.progress, 0, 0, 0)
+        return lines
+
+    def close_interpreter_side(self) -> None:
+        for _, theirs in (self.channel, self.stdout, self.stderr):
+            os.close(theirs)
+
+    def close_supervisor_side(self) -> None:
+        for ours, _ in (self.channel, self.stdout, self.stderr):
+            os.close(ours)
+        self.progress.close()
+
+
+def become_interpreter(lines: Lines, workdir: str, uid: int | None) -> socket.socket:
+    """In the forked child: shed everything of the supervisor, then everything it protects itself with.
+
+    The order matters: the process turns dumpable, hence open to its own kind, only when it holds nothing of the
+    supervisor any more; a process that is not dumpable may not raise its own oom_score_adj.
+    """
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGINT} - _IGNORED_BY_PYTHON:
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.setsid()
+    null = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((null, 0), (lines.stdout[1], 1), (lines.stderr[1], 2)):
+        os.dup2(source, target)
+    if lines.channel[1] != _CHANNEL_FD:
+        os.dup2(lines.channel[1], _CHANNEL_FD, inheritable=False)
+    os.closerange(_CHANNEL_FD + 1, _MAX_FDS)
+    if uid is not None:
+        os.setgroups([])
+        os.setgid(uid)
+        os.setuid(uid)
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _prctl(_PR_SET_DUMPABLE, 1)
+    # The kernel is to choose the interpreter, never its supervisor. A raise needs no privilege; where /proc is
+    # read-only a lack of memory may cost the sandbox instead of its interpreter.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    _reseed()
+    os.chdir(workdir)
+    return socket.socket(fileno=_CHANNEL_FD)
+
+
+def _reseed() -> None:
+    """Two interpreters of one zygote must not draw the same numbers."""
+    random.seed()
+    if "numpy.random" in sys.modules:
+        sys.modules["numpy.random"].seed()
+
+
+def kill_everything() -> None:
+    """End and reap every process below this one.
+
+    As PID 1 of a PID namespace that is everything else in it. Elsewhere it is our children, again and again: the
+    orphans they leave come to us, their subreaper.
+    """
+    while True:
+        if os.getpid() == 1:
+            _kill(-1)
+        else:
+            for pid in _children():
+                _kill(pid)
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            return
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _children() -> list[int]:
+    pid = os.getpid()
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def reap() -> Iterator[tuple[int, int]]:
+    """Processes that have ended: (pid, wait status)."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        yield pid, status
+
+
+def describe_end(status: int, *, out_of_memory: bool) -> tuple[str, str]:
+    """Reason and detail of a ``lost`` message."""
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return "exit", f"exit status {code}"
+    if out_of_memory and code == -signal.SIGKILL:
+        return "memory", "killed by the kernel: the sandbox ran out of memory"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = "real-time signal"
+    return "signal", f"killed by signal {-code} ({name})"
+
+
+def oom_kills() -> int:
+    """Processes of this sandbox the kernel has killed for lack of memory; 0 where that cannot be read."""
+    for path in _OOM_COUNTERS:
+        try:
+            text = path.read_text()
+        except OSError:
+            continue
+        for line in text.splitlines():
+            name, _, value = line.partition(" ")
+            if name == "oom_kill":
+                return int(value)
+    return 0

@@ -1,0 +1,133 @@
+"""sys.stdout and sys.stderr of the program: pipes that behave like a terminal, with an order between the two.
+
+The supervisor reads two pipes and cannot know which was written first. So before a byte goes to one of them the other
+must have been read empty: then what the supervisor has taken, it took in the order of writing. Subprocesses and C code
+write to the descriptors directly: in order on their own stream, and before whatever Python writes later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import io
+import os
+import struct
+import sys
+import termios
+from time import monotonic, sleep
+from types import ModuleType
+from typing import Any
+
+#: How long a writer waits for the reader of the other stream. Longer than any pause of a healthy supervisor; a slow
+#: client may take longer, and then the order between the streams is lost, never text.
+_PATIENCE_S = 2.0
+#: Our own descriptors start here, out of the way of those the program opens.
+_OWN_FDS = 200
+_ZERO = bytes(4)
+
+
+class Streams:
+    """The two pipes, given at start as descriptors 1 and 2."""
+
+    def __init__(self) -> None:
+        self._pipes = {fd: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _OWN_FDS) for fd in (1, 2)}
+        old_stdout, old_stderr = sys.__stdout__, sys.__stderr__
+        self._errors = {
+            1: old_stdout.errors if old_stdout and old_stdout.errors else "strict",
+            2: "backslashreplace",
+        }
+        self._files: dict[int, io.TextIOWrapper[Any]] = {}
+        self._replaced = (sys.stdin, sys.stdout, sys.stderr, old_stdout, old_stderr)  # closing them would close 0, 1, 2
+        self.restore()
+
+    def restore(self) -> None:
+        """Undo what a program did to its standard streams: the state in which a script starts."""
+        for fd, pipe in self._pipes.items():
+            with contextlib.suppress(OSError):
+                os.dup2(pipe, fd)
+            if fd not in self._files or self._files[fd].closed:
+                self._files[fd] = self._text_file(fd)
+        if not _is_open(0):
+            null = os.open(os.devnull, os.O_RDONLY)
+            if null != 0:
+                os.dup2(null, 0)
+                os.close(null)
+        if sys.stdin is None or sys.stdin.closed or sys.stdin is self._replaced[0]:
+            stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+            stdin.buffer.raw.name = "<stdin>"  # type: ignore[attr-defined]
+            sys.stdin = sys.__stdin__ = stdin  # type: ignore[misc]
+        sys.stdout = sys.__stdout__ = self._files[1]  # type: ignore[misc]
+        sys.stderr = sys.__stderr__ = self._files[2]  # type: ignore[misc]
+
+    def reopen(self) -> None:
+        """Give closed descriptors back to the pipes; one that was pointed elsewhere on purpose is left."""
+        for fd, pipe in self._pipes.items():
+            if not _is_open(fd):
+                with contextlib.suppress(OSError):
+                    os.dup2(pipe, fd)
+
+    def flush(self) -> None:
+        """Write out all that was printed, by Python and by C code. A stream the program broke is its own loss."""
+        for file in (sys.stdout, sys.stderr, *self._files.values()):
+            with contextlib.suppress(Exception):
+                file.flush()
+        libraries = sys.modules.get("ctypes")
+        if isinstance(libraries, ModuleType):
+            with contextlib.suppress(Exception):
+                libraries.CDLL(None).fflush(None)
+
+    def wait_read(self) -> None:
+        """Wait until the supervisor has taken everything written so far."""
+        for pipe in self._pipes.values():
+            _wait_empty(pipe)
+
+    def _text_file(self, fd: int) -> io.TextIOWrapper[Any]:
+        raw = _Pipe(fd, other=self._pipes[3 - fd])
+        text = io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", errors=self._errors[fd], line_buffering=True)
+        text.mode = "w"  # type: ignore[misc]
+        return text
+
+
+class _Pipe(io.FileIO):
+    def __init__(self, fd: int, *, other: int) -> None:
+        super().__init__(fd, "w", closefd=False)
+        self.name = "<stdout>" if fd == 1 else "<stderr>"
+        self._other = other
+
+    def write(self, data: Any, /) -> int:
+        _wait_empty(self._other)
+        return super().write(data)
+
+
+def _wait_empty(pipe: int) -> None:
+    """There is no event for "a pipe was read empty": ask, ever less often."""
+    if not _unread(pipe):
+        return
+    deadline, pause = monotonic() + _PATIENCE_S, 0.00002
+    while _unread(pipe) and monotonic() < deadline:
+        sleep(pause)
+        pause = min(2 * pause, 0.002)
+
+
+def _unread(pipe: int) -> int:
+    try:
+        size: int = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, _ZERO))[0]
+    except OSError:  # closed by the program
+        return 0
+    return size
+
+
+def wait_socket_read(fd: int) -> None:
+    """Wait until the peer of a Unix socket has received everything sent."""
+    deadline, pause = monotonic() + _PATIENCE_S, 0.00002
+    while struct.unpack("i", fcntl.ioctl(fd, termios.TIOCOUTQ, _ZERO))[0] and monotonic() < deadline:
+        sleep(pause)
+        pause = min(2 * pause, 0.002)
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        fcntl.fcntl(fd, fcntl.F_GETFD)
+    except OSError:
+        return False
+    return True

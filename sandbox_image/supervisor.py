@@ -1,0 +1,154 @@
+"""The first process of a sandbox, started by path or as a module:
+
+    python -I /opt/eager/sandbox_image/supervisor.py --fd 3 --workdir /mnt/data --preload numpy,pandas
+    python -I -m sandbox_image.supervisor --stdio
+
+It prepares everything that interpreters share (the zygote) and then hands over to loop.py.
+"""
+
+# ruff: noqa: E402 - our own modules can be imported only after the path is right
+from __future__ import annotations
+
+import argparse
+import importlib
+import mmap
+import os
+import shutil
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Final, NoReturn
+
+#: Run by path: the folder of our package has to be named.
+_BY_PATH: Final = not __package__
+if _BY_PATH:
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from sandbox_image import preload, process
+from sandbox_image.files import WorkFolder
+from sandbox_image.loop import InterpreterBroken, Supervisor
+from sandbox_image.outlet import StreamEnded
+from sandbox_image.process import Lines
+from sandbox_image.protocol import WORK_FOLDER, ProtocolError
+
+_FAILED: Final = 1
+_CANNOT_START: Final = 3
+_GATEWAY_BROKE_PROTOCOL: Final = 4
+_INTERPRETER_BROKEN: Final = 5
+#: Of an interpreter whose ``serve`` failed, which it must not.
+_SERVE_FAILED: Final = 70
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Never returns: the process ends here, be it the supervisor or one of its interpreters."""
+    options = _parse(arguments)
+    try:
+        supervisor = _start(options)
+    except OSError as error:
+        _say(f"cannot start: {error}")
+        sys.exit(_CANNOT_START)
+    try:
+        supervisor.run()
+    except StreamEnded:
+        status = 0
+    except ProtocolError as error:
+        status = _GATEWAY_BROKE_PROTOCOL
+        _say(f"the gateway broke the protocol: {error}")
+    except InterpreterBroken as error:
+        status = _INTERPRETER_BROKEN
+        _say(f"no interpreter stays alive: {error}")
+    except BaseException:
+        status = _FAILED
+        traceback.print_exc()
+    process.kill_everything()
+    os._exit(status)
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="supervisor", description="First process of a sandbox.")
+    stream = parser.add_mutually_exclusive_group(required=True)
+    stream.add_argument("--fd", type=int, help="inherited socket to the gateway")
+    stream.add_argument("--stdio", action="store_true", help="the gateway is at standard input and output")
+    stream.add_argument("--connect", metavar="PATH", help="Unix socket the gateway listens on")
+    parser.add_argument("--workdir", default=WORK_FOLDER, help="folder of the user's files (%(default)s)")
+    parser.add_argument("--preload", default="", metavar="MODULES", help="libraries to import before the first fork")
+    parser.add_argument("--uid", type=int, help="uid and gid of user code, if not ours (needs root)")
+    return parser.parse_args(arguments)
+
+
+def _start(options: argparse.Namespace) -> Supervisor:
+    _fill_standard_descriptors()
+    read_fd, write_fd = _open_stream(options)
+    os.umask(0o022)
+    folder = WorkFolder(options.workdir, options.uid)
+    # Everything that user code may see is imported with the environment of user code.
+    preload.set_environment(options.workdir)
+    serve = importlib.import_module("sandbox_image.interpreter").serve
+    for note in preload.import_modules([name for name in options.preload.split(",") if name]):
+        _say(note)
+    if _BY_PATH:  # only the package was to be found there, and it is found from now on
+        del sys.path[0]
+    process.protect_supervisor()
+    supervisor = Supervisor(
+        read_fd=read_fd,
+        write_fd=write_fd,
+        folder=folder,
+        workdir=options.workdir,
+        languages=["python", "bash"] if shutil.which("bash") else ["python"],
+        uid=options.uid,
+        fork=lambda lines: _fork(lines, serve, options.workdir, options.uid),
+    )
+    preload.freeze()
+    return supervisor
+
+
+def _fill_standard_descriptors() -> None:
+    """Nothing of ours may get the numbers 0 to 2, which the interpreter replaces."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+
+
+def _open_stream(options: argparse.Namespace) -> tuple[int, int]:
+    """Two descriptors of the gateway, closed in every other program."""
+    if options.stdio:
+        read_fd, write_fd = os.dup(0), os.dup(1)
+        null = os.open(os.devnull, os.O_RDWR)
+        for fd in (0, 1, 2):
+            os.dup2(null, fd)
+        os.close(null)
+    else:
+        given = options.fd if options.connect is None else _connect(options.connect)
+        read_fd, write_fd = os.dup(given), os.dup(given)
+        os.close(given)
+    for fd in (read_fd, write_fd):
+        os.set_blocking(fd, False)
+    return read_fd, write_fd
+
+
+def _connect(path: str) -> int:
+    stream = socket.socket(socket.AF_UNIX)
+    stream.connect(path)
+    return stream.detach()
+
+
+def _fork(lines: Lines, serve: Callable[[socket.socket, mmap.mmap], NoReturn], workdir: str, uid: int | None) -> int:
+    pid = os.fork()
+    if pid == 0:
+        try:
+            serve(process.become_interpreter(lines, workdir, uid), lines.progress)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            # No clean-up of what was the supervisor's: the descriptors it would close have other meanings here.
+            os._exit(_SERVE_FAILED)
+    return pid
+
+
+def _say(text: str) -> None:
+    print(f"sandbox supervisor: {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

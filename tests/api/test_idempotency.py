@@ -1,0 +1,198 @@
+"""A repeated request does not run twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import httpx
+import pytest
+from fastapi import FastAPI, Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from app.api.auth import Caller
+from app.api.errors import error_response, install
+from app.api.idempotency import MAX_BODY, idempotent
+from app.errors import SandboxUnavailable
+from app.store.database import open_store
+
+Work = Callable[[Scope], Awaitable[Response]]
+
+
+class Working(Response):
+    """A response that runs its request when it is sent, as ``EventDocument`` does."""
+
+    def __init__(self, work: Work) -> None:
+        super().__init__()
+        self._work = work
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._work(scope)
+        await response(scope, receive, send)
+
+
+class Service:
+    """One route whose work the test sets; ``runs`` counts how often it was done."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.work: Work = self.succeed
+
+    async def succeed(self, scope: Scope) -> Response:
+        return JSONResponse({"run": self.runs})
+
+    async def run(self, scope: Scope) -> Response:
+        self.runs += 1
+        return await self.work(scope)
+
+
+@pytest.fixture
+def service() -> Service:
+    return Service()
+
+
+@pytest.fixture
+async def client(service: Service) -> AsyncIterator[httpx.AsyncClient]:
+    app = FastAPI()
+    install(app)
+    async with open_store("sqlite+aiosqlite://") as store:
+
+        @app.post("/{path}")
+        async def create(path: str, request: Request) -> Response:
+            caller = Caller(request.headers.get("x-caller", "a"))
+            streaming = path == "stream"
+            return idempotent(
+                request,
+                caller,
+                await request.body(),
+                Working(service.run),
+                keys=store.idempotency_keys,
+                streaming=streaming,
+            )
+
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
+            yield client
+
+
+async def post(client: httpx.AsyncClient, path: str = "/one", body: str = "b", **headers: str) -> httpx.Response:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return await client.post(path, content=body, headers={"idempotency-key": "k", **named})
+
+
+def conflict(response: httpx.Response) -> bool:
+    error = response.json().get("error", {})
+    return (response.status_code, error.get("code")) == (409, "idempotency_conflict")
+
+
+async def test_a_repetition_gets_the_first_answer(client: httpx.AsyncClient, service: Service) -> None:
+    first, again = await post(client), await post(client)
+    assert first.json() == again.json() == {"run": 1}
+    assert again.headers["content-type"] == first.headers["content-type"]
+    assert (again.headers.get("idempotent-replayed"), first.headers.get("idempotent-replayed")) == ("true", None)
+    assert service.runs == 1
+
+
+async def test_without_a_key_or_with_another_ones_requests_are_their_own(
+    client: httpx.AsyncClient, service: Service
+) -> None:
+    await post(client)
+    await client.post("/one", content="b")
+    await post(client, idempotency_key="other")
+    await post(client, x_caller="somebody else")
+    assert service.runs == 4
+
+
+@pytest.mark.parametrize(("path", "body"), [("/one", "c"), ("/two", "b")])
+async def test_a_key_cannot_be_used_for_another_request(client: httpx.AsyncClient, path: str, body: str) -> None:
+    await post(client)
+    assert (await post(client, path, body)).status_code == 400
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256])
+async def test_a_key_has_a_form(client: httpx.AsyncClient, key: str) -> None:
+    assert (await post(client, idempotency_key=key)).status_code == 400
+
+
+@pytest.mark.parametrize(("path", "should_retry"), [("/one", None), ("/stream", "false")])
+async def test_while_the_first_runs_a_repetition_is_a_conflict(
+    client: httpx.AsyncClient, service: Service, path: str, should_retry: str | None
+) -> None:
+    started, end = asyncio.Event(), asyncio.Event()
+
+    async def wait(scope: Scope) -> Response:
+        started.set()
+        await end.wait()
+        return await service.succeed(scope)
+
+    service.work = wait
+    async with asyncio.TaskGroup() as tasks:
+        first = tasks.create_task(post(client, path))
+        await started.wait()
+        again = await post(client, path)
+        end.set()
+    assert conflict(again)
+    assert again.headers.get("x-should-retry") == should_retry
+    assert first.result().json() == {"run": 1}
+
+
+async def test_a_stream_is_not_made_again(client: httpx.AsyncClient, service: Service) -> None:
+    assert (await post(client, "/stream")).status_code == 200
+    again = await post(client, "/stream")
+    assert conflict(again)
+    assert again.headers["x-should-retry"] == "false"
+    assert service.runs == 1
+
+
+@pytest.mark.parametrize("path", ["/one", "/stream"])
+async def test_a_failure_before_any_code_ran_leaves_the_key_free(
+    client: httpx.AsyncClient, service: Service, path: str
+) -> None:
+    async def fail(scope: Scope) -> Response:
+        return error_response(SandboxUnavailable("none free"))
+
+    service.work = fail
+    assert (await post(client, path)).status_code == 429
+    service.work = service.succeed
+    assert (await post(client, path)).json() == {"run": 2}
+
+
+async def test_a_failure_after_code_ran_is_the_answer(client: httpx.AsyncClient, service: Service) -> None:
+    async def fail(scope: Scope) -> Response:
+        scope.setdefault("state", {})["code_ran"] = True
+        return error_response(SandboxUnavailable("gone"))
+
+    service.work = fail
+    first, again = await post(client), await post(client)
+    assert (first.status_code, again.status_code, again.json()) == (429, 429, first.json())
+    assert service.runs == 1
+
+
+@pytest.mark.parametrize("code_ran", [False, True])
+async def test_a_client_that_left_finds_its_key_free_only_if_nothing_ran(
+    client: httpx.AsyncClient, service: Service, code_ran: bool
+) -> None:
+    started = asyncio.Event()
+
+    async def hang(scope: Scope) -> Response:
+        scope.setdefault("state", {})["code_ran"] = code_ran
+        started.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    service.work = hang
+    async with asyncio.TaskGroup() as tasks:
+        first = tasks.create_task(post(client))
+        await started.wait()
+        first.cancel()
+    service.work = service.succeed
+    assert conflict(await post(client)) == code_ran
+
+
+async def test_an_answer_too_large_to_keep_is_not_made_again(client: httpx.AsyncClient, service: Service) -> None:
+    async def large(scope: Scope) -> Response:
+        return Response(b"x" * (MAX_BODY + 1))
+
+    service.work = large
+    assert len((await post(client)).content) == MAX_BODY + 1
+    assert conflict(await post(client))

@@ -1,0 +1,43 @@
+"""Which sandbox backends this machine has. ``make test`` provides them all as root on Debian; where one is missing the
+tests that need it are skipped and say why. EAGER_TEST_DOCKER=required (CI) turns a missing engine into a failure."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+SANDBOX_ENV = Path(".eager/sandbox-env/bin/python")
+SANDBOX_IMAGE = "eager-sandbox:latest"
+
+
+def require_backend(name: str) -> None:
+    """Skip the test, or fail it, if ``name`` cannot run here."""
+    missing = _missing(name)
+    if missing is None:
+        return
+    if name == "docker" and os.environ.get("EAGER_TEST_DOCKER") == "required":
+        pytest.fail(missing)
+    pytest.skip(missing)
+
+
+@cache
+def _missing(name: str) -> str | None:
+    if name == "local":
+        return None if SANDBOX_ENV.exists() else "no sandbox environment: run `make install`"
+    if os.environ.get("EAGER_TEST_DOCKER") == "off":
+        return "EAGER_TEST_DOCKER=off"
+    import docker
+    from docker.errors import DockerException
+
+    try:
+        client = docker.from_env(timeout=10)
+        try:
+            client.images.get(SANDBOX_IMAGE)
+        finally:
+            client.close()
+    except DockerException as error:
+        return f"no Docker Engine with the image {SANDBOX_IMAGE}: {error}"
+    return None

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import asyncio
+import os
+
+import httpx
+import pytest
+
+from app.demo import servers
+from app.demo.servers import ServerFailed, _server, _wait_ready
+
+
+async def test_a_server_answers_on_the_socket_it_was_given_and_ends_with_the_block() -> None:
+    async with (
+        _server(["upstream", "--tps", "0"], os.environ) as (url, _),
+        httpx.AsyncClient(timeout=30) as client,
+    ):
+        models = (await client.get(f"{url}/v1/models")).json()
+        assert "demo" in [model["id"] for model in models["data"]]
+    async with httpx.AsyncClient() as client:
+        with pytest.raises(httpx.ConnectError):
+            await client.get(f"{url}/v1/models")
+
+
+async def test_a_server_that_does_not_start_is_told_with_its_last_words() -> None:
+    async with asyncio.timeout(60), _server(["upstream", "--corpus", "/nowhere"], os.environ) as (url, exited):
+        with pytest.raises(ServerFailed, match=r"eager upstream ended with status 2:\neager: no programs"):
+            await _wait_ready(f"{url}/readyz", exited)
+
+
+async def test_a_server_that_does_not_get_ready_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "_READY_TIMEOUT_S", 0.0)
+    async with _server(["upstream"], os.environ) as (url, exited):
+        with pytest.raises(ServerFailed, match="not ready after 0 s"):
+            await _wait_ready(f"{url}/v1/nothing", exited)
+
+
+async def test_the_gateway_of_the_demo_is_set_up_whatever_the_user_has_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EAGER_API_KEYS", "secret")
+    monkeypatch.setenv("EAGER_TIMEOUT_S", "7")
+    environment = servers._gateway_environment("http://127.0.0.1:5")
+    assert environment["EAGER_UPSTREAM_BASE_URL"] == "http://127.0.0.1:5/v1"
+    assert environment["EAGER_API_KEYS"] == ""
+    assert environment["EAGER_TIMEOUT_S"] == "7"
+    assert environment["EAGER_SANDBOX"] == "local"

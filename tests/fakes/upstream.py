@@ -1,0 +1,59 @@
+"""An upstream whose every delta the test decides."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+
+class FakeUpstream:
+    """Stands in for ``Upstream``: answers with what was ``say``-ed; notices when it is no longer read."""
+
+    def __init__(self) -> None:
+        self.requests: list[dict[str, Any]] = []
+        self.closed = asyncio.Event()
+        self._events: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
+
+    @asynccontextmanager
+    async def stream(
+        self, body: dict[str, Any], headers: dict[str, str] | None = None
+    ) -> AsyncIterator[AsyncIterator[Sequence[bytes]]]:
+        self.requests.append(json.loads(json.dumps(body)))
+        try:
+            yield self._read()
+        finally:
+            self.closed.set()
+
+    async def _read(self) -> AsyncIterator[Sequence[bytes]]:
+        while (event := await self._events.get()) is not None:
+            if isinstance(event, Exception):
+                raise event
+            yield [event]
+
+    def delta(self, delta: dict[str, Any], finish: str | None = None, **extra: Any) -> None:
+        chunk = {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}], **extra}
+        self._events.put_nowait(json.dumps(chunk).encode())
+
+    def code(self, *fragments: str, id: str = "call_1", index: int = 0, name: str = "python") -> None:
+        """Open a call (where ``id`` is given) and stream these fragments of its code."""
+        if id:
+            function: dict[str, Any] = {"name": name, "arguments": '{"code": "'}
+            self.delta({"tool_calls": [{"index": index, "id": id, "type": "function", "function": function}]})
+        for fragment in fragments:
+            arguments = json.dumps(fragment)[1:-1]
+            self.delta({"tool_calls": [{"index": index, "function": {"arguments": arguments}}]})
+
+    def end_code(self, index: int = 0) -> None:
+        self.delta({"tool_calls": [{"index": index, "function": {"arguments": '"}'}}]})
+
+    def finish(self, reason: str = "tool_calls", usage: dict[str, Any] | None = None) -> None:
+        self.delta({}, finish=reason)
+        if usage is not None:
+            self._events.put_nowait(json.dumps({"choices": [], "usage": usage}).encode())
+        self._events.put_nowait(None)
+
+    def fail(self, error: Exception) -> None:
+        self._events.put_nowait(error)

@@ -1,0 +1,132 @@
+"""The real backends that the scenarios run over, each with the proof that it leaves nothing behind.
+
+To add one: a function like ``open_local`` and a line in ``BACKENDS``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import docker
+import pytest
+
+from app.sandbox.backend import Backend
+from app.sandbox.docker import GATEWAY_LABEL, DockerBackend
+from app.sandbox.docker_container import DockerLimits
+from app.sandbox.environment import inspect_python
+from app.sandbox.local import LocalBackend, LocalLimits
+from app.sandbox.pool import Pool
+from app.sandbox.worker import Worker
+from tests.backends import SANDBOX_IMAGE, require_backend
+from tests.sandbox.fakes import Recorder, chunks_of, run
+
+#: Small, so that bombs go off quickly.
+MEMORY_BYTES = 256 << 20
+PROCESSES = 40
+OUTPUT_LIMIT_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class Opened:
+    """``leftovers`` names what is still there after everything was closed."""
+
+    backend: Backend
+    leftovers: Callable[[], list[str]]
+
+
+Opener = Callable[[], AbstractAsyncContextManager[Opened]]
+
+
+@asynccontextmanager
+async def open_local() -> AsyncIterator[Opened]:
+    python = Path(sys.base_prefix, "bin", f"python3.{sys.version_info.minor}")
+    limits = LocalLimits(
+        memory_bytes=MEMORY_BYTES, processes=PROCESSES, work_bytes=32 << 20, tmp_bytes=16 << 20, shared_bytes=16 << 20
+    )
+    backend = LocalBackend(inspect_python(python), limits=limits, output_limit_bytes=OUTPUT_LIMIT_BYTES)
+    yield Opened(backend, _local_leftovers)
+
+
+def _local_leftovers() -> list[str]:
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    found = [f"process {pid}: {Path('/proc', pid, 'comm').read_text()}" for pid in children]
+    groups = Path("/sys/fs/cgroup").glob(f"**/eager-{os.getpid()}")
+    return found + [str(group) for group in groups]
+
+
+@asynccontextmanager
+async def open_docker(transport: Literal["unix", "attach"]) -> AsyncIterator[Opened]:
+    require_backend("docker")
+    backend = DockerBackend(
+        image=SANDBOX_IMAGE,
+        transport=transport,
+        limits=DockerLimits(
+            memory_bytes=MEMORY_BYTES,
+            processes=PROCESSES,
+            work_bytes=32 << 20,
+            tmp_bytes=16 << 20,
+            shared_bytes=16 << 20,
+        ),
+        output_limit_bytes=OUTPUT_LIMIT_BYTES,
+    )
+    yield Opened(backend, lambda: _docker_leftovers(backend.instance))
+
+
+def _docker_leftovers(instance: str) -> list[str]:
+    client = docker.from_env(timeout=10)
+    try:
+        found = client.containers.list(all=True, filters={"label": f"{GATEWAY_LABEL}={instance}"})
+        return [f"container {container.name}" for container in found] + [
+            str(folder) for folder in Path(tempfile.gettempdir()).glob(f"eager-{os.getpid()}-*")
+        ]
+    finally:
+        client.close()
+
+
+BACKENDS: dict[str, tuple[Opener, pytest.MarkDecorator]] = {
+    "local": (open_local, pytest.mark.local),
+    "docker over a Unix socket": (partial(open_docker, "unix"), pytest.mark.docker),
+    "docker over attach": (partial(open_docker, "attach"), pytest.mark.docker),
+}
+
+
+@asynccontextmanager
+async def scenario(opener: Opener) -> AsyncIterator[Pool]:
+    """A pool for one scenario. Afterwards it has to serve on, and then to leave nothing."""
+    before = _descriptors()
+    async with opener() as opened:
+        async with Pool(opened.backend, warm=1, limit=3) as pool:
+            yield pool
+            async with pool.checkout(60) as worker:
+                assert await printed(worker, "print(6 * 7)\n") == "42\n"
+        assert opened.leftovers() == []
+    assert _descriptors() <= before
+
+
+async def printed(worker: Worker, source: str) -> str:
+    """What code that ends well writes to stdout."""
+    sink = Recorder()
+    execution = await run(worker, chunks_of(source), sink, timeout_s=60)
+    assert execution.status == "ok", (execution, sink.text("stderr"))
+    return sink.text()
+
+
+def _descriptors() -> set[str]:
+    """Open descriptors that a sandbox could have left: sockets, pipes, files in memory, processes."""
+    found = set()
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            target = os.readlink(f"/proc/self/fd/{fd}")
+        except FileNotFoundError:  # the listing's own
+            continue
+        if target.startswith(("socket:", "pipe:", "/memfd:", "anon_inode:[pidfd]")):
+            found.add(f"{fd} {target}")
+    return found

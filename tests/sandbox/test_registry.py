@@ -1,0 +1,130 @@
+"""Named sessions over a pool of scripted sandboxes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from app.errors import RequestError, SandboxGone, SandboxUnavailable, SessionBusy
+from app.sandbox.registry import SessionRegistry
+from tests.sandbox.fakes import chunks_of, run
+from tests.sandbox.test_pool import FakeBackend, fake_pool, until
+
+
+@asynccontextmanager
+async def fake_registry(
+    *, idle_s: float = 60, limit: int = 3, workers: int = 8
+) -> AsyncIterator[tuple[SessionRegistry, FakeBackend]]:
+    async with fake_pool(warm=1, limit=workers) as (pool, backend):
+        async with SessionRegistry(pool, idle_s=idle_s, limit=limit) as registry:
+            yield registry, backend
+        assert pool.statistics().busy == 0
+
+
+async def test_a_session_keeps_its_worker_from_use_to_use() -> None:
+    async with fake_registry() as (registry, _):
+        id = (await registry.create(owner="a", deadline_s=5)).id
+        async with registry.use(id, owner="a") as first:
+            assert (await run(first, chunks_of("1\n"))).status == "ok"
+            assert registry.get(id, owner="a").busy
+        async with registry.use(id, owner="a") as second:
+            assert second is first
+        assert not registry.get(id, owner="a").busy
+
+
+async def test_a_session_serves_one_request_at_a_time() -> None:
+    async with fake_registry() as (registry, _):
+        id = (await registry.create(owner="a", deadline_s=5)).id
+        async with registry.use(id, owner="a"):
+            with pytest.raises(SessionBusy):
+                async with registry.use(id, owner="a"):
+                    raise AssertionError("not reached")
+        async with registry.use(id, owner="a"):
+            pass
+
+
+async def test_a_session_does_not_exist_for_others() -> None:
+    async with fake_registry() as (registry, _):
+        id = (await registry.create(owner="a", deadline_s=5)).id
+        for attempt in (registry.get, registry.delete):
+            with pytest.raises(RequestError) as caught:
+                attempt(id, owner="b")
+            assert (caught.value.status, caught.value.code) == (404, "session_not_found")
+        assert registry.list(owner="b") == []
+        assert [entry.id for entry in registry.list(owner="a")] == [id]
+
+
+async def test_a_deleted_session_is_gone_and_its_worker_closed() -> None:
+    async with fake_registry() as (registry, backend):
+        id = (await registry.create(owner="a", deadline_s=5)).id
+        worker = registry._sessions[id].worker
+        registry.delete(id, owner="a")
+        await until(backend, lambda: worker.id not in backend.alive)
+        with pytest.raises(RequestError):
+            registry.get(id, owner="a")
+
+
+async def test_deleting_a_session_in_use_ends_its_execution() -> None:
+    async with fake_registry() as (registry, _):
+        id = (await registry.create(owner="a", deadline_s=5)).id
+        async with registry.use(id, owner="a") as worker:
+            registry.delete(id, owner="a")
+            await asyncio.sleep(0)
+            with pytest.raises(SandboxGone):
+                await run(worker, chunks_of("1\n"))
+        assert registry.list(owner="a") == []
+
+
+async def test_an_idle_session_expires_and_one_in_use_does_not() -> None:
+    async with fake_registry(idle_s=0.02) as (registry, backend):
+        used = (await registry.create(owner="a", deadline_s=5)).id
+        async with registry.use(used, owner="a"):
+            idle = (await registry.create(owner="a", deadline_s=5)).id
+            expired = asyncio.Event()
+            asyncio.get_running_loop().call_later(0.05, expired.set)
+            await expired.wait()
+            assert [entry.id for entry in registry.list(owner="a")] == [used]
+        assert registry.statistics().expired == 1
+        with pytest.raises(RequestError):
+            async with registry.use(idle, owner="a"):
+                raise AssertionError("not reached")
+        await until(backend, lambda: len(backend.alive) <= 2)
+
+
+async def test_too_many_sessions_displace_the_one_unused_for_longest() -> None:
+    async with fake_registry(limit=2) as (registry, _):
+        first = (await registry.create(owner="a", deadline_s=5)).id
+        second = (await registry.create(owner="a", deadline_s=5)).id
+        other = (await registry.create(owner="b", deadline_s=5)).id
+        async with registry.use(first, owner="a"):
+            pass
+        third = (await registry.create(owner="a", deadline_s=5)).id
+        assert [entry.id for entry in registry.list(owner="a")] == [first, third]
+        assert [entry.id for entry in registry.list(owner="b")] == [other]
+        assert second not in (first, third)
+        async with registry.use(first, owner="a"), registry.use(third, owner="a"):
+            with pytest.raises(SandboxUnavailable):
+                await registry.create(owner="a", deadline_s=5)
+
+
+async def test_a_session_whose_sandbox_died_is_reported_once_and_removed() -> None:
+    async with fake_registry() as (registry, backend):
+        id = (await registry.create(owner="a", deadline_s=5)).id
+        worker = registry._sessions[id].worker
+        await backend.alive[worker.id].send(9, b"")
+        await until(backend, lambda: worker.death is not None)
+        with pytest.raises(SandboxGone, match=id):
+            async with registry.use(id, owner="a"):
+                raise AssertionError("not reached")
+        with pytest.raises(RequestError):
+            registry.get(id, owner="a")
+
+
+async def test_leaving_the_registry_closes_every_session() -> None:
+    async with fake_pool(warm=1, limit=4) as (pool, backend):
+        async with SessionRegistry(pool, idle_s=60, limit=4) as registry:
+            await registry.create(owner="a", deadline_s=5)
+            await registry.create(owner="b", deadline_s=5)
+        await until(backend, lambda: pool.statistics().discarded == 2)
+        assert registry.statistics().sessions == 0

@@ -1,0 +1,49 @@
+"""The real thing: ``eager serve`` and ``eager upstream`` as processes on loopback."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+EAGER = Path(sys.executable).with_name("eager")
+LISTENING = re.compile(r"running on (http://127\.0\.0\.1:\d+)")
+
+
+@contextmanager
+def eager(*arguments: str, **environment: str) -> Iterator[str]:
+    """Run an ``eager`` server command on a free port; yields its base URL. Its log is shown if it does not start."""
+    process = subprocess.Popen(
+        [EAGER, *arguments, "--host", "127.0.0.1", "--port", "0"],
+        env={**os.environ, **environment},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    log: list[str] = []
+    try:
+        for line in process.stderr:
+            log.append(line)
+            if found := LISTENING.search(line):
+                break
+        else:
+            raise AssertionError("".join(log))
+        reader = threading.Thread(target=lambda stream: log.extend(stream), args=(process.stderr,), daemon=True)
+        reader.start()
+        yield found[1]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+        reader.join()
+        process.stderr.close()

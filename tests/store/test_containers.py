@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import asyncio
+
+from app.store.containers import ContainerRecord
+from app.store.database import Store
+from app.store.paging import PageRequest
+from tests.store.conftest import Clock
+
+
+async def add(store: Store, id: str, gateway: str = "here", name: str = "n") -> ContainerRecord:
+    return await store.containers.add(id, owner="a", name=name, idle_minutes=20, memory_limit=None, gateway=gateway)
+
+
+async def get(store: Store, id: str) -> ContainerRecord:
+    record = await store.containers.get(id, owner="a")
+    assert record
+    return record
+
+
+async def test_it_expires_after_its_idle_time_unless_it_is_used(store: Store, clock: Clock) -> None:
+    await add(store, "c1")
+    clock.now += 19 * 60
+    assert (await get(store, "c1")).status(clock.now) == "running"
+    await store.containers.touch("c1", owner="a")
+    clock.now += 19 * 60
+    assert (await get(store, "c1")).status(clock.now) == "running"
+    clock.now += 60
+    assert (await get(store, "c1")).status(clock.now) == "expired"
+
+
+async def test_after_a_restart_the_sessions_of_that_gateway_are_gone_and_no_others(store: Store, clock: Clock) -> None:
+    await add(store, "c1", "here")
+    await add(store, "c2", "there")
+    await store.containers.expire_all_of("here")
+    assert (await get(store, "c1")).status(clock.now) == "expired"
+    assert (await get(store, "c2")).status(clock.now) == "running"
+    await store.containers.expire("c2", owner="a")
+    assert (await get(store, "c2")).expired is True
+
+
+async def test_lists_can_be_narrowed_to_a_name(store: Store) -> None:
+    await add(store, "c1", name="x")
+    await add(store, "c2", name="y")
+    records, _ = await store.containers.list(owner="a", page=PageRequest(), name="y")
+    assert records == [await get(store, "c2")]
+
+
+async def test_a_deleted_container_takes_its_files_records_along(store: Store) -> None:
+    await add(store, "c1")
+    await store.container_files.put("f1", owner="a", container_id="c1", path="/mnt/data/x", bytes=1, source="user")
+    assert await store.containers.delete("c1", owner="a")
+    assert await store.containers.get("c1", owner="a") is None
+    assert await store.container_files.get("f1", owner="a", container_id="c1") is None
+    assert not await store.containers.delete("c1", owner="a")
+
+
+async def test_a_file_written_again_keeps_its_id(store: Store, clock: Clock) -> None:
+    files = store.container_files
+    await files.put("f1", owner="a", container_id="c1", path="/mnt/data/x", bytes=1, source="user")
+    clock.now += 1
+    again = await files.put("f2", owner="a", container_id="c1", path="/mnt/data/x", bytes=2, source="assistant")
+    elsewhere = await files.put("f3", owner="a", container_id="c2", path="/mnt/data/x", bytes=3, source="user")
+    assert (again.id, again.bytes, again.source, elsewhere.id) == ("f1", 2, "assistant", "f3")
+    assert await files.list(owner="a", container_id="c1", page=PageRequest()) == ([again], False)
+    assert await files.get("f1", owner="a", container_id="c2") is None
+    assert await files.delete("f1", owner="a", container_id="c1")
+    assert await files.get("f1", owner="a", container_id="c1") is None
+
+
+async def test_of_many_who_write_one_path_all_get_the_same_id(store: Store) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        puts = [
+            tasks.create_task(
+                store.container_files.put(
+                    f"f{number}", owner="a", container_id="c1", path="/mnt/data/x", bytes=number, source="user"
+                )
+            )
+            for number in range(8)
+        ]
+    assert len({task.result().id for task in puts}) == 1

@@ -1,0 +1,93 @@
+"""What the store promises as a whole."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from app.store.database import Store, open_store
+from app.store.paging import PageRequest
+
+
+async def fill(store: Store) -> None:
+    await store.responses.add(
+        "resp_1",
+        owner="a",
+        model="m",
+        previous_response_id=None,
+        container_id="cntr_1",
+        input_items=[{"type": "message", "content": "é😀"}],
+        output_items=[{"type": "message"}],
+        response={"id": "resp_1", "output": []},
+    )
+    await store.containers.add("cntr_1", owner="a", name="n", idle_minutes=20, memory_limit="1g", gateway="here")
+    await store.container_files.put(
+        "cfile_1", owner="a", container_id="cntr_1", path="/mnt/data/x", bytes=3, source="user"
+    )
+    await store.files.add("file-1", owner="a", filename="x", bytes=3, purpose="user_data")
+    await store.hidden_calls.put(["call_1"], {"calls": [1]}, owner="a", ttl_s=60)
+    await store.idempotency_keys.claim("key", owner="a", fingerprint="f", ttl_s=60)
+
+
+async def test_everything_survives_a_restart(tmp_path: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path}/eager.db"
+    async with open_store(url) as store:
+        await fill(store)
+    async with open_store(url) as store:
+        response = await store.responses.get("resp_1", owner="a")
+        assert response
+        assert response.output_items == [{"type": "message"}]
+        assert response.input_items == [{"type": "message", "content": "é😀"}]
+        container = await store.containers.get("cntr_1", owner="a")
+        assert container
+        assert container.memory_limit == "1g"
+        assert await store.container_files.get("cfile_1", owner="a", container_id="cntr_1")
+        assert await store.files.get("file-1", owner="a")
+        assert await store.hidden_calls.find(["call_1"], owner="a") == {"call_1": {"calls": [1]}}
+        known = await store.idempotency_keys.claim("key", owner="a", fingerprint="f", ttl_s=60)
+        assert known
+        assert known.state == "running"
+
+
+async def test_nobody_sees_or_deletes_what_another_owns(store: Store) -> None:
+    await fill(store)
+    page = PageRequest()
+    assert await store.responses.get("resp_1", owner="b") is None
+    assert await store.responses.chain("resp_1", owner="b") == []
+    assert await store.containers.get("cntr_1", owner="b") is None
+    assert await store.container_files.get("cfile_1", owner="b", container_id="cntr_1") is None
+    assert await store.files.get("file-1", owner="b") is None
+    assert await store.hidden_calls.find(["call_1"], owner="b") == {}
+    assert await store.idempotency_keys.claim("key", owner="b", fingerprint="g", ttl_s=60) is None
+    assert (await store.containers.list(owner="b", page=page))[0] == []
+    assert (await store.container_files.list(owner="b", container_id="cntr_1", page=page))[0] == []
+    assert (await store.files.list(owner="b", page=page))[0] == []
+    assert not await store.responses.delete("resp_1", owner="b")
+    assert not await store.container_files.delete("cfile_1", owner="b", container_id="cntr_1")
+    assert not await store.containers.delete("cntr_1", owner="b")
+    assert not await store.files.delete("file-1", owner="b")
+    await store.containers.expire("cntr_1", owner="b")
+    container = await store.containers.get("cntr_1", owner="a")
+    assert container
+    assert not container.expired
+    assert await store.container_files.get("cfile_1", owner="a", container_id="cntr_1")
+
+
+async def test_many_writers_at_once_wait_for_one_another(store: Store) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(30):
+            tasks.create_task(
+                store.files.add(f"file-{number}", owner="a", filename="x", bytes=number, purpose="user_data")
+            )
+    records, more = await store.files.list(owner="a", page=PageRequest(limit=100))
+    assert len(records) == 30
+    assert not more
+
+
+async def test_a_store_that_cannot_be_opened_says_so(tmp_path: Path) -> None:
+    (tmp_path / "eager.db").write_bytes(b"no database at all, but long enough to be read as one" * 100)
+    with pytest.raises(Exception, match="not a database"):
+        async with open_store(f"sqlite+aiosqlite:///{tmp_path}/eager.db"):
+            pytest.fail("opened")

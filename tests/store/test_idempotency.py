@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import asyncio
+
+from app.store.database import Store
+from app.store.idempotency import KeyRecord
+from tests.store.conftest import Clock
+
+
+async def claim(store: Store, fingerprint: str = "f") -> KeyRecord | None:
+    return await store.idempotency_keys.claim("k", owner="a", fingerprint=fingerprint, ttl_s=60)
+
+
+async def test_of_many_at_once_one_gets_the_key(store: Store) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        claims = [tasks.create_task(claim(store)) for _ in range(8)]
+    results = [task.result() for task in claims]
+    assert results.count(None) == 1
+    assert results.count(KeyRecord("f", "running", None, None)) == 7
+
+
+async def test_what_became_of_it_is_told_until_it_expires(store: Store, clock: Clock) -> None:
+    keys = store.idempotency_keys
+    assert await claim(store) is None
+    await keys.answer("k", owner="a", status=200, body=b"{\x00\xff}")
+    assert await claim(store, "other") == KeyRecord("f", "answered", 200, b"{\x00\xff}")
+    clock.now += 60
+    assert await claim(store, "other") is None
+    await keys.spend("k", owner="a")
+    assert await claim(store) == KeyRecord("other", "spent", None, None)
+
+
+async def test_a_released_key_is_free(store: Store) -> None:
+    assert await claim(store) is None
+    await store.idempotency_keys.release("k", owner="a")
+    assert await claim(store) is None
+
+
+async def test_purging_frees_only_what_has_expired(store: Store, clock: Clock) -> None:
+    assert await claim(store) is None
+    await store.purge()
+    assert await claim(store) is not None
+    clock.now += 60
+    await store.purge()
+    clock.now -= 60
+    assert await claim(store) is None

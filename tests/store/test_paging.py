@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.errors import RequestError
+from app.store.database import Store, open_store
+from app.store.files import FileRecord
+from app.store.paging import Order, PageRequest
+
+
+async def walk(store: Store, limit: int, order: Order, purpose: str | None = None) -> list[FileRecord]:
+    """All records, page after page."""
+    seen: list[FileRecord] = []
+    while True:
+        page = PageRequest(limit, order, seen[-1].id if seen else None)
+        records, more = await store.files.list(owner="a", page=page, purpose=purpose)
+        assert len(records) == limit or not more
+        seen += records
+        if not more:
+            return seen
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(0, 3), max_size=12), st.integers(1, 5), st.sampled_from(["asc", "desc"]))
+def test_pages_joined_are_the_list_whatever_their_size_even_where_times_are_equal(
+    times: list[int], limit: int, order: Order
+) -> None:
+    async def play() -> None:
+        now = iter([float(time) for time in times])
+        clock: Callable[[], float] = lambda: next(now)  # noqa: E731
+        async with open_store("sqlite+aiosqlite://", clock=clock) as store:
+            added = [
+                await store.files.add(f"file-{number}", owner="a", filename="x", bytes=0, purpose="vision")
+                for number in range(len(times))
+            ]
+            expected = sorted(added, key=lambda record: (record.created_at, record.id), reverse=order == "desc")
+            assert await walk(store, limit, order) == expected
+
+    asyncio.run(play())
+
+
+async def test_a_filter_holds_over_all_pages(store: Store) -> None:
+    for number in range(6):
+        purpose = "vision" if number % 2 else "user_data"
+        await store.files.add(f"file-{number}", owner="a", filename="x", bytes=0, purpose=purpose)
+    assert [record.id for record in await walk(store, 1, "asc", "vision")] == ["file-1", "file-3", "file-5"]
+
+
+async def test_to_continue_after_what_is_not_there_or_not_ones_own_is_an_error(store: Store) -> None:
+    await store.files.add("file-1", owner="b", filename="x", bytes=0, purpose="vision")
+    with pytest.raises(RequestError) as refused:
+        await store.files.list(owner="a", page=PageRequest(after="file-1"))
+    assert refused.value.param == "after"

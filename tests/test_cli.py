@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from typer.testing import CliRunner
+
+from app import cli
+from app.demo import run as demo_run
+from app.demo.servers import ServerFailed
+from app.errors import SandboxStartError
+from app.sandbox import environment, image
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """Arguments of the servers that were to run; none runs."""
+    calls: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(cli, "_run_server", lambda *arguments: calls.append(arguments))
+    return calls
+
+
+def invoke(*arguments: str, **environment: str) -> tuple[int, str]:
+    result = CliRunner().invoke(cli.cli, list(arguments), env={"EAGER_API_KEYS": None, **environment})
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output
+
+
+def test_help_names_the_commands() -> None:
+    status, output = invoke("--help")
+    assert status == 0
+    for command in ("serve", "upstream", "demo", "sandbox", "image"):
+        assert command in output
+
+
+def test_help_needs_none_of_the_heavy_modules() -> None:
+    heavy = "{'fastapi', 'uvicorn', 'pydantic', 'httpx', 'app.main'}"
+    code = f"import sys, app.cli; print({heavy} & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "set()"
+
+
+def test_the_gateway_is_served_with_settings_from_the_environment(served: list[tuple[Any, ...]]) -> None:
+    status, output = invoke("serve", "--port", "9001", EAGER_UPSTREAM_BASE_URL="http://127.0.0.1:1/v1")
+    assert status == 0, output
+    [(app, host, port, fd)] = served
+    assert (app.title, host, port, fd) == ("Eager", "127.0.0.1", 9001, None)
+
+
+def test_an_open_gateway_listens_on_loopback_only(served: list[tuple[Any, ...]]) -> None:
+    status, output = invoke("serve", "--host", "0.0.0.0")
+    assert status == 2
+    assert "EAGER_API_KEYS" in output
+    assert served == []
+    assert invoke("serve", "--host", "localhost")[0] == 0
+    assert invoke("serve", "--host", "::1")[0] == 0
+    assert invoke("serve", "--host", "0.0.0.0", EAGER_API_KEYS="secret")[0] == 0
+    assert len(served) == 3
+
+
+def test_a_wrong_setting_is_named() -> None:
+    status, output = invoke("serve", EAGER_POOL_SIZE="many", EAGER_SANDBOX="cloud")
+    assert status == 2
+    assert "EAGER_POOL_SIZE: " in output
+    assert "EAGER_SANDBOX: " in output
+
+
+def test_the_replay_upstream_knows_built_in_programs_and_a_corpus(
+    served: list[tuple[Any, ...]], tmp_path: Path
+) -> None:
+    (tmp_path / "dev-01.py").write_text("1\n")
+    status, output = invoke("upstream", "--corpus", str(tmp_path), "--tps", "0", "--ttft-ms", "0")
+    assert status == 0, output
+    [(app, host, port, fd)] = served
+    assert (app.title, host, port, fd) == ("Eager replay upstream", "127.0.0.1", 8001, None)
+
+
+@pytest.mark.parametrize("folder", ["empty", "missing"])
+def test_a_corpus_without_programs_is_told(folder: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    status, output = invoke("upstream", "--corpus", str(tmp_path / folder))
+    assert status == 2
+    assert "no programs" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["--program", "nothing"], "no program 'nothing'; there are"), (["--mode", "both"], "not 'both'")],
+)
+def test_a_demo_of_what_there_is_not_is_told(arguments: list[str], message: str) -> None:
+    status, output = invoke("demo", *arguments)
+    assert status == 2
+    assert message in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "modes"),
+    [
+        ([], ["eager", "serial"]),
+        (["--no-compare"], ["eager"]),
+        (["--mode", "serial"], ["serial"]),
+    ],
+)
+@pytest.mark.parametrize("succeeds", [True, False])
+def test_the_demo_runs_its_modes_and_tells_success_by_its_status(
+    arguments: list[str], modes: list[str], succeeds: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[demo_run.Demo] = []
+
+    async def run_demo(demo: demo_run.Demo, console: object) -> bool:
+        shown.append(demo)
+        return succeeds
+
+    monkeypatch.setattr(demo_run, "run_demo", run_demo)
+    status, _ = invoke("demo", "--program", "words", *arguments)
+    assert status == (0 if succeeds else 1)
+    assert (shown[0].model, shown[0].modes) == ("words", modes)
+
+
+def test_a_demo_whose_servers_fail_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run_demo(*_: object) -> bool:
+        raise ServerFailed("eager serve ended with status 1")
+
+    monkeypatch.setattr(demo_run, "run_demo", run_demo)
+    assert invoke("demo") == (2, "eager: eager serve ended with status 1\n")
+
+
+def test_the_sandbox_environment_is_made_from_the_locked_libraries(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made: list[tuple[Path, Path]] = []
+
+    def create(folder: Path, requirements: Path, *, python: Path | None) -> environment.Environment:
+        made.append((folder, requirements))
+        return environment.Environment(folder / "bin" / "python", (), (3, 11, 7))
+
+    monkeypatch.setattr(environment, "create_environment", create)
+    status, output = invoke("sandbox", "install", EAGER_SANDBOX_ENV=str(tmp_path))
+    assert (status, output) == (0, f"Python 3.11.7 for sandboxes: {tmp_path}/bin/python\n")
+    assert made[0][0] == tmp_path
+    assert made[0][1].is_file()
+
+
+def test_a_failing_installation_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def create(*_: object, **__: object) -> environment.Environment:
+        raise subprocess.CalledProcessError(1, ["uv", "venv"])
+
+    monkeypatch.setattr(environment, "create_environment", create)
+    assert invoke("sandbox", "install", "--folder", str(tmp_path)) == (2, "eager: a step failed: uv venv\n")
+
+
+def test_the_image_is_built_with_its_configured_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[tuple[Any, ...]] = []
+
+    def build(tags: list[str], **options: Any) -> str:
+        built.append((tags, options["base_image"], options["engine"]))
+        options["log"]("Step 1")
+        return "sha256:1"
+
+    monkeypatch.setattr(image, "build", build)
+    status, output = invoke("image", "build", "--base-image", "slim", EAGER_DOCKER_IMAGE="mine:2")
+    assert (status, output) == (0, "Step 1\nmine:2: sha256:1\n")
+    assert built == [(["mine:2"], "slim", None)]
+
+
+def test_a_failing_image_build_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(*_: object, **__: object) -> str:
+        raise image.ImageBuildError("Docker Engine: refused")
+
+    monkeypatch.setattr(image, "build", build)
+    assert invoke("image", "build") == (2, "eager: Docker Engine: refused\n")
+
+
+async def lifespan_of(error: BaseException | None) -> list[dict[str, Any]]:
+    """What the server is told by an app that starts, or whose start fails with ``error``."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if error is not None:
+            raise error
+        yield
+
+    asked = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+    told: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return asked.pop(0)
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    app = cli._with_short_startup_errors(FastAPI(lifespan=lifespan))
+    with suppress(ZeroDivisionError):
+        await app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send)
+    return told
+
+
+async def test_a_start_up_that_fails_by_our_error_is_told_in_a_sentence() -> None:
+    told = await lifespan_of(SandboxStartError("no bubblewrap here"))
+    assert told == [{"type": "lifespan.startup.failed", "message": "no bubblewrap here"}]
+
+
+async def test_a_start_up_that_fails_by_a_bug_is_told_with_its_traceback() -> None:
+    [message] = await lifespan_of(ZeroDivisionError("oh"))
+    assert message["type"] == "lifespan.startup.failed"
+    assert message["message"].startswith("Traceback")
+
+
+async def test_a_start_up_that_succeeds_is_passed_on() -> None:
+    assert [message["type"] for message in await lifespan_of(None)] == [
+        "lifespan.startup.complete",
+        "lifespan.shutdown.complete",
+    ]
