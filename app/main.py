@@ -19,6 +19,7 @@ from app.config import MiB, Settings
 from app.gateway import Gateway
 from app.sandbox.backend import Backend
 from app.sandbox.docker import DockerBackend
+from app.sandbox.docker_container import DockerLimits
 from app.sandbox.environment import inspect_python
 from app.sandbox.local import LocalBackend, LocalLimits
 from app.sandbox.pool import Pool
@@ -95,9 +96,23 @@ async def _open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
 
 def _backend(settings: Settings) -> Backend:
     output_limit_bytes = settings.output_limit_mb * MiB
-    preload = ",".join(settings.preload)
+    options = ["--preload", ",".join(settings.preload)] if settings.preload else []
     if settings.sandbox == "docker":
-        ...
+        return DockerBackend(
+            image=settings.docker_image,
+            engine=settings.docker_host,
+            runtime=settings.docker_runtime,
+            transport=settings.docker_transport,
+            limits=DockerLimits(
+                memory_bytes=settings.memory_mb * MiB,
+                processes=settings.processes,
+                cpus=settings.cpus,
+                work_bytes=settings.work_mb * MiB,
+                tmp_bytes=settings.work_mb * MiB,
+            ),
+            output_limit_bytes=output_limit_bytes,
+            supervisor_options=options,
+        )
     return LocalBackend(
         inspect_python(settings.sandbox_env / "bin" / "python"),
         limits=LocalLimits(
@@ -108,6 +123,6 @@ def _backend(settings: Settings) -> Backend:
             tmp_bytes=settings.work_mb * MiB,
         ),
         output_limit_bytes=output_limit_bytes,
-        supervisor_options=["--preload", preload] if preload else [],
+        supervisor_options=options,
         unisolated=settings.unisolated,
     )

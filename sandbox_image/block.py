@@ -83,11 +83,19 @@ class Block:
             raise SyntaxError("source code cannot contain null bytes", (self.filename, line, 0, None))
         if line == 1 and column == 0:
             source = source.removeprefix("\ufeff")
-        # Padding puts lines and columns right. After a semicolon the line starts with a statement of ours.
-        start = "0" + " " * (column - 2) + ";" if column else ""
-        text = "\n" * (line - 1) + start + source + "\n"
+        # Padding puts lines and columns right. A statement of ours stands before what is not the head of the program.
+        if column:
+            text = "\n" * (line - 1) + "0" + " " * (column - 2) + ";" + source + "\n"
+        elif self._head:
+            text = "\n" * (line - 1) + source + "\n"
+        else:
+            text = "\n" * (line - 2) + "0\n" + source + "\n"
         try:
-            return self._compile_tree(text, line, column, source)
+            tree = compile(text, self.filename, "exec", self._flags | _AWAIT | ast.PyCF_ONLY_AST, dont_inherit=True)
+            assert isinstance(tree, ast.Module)
+            if column or not self._head:
+                del tree.body[0]
+            return self._compile_tree(tree, text, line, column, source)
         except SyntaxError as error:
             self._place(error, line, column)
             raise
@@ -95,30 +103,28 @@ class Block:
             # Trees as Python objects allow less depth than the compiler does on its own.
             return self._keep_flags(Compiled(self._code(text, "exec"), None))
 
-    def _compile_tree(self, text: str, line: int, column: int, source: str) -> Compiled:
-        tree = compile(text, self.filename, "exec", self._flags | _AWAIT | ast.PyCF_ONLY_AST, dont_inherit=True)
-        assert isinstance(tree, ast.Module)
+    def _compile_tree(self, tree: ast.Module, text: str, line: int, column: int, source: str) -> Compiled:
         body = tree.body
-        if column:
-            del body[0]
         if not body:
             return Compiled(None, None)
         has_docstring = self._first and _is_string(body[0])
         head = self._head and all(map(_is_future_import, body[has_docstring:]))
         if not self._first and (_is_string(body[0]) or (_is_future_import(body[0]) and not self._head)):
-            # The compiler takes it for the head of a program.
+            # The compiler would take it for the head of a program.
             body.insert(0, ast.Pass(lineno=line, col_offset=0, end_lineno=line, end_col_offset=0))
         last = body[-1]
-        if not isinstance(last, ast.Expr):
-            compiled = Compiled(self._code(tree, "exec"), None)
-        else:
-            if not (has_docstring and len(body) == 1):
-                del body[-1]
+        value = ast.Expression(last.value) if isinstance(last, ast.Expr) else None
+        if value is not None and not (has_docstring and len(body) == 1):
+            del body[-1]
+        try:
             compiled = Compiled(
                 self._code(tree, "exec") if body else None,
-                self._code(ast.Expression(last.value), "eval"),
-                quiet=";" in source and _semicolon_follows(last, line, column, source),
+                self._code(value, "eval") if value is not None else None,
+                isinstance(last, ast.Expr) and ";" in source and _semicolon_follows(last, line, column, source),
             )
+        except SyntaxError:
+            self._code(text, "exec")  # raises the same, on 3.11 with columns that trees have lost
+            raise
         self._first, self._head = False, head
         return self._keep_flags(compiled)
 
@@ -133,11 +139,14 @@ class Block:
         return compiled
 
     def _place(self, error: SyntaxError, line: int, column: int) -> None:
-        """Show the real line instead of our padding, with offsets in its characters."""
+        """Show the real line instead of our padding, with offsets in its characters.
+
+        The compiler reads the line from the shadow file, if there is one, and then all is right.
+        """
         if error.filename != self.filename or error.lineno is None or not 0 < error.lineno <= len(self._lines):
             return
-        error.text = self._lines[error.lineno - 1]
-        if column and error.lineno == line:
+        shown, error.text = error.text, self._lines[error.lineno - 1]
+        if column and error.lineno == line and (shown or "").rstrip() != error.text.rstrip():
             before = error.text.encode("utf-8", "replace")[:column]
             shift = column - len(before.decode("utf-8", "replace"))
             if error.offset:

@@ -32,7 +32,7 @@ def as_text(error: BaseException) -> str:
 def describe(error: BaseException, filename: str, phase: Literal["compile", "run"]) -> dict[str, Any]:
     """The fields of an ``error`` message, but for its id and chunk."""
     if phase == "compile":
-        error.__traceback__ = None  # holds only our call of the compiler
+        error.__traceback__ = error.__context__ = None  # our calls of the compiler
         line = error.lineno if isinstance(error, SyntaxError) else None
     else:
         error.__traceback__ = without_runner(error.__traceback__, filename)

@@ -20,7 +20,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from sandbox_image import process
 from sandbox_image.files import Job, Refused, Reply, Upload, WorkFolder, explain
@@ -70,7 +70,8 @@ class Supervisor:
     ) -> None:
         """The gateway is at ``read_fd`` and ``write_fd``: non-blocking, one a duplicate of the other if need be.
 
-        ``fork`` starts an interpreter at the other ends of the lines and returns its pid; in the child it never returns.
+        ``fork`` starts an interpreter at the other ends of the lines and returns its pid; 0 in that process, unless it
+        goes its own way in there.
         """
         self._folder = folder
         self._uid = uid
@@ -113,8 +114,8 @@ class Supervisor:
     def __repr__(self) -> str:
         return f"<Supervisor {self._relay!r} {self._gateway!r}{' suspended' if self._suspended else ''}>"
 
-    def run(self) -> NoReturn:
-        """The loop.
+    def run(self) -> Lines:
+        """The loop. It ends by an exception, and returns only in an interpreter, if ``fork`` does.
 
         Raises:
             StreamEnded: the gateway has left.
@@ -125,7 +126,10 @@ class Supervisor:
         while True:
             if self._relay is None:
                 lines = Lines.open(self._uid)
-                self._adopt(self._fork(lines), lines)
+                pid = self._fork(lines)
+                if pid == 0:
+                    return lines
+                self._adopt(pid, lines)
             for fd, _ in poll(self._wait_time_s()):
                 handler = handlers.get(fd)
                 if handler is not None:

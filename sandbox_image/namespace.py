@@ -16,7 +16,7 @@ def new_main_module() -> ModuleType:
     if sys.version_info < (3, 14):
         main.__annotations__ = {}
     main.__dict__["__builtins__"] = builtins
-    main.__dict__["__cached__"] = None
+    main.__dict__["__file__"] = main.__dict__["__cached__"] = None
     return main
 
 

@@ -148,8 +148,9 @@ def _kill(pid: int) -> None:
 
 
 def _children() -> list[int]:
-    pid = os.getpid()
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    """Of every thread: a child belongs to the thread that forked it."""
+    lists = Path("/proc/self/task").glob("*/children")
+    return [int(child) for list in lists for child in list.read_text().split()]
 
 
 def reap() -> Iterator[tuple[int, int]]:

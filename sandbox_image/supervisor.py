@@ -17,7 +17,7 @@ import shutil
 import socket
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, NoReturn
 
 #: Run by path: the folder of our package has to be named.
@@ -26,6 +26,7 @@ if _BY_PATH:
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from sandbox_image import preload, process
+from sandbox_image.bare_stack import Forker, drive
 from sandbox_image.files import WorkFolder
 from sandbox_image.loop import InterpreterBroken, Supervisor
 from sandbox_image.outlet import StreamEnded
@@ -36,20 +37,27 @@ _FAILED: Final = 1
 _CANNOT_START: Final = 3
 _GATEWAY_BROKE_PROTOCOL: Final = 4
 _INTERPRETER_BROKEN: Final = 5
-#: Of an interpreter whose ``serve`` failed, which it must not.
-_SERVE_FAILED: Final = 70
+#: Of an interpreter that failed by itself, which it must not.
+_INTERPRETER_FAILED: Final = 70
+#: The interpreter's life, as ``bare_stack`` drives it.
+Steps = Callable[[socket.socket, mmap.mmap], Iterator[object]]
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Never returns: the process ends here, be it the supervisor or one of its interpreters."""
     options = _parse(arguments)
     try:
-        supervisor = _start(options)
+        _fill_standard_descriptors()
+        read_fd, write_fd = _open_stream(options)
+        os.umask(0o022)
+        folder = WorkFolder(options.workdir, options.uid)
+        steps = _make_zygote(options)
+        supervisor = _start(options, steps, folder, read_fd, write_fd)
     except OSError as error:
         _say(f"cannot start: {error}")
         sys.exit(_CANNOT_START)
     try:
-        supervisor.run()
+        lines = supervisor.run()
     except StreamEnded:
         status = 0
     except ProtocolError as error:
@@ -61,6 +69,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except BaseException:
         status = _FAILED
         traceback.print_exc()
+    else:  # in an interpreter
+        drive(_live(lines, steps, options))
+        os._exit(0)
     process.kill_everything()
     os._exit(status)
 
@@ -77,18 +88,18 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _start(options: argparse.Namespace) -> Supervisor:
-    _fill_standard_descriptors()
-    read_fd, write_fd = _open_stream(options)
-    os.umask(0o022)
-    folder = WorkFolder(options.workdir, options.uid)
-    # Everything that user code may see is imported with the environment of user code.
+def _make_zygote(options: argparse.Namespace) -> Steps:
+    """Import everything that user code may see, with the environment of user code."""
     preload.set_environment(options.workdir)
-    serve = importlib.import_module("sandbox_image.interpreter").serve
+    steps: Steps = importlib.import_module("sandbox_image.interpreter").steps
     for note in preload.import_modules([name for name in options.preload.split(",") if name]):
         _say(note)
     if _BY_PATH:  # only the package was to be found there, and it is found from now on
         del sys.path[0]
+    return steps
+
+
+def _start(options: argparse.Namespace, steps: Steps, folder: WorkFolder, read_fd: int, write_fd: int) -> Supervisor:
     process.protect_supervisor()
     supervisor = Supervisor(
         read_fd=read_fd,
@@ -97,10 +108,19 @@ def _start(options: argparse.Namespace) -> Supervisor:
         workdir=options.workdir,
         languages=["python", "bash"] if shutil.which("bash") else ["python"],
         uid=options.uid,
-        fork=lambda lines: _fork(lines, serve, options.workdir, options.uid),
+        fork=_choose_fork(steps, options),
     )
     preload.freeze()
     return supervisor
+
+
+def _choose_fork(steps: Steps, options: argparse.Namespace) -> Callable[[Lines], int]:
+    if sys.version_info >= (3, 13):
+        # Seen with 3.13.0: a child forked by another thread than the main one never runs Python's signal handlers, so
+        # it cannot be interrupted. The price: two frames of ours below those of the program.
+        return lambda lines: os.fork()
+    forker = Forker()
+    return lambda lines: forker.fork(lambda: _live(lines, steps, options))
 
 
 def _fill_standard_descriptors() -> None:
@@ -133,17 +153,13 @@ def _connect(path: str) -> int:
     return stream.detach()
 
 
-def _fork(lines: Lines, serve: Callable[[socket.socket, mmap.mmap], NoReturn], workdir: str, uid: int | None) -> int:
-    pid = os.fork()
-    if pid == 0:
-        try:
-            serve(process.become_interpreter(lines, workdir, uid), lines.progress)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            # No clean-up of what was the supervisor's: the descriptors it would close have other meanings here.
-            os._exit(_SERVE_FAILED)
-    return pid
+def _live(lines: Lines, steps: Steps, options: argparse.Namespace) -> Iterator[object]:
+    """In the forked child. What was the supervisor's is not cleaned up: descriptors it would close are others now."""
+    try:
+        yield from steps(process.become_interpreter(lines, options.workdir, options.uid), lines.progress)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(_INTERPRETER_FAILED)
 
 
 def _say(text: str) -> None:

@@ -17,8 +17,11 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import msgspec
+from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.api.errors import error_response
 from app.errors import RequestError
 
 HASHED = re.compile(r"sha256:([0-9a-fA-F]{64})")
@@ -110,6 +113,24 @@ class Keyring:
         if caller is None:
             raise _unauthorized("Incorrect API key provided.")
         return caller
+
+
+class AuthMiddleware:
+    """Refuses strangers before a byte of their body is read: FastAPI parses bodies before any dependency runs."""
+
+    def __init__(self, app: ASGIApp, *, keyring: Keyring, prefix: str = "/v1/") -> None:
+        self._app = app
+        self._keyring = keyring
+        self._prefix = prefix
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(self._prefix):
+            try:
+                self._keyring.authenticate(Headers(scope=scope).get("authorization"))
+            except RequestError as error:
+                await error_response(error)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
 
 async def authenticate(connection: HTTPConnection) -> Caller:

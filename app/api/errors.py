@@ -16,6 +16,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from app.api.openapi import document_errors
 from app.errors import EagerError, RequestError
 from app.events import ErrorBody
 
@@ -35,9 +36,10 @@ FRAMEWORK = {
 
 
 def install(app: FastAPI) -> None:
-    """Make ``app`` answer all its errors in OpenAI's shape."""
+    """Make ``app`` answer all its errors in OpenAI's shape, and say so in its OpenAPI document."""
     for kind in (EagerError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, _answer)
+    document_errors(app)
 
 
 def translate(error: Exception) -> EagerError:

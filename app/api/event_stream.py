@@ -166,7 +166,7 @@ class EventDocument(Response):
 class ProxyStream(Response):
     """Passes the upstream's events on unchanged, one write per read."""
 
-    def __init__(self, stream: AbstractAsyncContextManager[AsyncIterator[Sequence[bytes]]]) -> None:
+    def __init__(self, stream: AbstractAsyncContextManager[AsyncIterator[Sequence[str]]]) -> None:
         self._stream = stream
         self.background = None
 
@@ -181,7 +181,7 @@ class ProxyStream(Response):
                     if not started:
                         started = True
                         await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
-                    data = b"".join(b"data: %b\n\n" % event for event in events)
+                    data = "".join(f"data: {event}\n\n" for event in events).encode("utf-8", "replace")
                     await send({"type": "http.response.body", "body": data, "more_body": True})
         except Exception as error:  # as above: the client must be told
             if not isinstance(error, EagerError):

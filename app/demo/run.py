@@ -47,7 +47,10 @@ async def run_demo(demo: Demo, console: Console) -> bool:
     """
     console.print("Starting a replay upstream, a gateway and its sandboxes ...", style="dim")
     runs: list[tuple[Mode, Timeline]] = []
-    async with demo_servers(tps=demo.tps, ttft_ms=demo.ttft_ms) as url, httpx.AsyncClient(base_url=url) as client:
+    async with (
+        demo_servers(tps=demo.tps, ttft_ms=demo.ttft_ms, requests=len(demo.modes)) as url,
+        httpx.AsyncClient(base_url=url) as client,
+    ):
         for mode in demo.modes:
             console.print(f"\n[bold]{mode}[/]: the model writes at {demo.tps:g} tokens/s", highlight=False)
             events = request_events(client, demo, mode)

@@ -24,24 +24,31 @@ class ServerFailed(Exception):
 
 
 @asynccontextmanager
-async def demo_servers(*, tps: float, ttft_ms: float, corpus: str | None = None) -> AsyncIterator[str]:
-    """Base URL of a gateway that is ready, with a replay upstream behind it. Both end with the block.
+async def demo_servers(*, tps: float, ttft_ms: float, requests: int) -> AsyncIterator[str]:
+    """Base URL of a gateway that is ready for so many requests, with a replay upstream behind it. Both end with the
+    block.
 
     Raises:
         ServerFailed: one of them could not be started.
     """
-    pace = ["--tps", str(tps), "--ttft-ms", str(ttft_ms)]
     async with (
-        _server(["upstream", *pace, *(["--corpus", corpus] if corpus else [])], os.environ) as (upstream, _),
-        _server(["serve"], _gateway_environment(upstream)) as (gateway, exited),
+        _server(["upstream", "--tps", str(tps), "--ttft-ms", str(ttft_ms)], os.environ) as (upstream, _),
+        _server(["serve"], _gateway_environment(upstream, requests)) as (gateway, exited),
     ):
         await _wait_ready(f"{gateway}/readyz", exited)
         yield gateway
 
 
-def _gateway_environment(upstream: str) -> Mapping[str, str]:
-    """The user's settings, save what makes it the demo's gateway."""
-    ours = {"EAGER_UPSTREAM_BASE_URL": f"{upstream}/v1", "EAGER_UPSTREAM_API_KEY": "replay", "EAGER_API_KEYS": ""}
+def _gateway_environment(upstream: str, requests: int) -> Mapping[str, str]:
+    """The user's settings, save what makes it the demo's gateway: a warm sandbox for each request, and no more, so that
+    none is being started beside the code that is timed."""
+    ours = {
+        "EAGER_UPSTREAM_BASE_URL": f"{upstream}/v1",
+        "EAGER_UPSTREAM_API_KEY": "replay",
+        "EAGER_API_KEYS": "",
+        "EAGER_POOL_SIZE": str(requests),
+        "EAGER_SANDBOX_LIMIT": str(requests),
+    }
     return {"EAGER_SANDBOX": "local"} | os.environ | ours
 
 
@@ -106,7 +113,7 @@ async def _wait_ready(url: str, exited: _Exited) -> None:
                     answer = await client.get(url)
                 except httpx.TransportError:
                     continue
-                if answer.status_code == 200:
+                if answer.status_code == 200 and answer.json()["pool"]["starting"] == 0:
                     return
                 reason = answer.text[:1000]
                 await asyncio.sleep(_POLL_S)

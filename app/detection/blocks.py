@@ -75,9 +75,9 @@ class Blocks:
         """A logical line begins at this indentation, measured with tabs of 8 and of 1 like CPython does."""
         current = self.current
         if self._header is not None:
-            if column <= current.column:
+            if (column == current.column and alt == current.alt) or column < current.column:
                 return self._missing_block()
-            if alt <= current.alt:
+            if column == current.column or alt <= current.alt:
                 return _TABS
             self.current = Block(column, alt, self._header[0])
             self._open.append(self.current)

@@ -8,6 +8,10 @@ import warnings
 from types import CodeType
 from typing import Final, NamedTuple
 
+# ``codeop`` has these two names, and the standard library's stubs do not.
+_ALLOW_INCOMPLETE_INPUT: Final = 0x4000
+_DONT_IMPLY_DEDENT: Final = 0x200
+
 _FILE: Final = "<eager>"
 _IGNORE: Final = ("ignore", None, Warning, re.compile(re.escape(_FILE)), 0)
 
@@ -25,6 +29,12 @@ def parse(source: str) -> ast.Module | Refusal | None:
     tree = _compile(source, ast.PyCF_ONLY_AST)
     assert not isinstance(tree, CodeType)
     return tree
+
+
+def refusal_of_prefix(source: str) -> Refusal | None:
+    """Why no program can begin like this. ``source`` must not end within a token."""
+    answer = _compile(source, ast.PyCF_ONLY_AST | _ALLOW_INCOMPLETE_INPUT | _DONT_IMPLY_DEDENT)
+    return answer if isinstance(answer, Refusal) and "incomplete input" not in answer.message else None
 
 
 def refusal_of(tree: ast.Module, flags: int = 0) -> Refusal | None:

@@ -1,5 +1,6 @@
 """Syntax errors before the statement is over: each logical line is parsed once, alone, in the smallest frame in which
-it could stand. What is refused there is refused in any program, so this is never a false alarm.
+it could stand. What is refused there is refused in any program, so this is never a false alarm. A line that goes on
+inside brackets is asked about before it is over: often it is the bracket that was forgotten.
 
 Only for a grammar that is this interpreter's own.
 """
@@ -8,10 +9,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from app.detection.compiling import Refusal, parse
+from app.detection.compiling import Refusal, parse, refusal_of_prefix
 
 # A longer line would hold the event loop for more than about 1 ms: it is left to the sandbox.
-_LONGEST: Final = 1_500
+LONGEST: Final = 1_500
 
 _BEFORE: Final = {"elif": "if 1: pass\n", "else": "if 1: pass\n", "except": "try: pass\n", "finally": "try: pass\n"}
 
@@ -21,9 +22,7 @@ def check_line(line: str, word: str, *, header: bool, block: str, decorated: boo
     line: a logical line without its indentation. word: its first word. header: it ends with the colon of a block.
     block: the word that opened the block it stands in. decorated: a decorator stands before it.
     """
-    if len(line) > _LONGEST:
-        return None
-    before = "match 0:\n " if block == "match" else "@d\n" if decorated else _BEFORE.get(word, "")
+    before = _before(word, block, decorated)
     after = "\n"
     if header:
         after = "\n case _: pass\n" if word == "match" else "\n  pass\n"
@@ -34,5 +33,20 @@ def check_line(line: str, word: str, *, header: bool, block: str, decorated: boo
     answer = parse(before + line + after)
     if not isinstance(answer, Refusal):
         return None
+    return _within(line, answer, before)
+
+
+def check_open_line(line: str, word: str, *, block: str, decorated: bool) -> Refusal | None:
+    """The same of the first physical lines of a line that is open inside brackets."""
+    before = _before(word, block, decorated)
+    refusal = refusal_of_prefix(before + line)
+    return _within(line, refusal, before) if refusal else None
+
+
+def _before(word: str, block: str, decorated: bool) -> str:
+    return "match 0:\n " if block == "match" else "@d\n" if decorated else _BEFORE.get(word, "")
+
+
+def _within(line: str, refusal: Refusal, before: str) -> Refusal:
     last = line.rstrip("\r\n").count("\n") + 1
-    return answer._replace(line=min(max(answer.line - before.count("\n"), 1), last))
+    return refusal._replace(line=min(max(refusal.line - before.count("\n"), 1), last))

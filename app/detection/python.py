@@ -18,11 +18,15 @@ import sys
 
 from app.detection.blocks import CLAUSES, COMPOUND, Blocks, Fault
 from app.detection.chunk import Chunk, SyntaxProblem
-from app.detection.early import check_line
+from app.detection.compiling import Refusal
+from app.detection.early import LONGEST, check_line, check_open_line
 from app.detection.scanner import Scanner
 from app.detection.source import AFTER, DEAD
+from app.detection.strings import FString
 
 _DECORATORS = "@"
+# A line open in brackets is parsed again when it has grown by this factor: three times its own length in all.
+_GROWTH = 1.5
 _ASYNC = re.compile(r"async(?:[ \t\f]|\\\r\n|\\\r|\\\n)+(\w+)")
 _NEWLINE = re.compile(r"\r\n?|\n")
 
@@ -47,6 +51,7 @@ class PythonDetector(Scanner):
         self._blocks = Blocks()
         self._after_semicolon = self._line_has_magic = False
         self._line_ended = False  # its code is, a comment follows
+        self._tested = 0  # characters of it that were tested while it is open in brackets
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(chunks={self._count}, remainder={self.remainder!r}, problem={self._problem!r})"
@@ -187,9 +192,12 @@ class PythonDetector(Scanner):
         header = kind != "" and self._colon == self._significant
         if self._after_semicolon and kind:
             self._fail("invalid syntax", read)
-        elif self._check_lines and not self._line_has_magic:
-            self._check(line, header, read)
+        elif self._check_lines and not self._line_has_magic and len(line) <= LONGEST:
+            block = blocks.current
+            refusal = check_line(line, word, header=header, block=block.of, decorated=block.decorated)
+            self._refuse(refusal, read)
         self._line_has_magic = False
+        self._tested = 0
         if self._mode == DEAD:
             return False
         blocks.end(word, kind, header, self._line_at)
@@ -212,9 +220,19 @@ class PythonDetector(Scanner):
         )
         return word if soft else ""
 
-    def _check(self, line: str, header: bool, read: int) -> None:
+    def _on_inner_newline(self, offset: int) -> None:
+        length = offset - self._line_at
+        if not self._check_lines or length > LONGEST or length < self._tested * _GROWTH:
+            return
+        if any(isinstance(entry, FString) for entry in self._stack):
+            return  # it would be cut within a token
+        self._tested = length
+        line = self._peek(offset)[self._line_at - self._taken :]
         block = self._blocks.current
-        refusal = check_line(line, self._word, header=header, block=block.of, decorated=block.decorated)
+        refusal = check_open_line(line, self._word, block=block.of, decorated=block.decorated)
+        self._refuse(refusal, offset)
+
+    def _refuse(self, refusal: Refusal | None, read: int) -> None:
         if refusal:
             line_number = self._line_number(self._line_at) + refusal.line - 1
             self._fail(refusal.message, read, refusal.kind, line_number)

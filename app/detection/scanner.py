@@ -95,6 +95,10 @@ class Scanner(StringReader):
         """Its code is over, a comment follows from ``offset`` on."""
 
     @abstractmethod
+    def _on_inner_newline(self, offset: int) -> None:
+        """A physical line of it ends inside brackets."""
+
+    @abstractmethod
     def _on_semicolon(self, offset: int) -> None: ...
 
     @abstractmethod
@@ -248,6 +252,7 @@ class Scanner(StringReader):
                 if not stack:
                     self._newline(at + i)
                     return i
+                self._on_inner_newline(at + i)
             elif c == '"' or c == "'":
                 return self._open_quote(c, s, i)
             elif c in "([{":
@@ -318,6 +323,7 @@ class Scanner(StringReader):
         i = _after_newline(s, i)
         if self._stack:
             self._mode = CODE
+            self._on_inner_newline(self._at + i)
         else:
             self._newline(self._at + i)
         return i
@@ -374,10 +380,7 @@ class Scanner(StringReader):
             self._newline(self._at + i)
         return i
 
-    def _read_cell(self, s: str, i: int) -> int:
-        return len(s)
-
-    def _read_dead(self, s: str, i: int) -> int:
+    def _read_rest(self, s: str, i: int) -> int:
         return len(s)
 
 
@@ -392,6 +395,6 @@ _READERS: Final[tuple[Callable[[Scanner, str, int], int], ...]] = (
     Scanner._read_backslash,
     Scanner._read_after,
     Scanner._read_magic,
-    Scanner._read_cell,
-    Scanner._read_dead,
+    Scanner._read_rest,
+    Scanner._read_rest,
 )

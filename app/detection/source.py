@@ -65,13 +65,19 @@ class Source(ABC):
             self._parts.clear()
         return text
 
+    def _peek(self, offset: int) -> str:
+        """What ``_take`` would take."""
+        if len(self._parts) > 1:
+            self._parts = ["".join(self._parts)]
+        return "".join(self._parts) + self._text[self._cut : offset - self._at]
+
     def _untaken(self) -> str:
         return "".join(self._parts) + self._text[self._cut :] + self._held
 
     def _fail(self, message: str, offset: int, kind: str = "SyntaxError", line: int | None = None) -> int:
         """The text can never become valid, which its first ``offset`` characters show; ``line`` is the one to blame,
         by default that of the last of them. Returns the index at which reading ends."""
-        if self._mode != DEAD:
-            self._mode = DEAD
-            self._problem = SyntaxProblem(message, line or self._line_number(offset - 1), offset, kind)
+        assert self._mode != DEAD
+        self._mode = DEAD
+        self._problem = SyntaxProblem(message, line or self._line_number(offset - 1), offset, kind)
         return len(self._text)

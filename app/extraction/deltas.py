@@ -69,7 +69,6 @@ class _Message(msgspec.Struct):
 class _Choice(msgspec.Struct):
     index: Any = None
     delta: _Message | None = None
-    message: _Message | None = None
     finish_reason: Any = None
     logprobs: Any = None
 
@@ -87,8 +86,6 @@ _decoder = msgspec.json.Decoder(_Wire)
 
 def decode_delta(data: bytes | str) -> Delta:
     """Decode the data of one upstream event.
-
-    A whole ``chat.completion`` is one delta: that is how an upstream answers that does not stream.
 
     Raises:
         UpstreamBroken: it is an error, or no JSON of this kind.
@@ -123,7 +120,7 @@ def _read_choice(choice: _Choice, usage: dict[str, Any] | None) -> Delta:
         if reason in _FAILURES:
             raise UpstreamBroken(f"the upstream ended its answer with {reason!r}")
         finish_reason = _FINISH_REASONS.get(reason, "stop")
-    message = choice.delta or choice.message
+    message = choice.delta
     if message is None:
         return Delta(finish_reason=finish_reason, usage=usage, logprobs=choice.logprobs)
     reasoning_key = "reasoning_content" if message.reasoning_content or not message.reasoning else "reasoning"

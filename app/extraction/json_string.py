@@ -60,6 +60,9 @@ class JsonString:
             self._escape = escape
             return len(text)
         self._escape = ""
+        if end < known:  # it was none after all: what was kept are digits
+            self._add(decoded, escape[end:known])
+            end = known
         return start + end - known
 
     def _take_escape(self, decoded: list[str], text: str, at: int) -> int:

@@ -4,8 +4,8 @@ A turn with a code tool call ignores fences and tags in its content, from that c
 on as it came; code found in it is told in addition.
 
 The end of the arguments' JSON ends a call's code. Where there is none (bare code, an unclosed object), the finish
-reason does; ``length`` and ``content_filter`` mean that the last call was cut off: its code is not ``complete``, and the
-tail of it, which may look like a whole statement, must not run.
+reason does; ``length`` and ``content_filter`` mean that the last call was cut off: its code is not ``complete``, and
+the tail of it, which may look like a whole statement, must not run.
 """
 
 from __future__ import annotations

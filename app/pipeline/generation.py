@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.detection import SLICE, Chunk, Confirmer, Detector, SyntaxProblem, create_detector
-from app.events import ChunkDetected, CodeStart, Interrupt, Token, ToolCall
+from app.events import ChunkDetected, CodeStart, Interrupt, Token, ToolCall, TurnEnd
 from app.extraction.deltas import decode_delta
 from app.extraction.turn import (
     CodeEnded,
@@ -68,7 +68,7 @@ class Generation:
         self.stopped = False
         self._open: dict[str, _Open] = {}
 
-    async def run(self, stream: AsyncIterator[Sequence[bytes]]) -> None:
+    async def run(self, stream: AsyncIterator[Sequence[str]]) -> None:
         """Whatever way it ends, the queue is told that generation is over."""
         try:
             async for events in stream:
@@ -77,8 +77,10 @@ class Generation:
                     if self.stopped:
                         return
             await self._handle(self.reader.flush())
-        finally:
             self._clock.generated_s = self._emitter.now_s()
+            await self._emitter.emit(TurnEnd(turn=self._turn, finish_reason=self.finish_reason, usage=self.usage))
+        finally:
+            self._clock.generated_s = self._clock.generated_s or self._emitter.now_s()
             for part in self._open.values():
                 part.block.incomplete = True
                 self._queue.end(part.block)

@@ -32,7 +32,14 @@ from app.errors import SandboxStartError
 from app.sandbox.docker_attach import AttachedChannel
 from app.sandbox.docker_container import UID, DockerLimits, container_config
 from app.sandbox.docker_engine import Engine, EngineError
-from app.sandbox.docker_socket import FOLDER_INSIDE, SOCKET_NAME, Rendezvous, check_peer, private_folder
+from app.sandbox.docker_socket import (
+    FOLDER_INSIDE,
+    SOCKET_NAME,
+    Rendezvous,
+    check_peer,
+    private_folder,
+    remove_abandoned_folders,
+)
 from app.sandbox.owner import Owner
 from app.sandbox.process import StderrTail
 from app.sandbox.transport import Channel, connect_socket
@@ -96,6 +103,7 @@ class DockerBackend:
         self._started = 0
         self._live: set[str] = set()
         self._sweep_due = True
+        self._closed = False
 
     def __repr__(self) -> str:
         return f"<DockerBackend {self.instance} at {self._engine.address}: {len(self._live)} sandboxes>"
@@ -140,6 +148,7 @@ class DockerBackend:
             lambda client: client.containers(all=True, filters={"label": GATEWAY_LABEL})
         )
         self._sweep_due = False
+        remove_abandoned_folders(self._socket_folder)
         removed = []
         for container in found:
             name = container["Names"][0].lstrip("/") if container["Names"] else container["Id"]
@@ -150,7 +159,10 @@ class DockerBackend:
         return removed
 
     async def close(self) -> None:
-        """See ``Backend.close``."""
+        """See ``Backend.close``. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
         try:
             if self._started:
                 await self.sweep()
@@ -186,8 +198,8 @@ class DockerBackend:
             try:
                 container = await self._create(name, arguments, mount)
             except EngineError as error:
-                if "bind source path does not exist" in error.message:
-                    raise _SocketUnusable(f"the engine does not see {rendezvous.folder}") from error
+                if str(rendezvous.folder) in error.message:
+                    raise _SocketUnusable(f"the engine does not see our files: {error}") from error
                 raise
             stderr = AttachedChannel()
             stderr.attach(lambda kind, payload: None, lambda why: rendezvous.give_up("it ended early"))

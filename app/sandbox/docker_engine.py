@@ -8,6 +8,7 @@ to asyncio. The exchange is small: one HTTP request, one response head, then the
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import threading
 from collections.abc import Callable
@@ -105,6 +106,7 @@ class Engine:
 
     def _call(self, function: Callable[[docker.APIClient], T]) -> T:
         try:
+            self._knock()
             with self._client_lock:
                 if self._client is None:
                     self._client = docker.APIClient(
@@ -115,6 +117,13 @@ class Engine:
             raise EngineError(f"Docker Engine: {error.explanation or error}", error.status_code) from error
         except (DockerException, RequestException, OSError) as error:
             raise EngineError(f"Docker Engine at {self.address} does not answer: {error}") from error
+
+    def _knock(self) -> None:
+        """Fail early if nobody is there. The SDK would, too, but leaves the socket behind when it cannot connect."""
+        if self.is_local:
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.settimeout(self._timeout_s)
+                probe.connect(urlsplit(self.address).path)
 
     async def _connect(self, channel: AttachedChannel) -> None:
         loop = asyncio.get_running_loop()

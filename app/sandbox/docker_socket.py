@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Final
 
 from app.errors import SandboxStartError
+from app.sandbox.owner import Owner
 
 #: Where the folder is inside the sandbox, and the name in it.
 FOLDER_INSIDE: Final = "/run/eager"
 SOCKET_NAME: Final = "control"
+_PREFIX: Final = "eager-sockets-"
+_OWNER_FILE: Final = "owner"
 _CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 
@@ -108,6 +111,19 @@ def check_peer(connection: socket.socket, container_id: str, uid: int) -> None:
 
 def private_folder(parent: Path) -> Path:
     """A folder that only we can enter: what is in it can be mounted elsewhere, but not reached by its path."""
-    folder = parent / f"eager-{os.getpid()}-{os.urandom(4).hex()}"
+    folder = parent / f"{_PREFIX}{os.getpid()}-{os.urandom(4).hex()}"
     folder.mkdir(mode=0o700)
+    (folder / _OWNER_FILE).write_text(str(Owner.current()))
     return folder
+
+
+def remove_abandoned_folders(parent: Path) -> None:
+    """Those of processes of ours that have ended without removing them."""
+    for folder in parent.glob(f"{_PREFIX}*"):
+        try:
+            mine = folder.lstat().st_uid == os.geteuid()
+            owner = Owner.parse((folder / _OWNER_FILE).read_text()) if mine else None
+        except OSError:  # not a folder of this kind, or being removed
+            continue
+        if owner is not None and owner.is_gone():
+            shutil.rmtree(folder, ignore_errors=True)

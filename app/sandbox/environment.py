@@ -83,7 +83,17 @@ def create_environment(folder: Path, requirements: Path, *, python: Path | None 
         uv = [sys.executable, "-m", "uv"]
         steps = [
             [*uv, "venv", "--allow-existing", "--python", base, str(folder)],
-            [*uv, "pip", "install", "--python", target, "--require-hashes", "-r", str(requirements)],
+            [
+                *uv,
+                "pip",
+                "install",
+                "--python",
+                target,
+                "--compile-bytecode",
+                "--require-hashes",
+                "-r",
+                str(requirements),
+            ],
         ]
     else:
         steps = [

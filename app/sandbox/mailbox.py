@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
+
+#: What an item costs beside its content: a flood of single bytes must not count as little.
+ITEM_BYTES: Final = 256
 
 
 class Mailbox(Generic[T]):
@@ -21,8 +24,8 @@ class Mailbox(Generic[T]):
         return f"<Mailbox {len(self._items)} items, {self.weight} bytes>"
 
     def put_nowait(self, item: T, weight: int = 0) -> None:
-        self._items.append((item, weight))
-        self.weight += weight
+        self._items.append((item, weight + ITEM_BYTES))
+        self.weight += weight + ITEM_BYTES
         if self._arrival is not None and not self._arrival.done():
             self._arrival.set_result(None)
 
@@ -36,7 +39,3 @@ class Mailbox(Generic[T]):
         item, weight = self._items.popleft()
         self.weight -= weight
         return item
-
-    def clear(self) -> None:
-        self._items.clear()
-        self.weight = 0

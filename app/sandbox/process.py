@@ -20,6 +20,7 @@ from app.sandbox.cgroups import Cgroup
 
 _STDERR_TAIL: Final = 4096
 _DEATH_TIMEOUT_S: Final = 10.0
+_PARTING_TIME_S: Final = 1.0
 
 
 class StderrTail(asyncio.Protocol):
@@ -118,6 +119,9 @@ class SandboxProcess:
             poll.poll(_DEATH_TIMEOUT_S * 1000)
             os.close(self._first)
             self._first = None
+        else:  # no namespace ends what the supervisor started: it does, at the end of its stream
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._popen.wait(_PARTING_TIME_S)
         self._popen.kill()
         self._popen.wait(_DEATH_TIMEOUT_S)
         if self._info_fd is not None:

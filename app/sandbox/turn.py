@@ -23,7 +23,8 @@ class Turn:
         self.id = id
         self.final = final
         self.budget = output_limit
-        self.stop: Stop | None = None
+        self.stop: Stop | None = None  # the first reason
+        self.abandoned = False
         self.lost: Lost | None = None
         self._indices = indices
         self._output_limit = output_limit

@@ -28,7 +28,8 @@ Rules.
    read on and drop output instead; memory stays bounded either way.
 3. Output between executions waits in the same outbox for the next execution.
 4. Timers, not tasks, drive the escalation interrupt -> reset -> dead. It is therefore independent of slow sinks and of
-   cancellation, and from the first step to the last takes grace_s + reset_s.
+   cancellation. A cancelled call is over after grace_s + reset_s at the latest, which is less than a second; otherwise
+   a new interpreter gets ready_s.
 5. Death only closes the stream and tells the owner (``on_death``). The owner calls ``close()``, which kills.
 6. An interpreter may die in the moment in which we send it an execution. We cannot know then whether the execution went
    to the dead one or to the next one, so we reset: the session is lost anyway, and then it is known to stand still.
@@ -317,11 +318,12 @@ class Worker:
         if turn is None:
             return
         turn.stop = turn.stop or why
+        turn.abandoned = turn.abandoned or why == "abandoned"
         if self._state is State.EXECUTING:
             self._enter(State.STOPPING)
             self._send_control({"op": "interrupt", "id": turn.id})
             self._arm(self._grace_s, self._force_reset)
-        elif self._state is State.RECOVERING:
+        elif self._state in (State.RESETTING, State.RECOVERING) and turn.abandoned:
             self._arm(self._reset_s, self._die, "no new interpreter in time")
 
     def _force_reset(self) -> None:
@@ -331,8 +333,8 @@ class Worker:
         self._arm(self._patience_s(), self._die, "it does not answer a reset")
 
     def _patience_s(self) -> float:
-        """How long a new interpreter may take: less when somebody waits for us to stop."""
-        return self._reset_s if self._turn is not None and self._turn.stop is not None else self._ready_s
+        """How long a new interpreter may take: less when a cancelled caller waits for us."""
+        return self._reset_s if self._turn is not None and self._turn.abandoned else self._ready_s
 
     def _end_turn(self) -> None:
         turn, self._turn = self._turn, None

@@ -15,23 +15,32 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from app.errors import UpstreamBroken, UpstreamUnreachable
 from app.sse.decoder import EventTooLarge, ServerSentEvent, SSEDecoder
+from app.sse.encoder import encode
 from app.upstream.refusal import refusal
+from app.upstream.whole_answer import as_delta
 
 T = TypeVar("T")
 
 #: A refusal is read this far, a whole answer that far.
 MAX_REFUSAL_BYTES = 64 * 1024
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
+
+#: Idle connections are kept shorter than uvicorn keeps them (5 s): a request on a connection
+#: that the server is closing would fail.
+KEEPALIVE_S = 4.0
+NETWORK_ERRORS = (httpx.HTTPError, aiohttp.ClientError)
 
 _DONE = "[DONE]"
 _FINISH = re.compile(r'"finish_reason"\s*:\s*"')
@@ -41,13 +50,15 @@ class EventBatches:
     """Iterates over the data of the events of one answer, a list per network read. ``[DONE]`` is not among them."""
 
     def __init__(self, response: httpx.Response, *, first_byte_at: float, idle_timeout_s: float) -> None:
-        self._reads = response.aiter_raw()
+        reads = response.aiter_raw()
+        assert isinstance(reads, AsyncGenerator)
+        self._reads: AsyncGenerator[bytes, None] = reads
         self._decoder = SSEDecoder()
         self._is_json = response.headers.get("content-type", "").startswith("application/json")
         self._deadline = first_byte_at
         self._idle_timeout_s = idle_timeout_s
         self._begun = False
-        self._finish_seen = False
+        self._whole = False  # a finish reason or [DONE] was seen
         self._over = False
 
     def __aiter__(self) -> AsyncIterator[list[str]]:
@@ -55,48 +66,51 @@ class EventBatches:
 
     async def __anext__(self) -> list[str]:
         while not self._over:
-            data = await self._read()
+            data = await (self._read_json() if self._is_json else self._read())
             if data is None:
-                return self._end()
-            if batch := self._take(self._decode(data)):
+                self._over = True
+                events = self._decoder.flush()
+            else:
+                events = self._decode(data)
+            if batch := self._take(events):
                 return batch
+        if not self._whole:
+            raise UpstreamBroken("the upstream ended its answer without a finish reason")
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        await self._reads.aclose()  # type: ignore[attr-defined]
+        await self._reads.aclose()
 
     async def _read(self) -> bytes | None:
-        """The next bytes, or None at the end."""
-        if self._is_json:
-            return await self._read_whole()
+        """The next bytes, or None at the end. What goes wrong behind a finish reason is an end, too."""
         try:
             async with asyncio.timeout_at(self._deadline):
                 data = await anext(self._reads, None)
         except TimeoutError:
             if not self._begun:
                 raise UpstreamUnreachable("the upstream did not begin to answer in time", timed_out=True) from None
+            if self._whole:
+                return None
             raise UpstreamBroken("the upstream stalled") from None
-        except httpx.HTTPError as error:
+        except NETWORK_ERRORS as error:
+            if self._whole:
+                return None
             raise UpstreamBroken("the upstream cut the connection") from error
         self._begun = True
         self._deadline = asyncio.get_running_loop().time() + self._idle_timeout_s
         return data
 
-    async def _read_whole(self) -> bytes:
-        """An answer to a stream request that is no stream: one JSON, given on as one event."""
+    async def _read_json(self) -> bytes:
+        """An answer to a stream request that is no stream: all of it, as one event."""
         self._is_json = False
-        parts = []
-        size = 0
+        body = bytearray()
         while (part := await self._read()) is not None:
-            parts.append(part)
-            size += len(part)
-            if size > MAX_ANSWER_BYTES:
+            body += part
+            if len(body) > MAX_ANSWER_BYTES:
                 raise UpstreamBroken(f"the upstream's answer is longer than {MAX_ANSWER_BYTES} bytes")
-        whole = b"".join(parts)
-        self._reads = _nothing()
-        if whole.lstrip().startswith(b"data:"):  # events under the wrong content type
-            return whole
-        return b"data: " + whole.replace(b"\r", b" ").replace(b"\n", b" ") + b"\n\n"
+        if body.lstrip().startswith(b"data:"):  # events under the wrong content type
+            return bytes(body)
+        return encode(as_delta(bytes(body)))
 
     def _decode(self, data: bytes) -> list[ServerSentEvent]:
         try:
@@ -109,29 +123,12 @@ class EventBatches:
         for event in events:
             data = event.data
             if data.startswith(_DONE):
-                self._over = True
+                self._whole = self._over = True
                 break
-            if not data:
-                continue
-            if not self._finish_seen and _FINISH.search(data):
-                self._finish_seen = True
-            batch.append(data)
+            if data:
+                batch.append(data)
+                self._whole = self._whole or _FINISH.search(data) is not None
         return batch
-
-    def _end(self) -> list[str]:
-        """The connection was closed without ``[DONE]``: that is an end only if the answer had one."""
-        batch = self._take(self._decoder.flush())
-        self._over = True
-        if not self._finish_seen and not batch:
-            raise UpstreamBroken("the upstream ended its answer without a finish reason")
-        if not batch:
-            raise StopAsyncIteration
-        return batch
-
-
-async def _nothing() -> AsyncIterator[bytes]:
-    return
-    yield b""
 
 
 class Upstream:
@@ -154,14 +151,14 @@ class Upstream:
         self._first_byte_timeout_s = first_byte_timeout_s
         self._idle_timeout_s = idle_timeout_s
         # aiohttp under httpx's API: measured ten times faster per token than httpx's own transport.
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30)
         headers = {"accept-encoding": "identity"}
         if api_key is not None:
             headers["authorization"] = f"Bearer {api_key}"
         self._client = httpx.AsyncClient(
             base_url=base_url.rstrip("/") + "/",
             headers=headers,
-            transport=transport or AiohttpTransport(limits=limits),
+            transport=transport or AiohttpTransport(client=_new_session),
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             timeout=httpx.Timeout(None, connect=connect_timeout_s),
         )
 
@@ -246,14 +243,21 @@ class Upstream:
         return asyncio.get_running_loop().time() + self._first_byte_timeout_s
 
 
+def _new_session() -> aiohttp.ClientSession:
+    """No limit of connections: requests are limited where they come in. No cookies: clients share this session."""
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S)
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+
+
 async def _reach(work: Awaitable[T], deadline: float) -> T:
     """Await what happens before the first byte, under the errors of that phase."""
     try:
         async with asyncio.timeout_at(deadline):
             return await work
-    except (TimeoutError, httpx.TimeoutException) as error:
-        raise UpstreamUnreachable("the upstream did not answer in time", timed_out=True) from error
-    except httpx.HTTPError as error:
+    except (TimeoutError, *NETWORK_ERRORS) as error:
+        # httpx-aiohttp calls every lost connection a ConnectTimeout; its cause knows better.
+        if isinstance(error.__cause__ or error, TimeoutError | httpx.TimeoutException):
+            raise UpstreamUnreachable("the upstream did not answer in time", timed_out=True) from error
         raise UpstreamUnreachable(f"the upstream cannot be reached: {error}") from error
 
 

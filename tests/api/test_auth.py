@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 from fastapi import Depends, FastAPI
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.api.auth import ANYONE, Caller, Keyring, authenticate, hash_key, require_loopback, split_keys
+from app.api.auth import ANYONE, AuthMiddleware, Caller, Keyring, authenticate, hash_key, require_loopback, split_keys
 from app.api.errors import install
 from app.errors import RequestError
 
 keys = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=60).filter(
-    lambda key: not key.startswith(("{", "sha256:")) and "," not in key
+    lambda key: not key.startswith(("{", "[", "sha256:")) and "," not in key
 )
 
 
+@settings(deadline=None)
 @given(st.lists(keys, min_size=1, max_size=6, unique=True), keys)
 def test_exactly_the_configured_keys_are_found_plain_hashed_or_in_json(configured: list[str], other: str) -> None:
     forms = [lambda key: key, hash_key, lambda key: json.dumps({"key": key}), _json_hashed]
@@ -33,9 +35,17 @@ def _json_hashed(key: str) -> str:
     return json.dumps({"sha256": hashlib.sha256(key.encode()).hexdigest()})
 
 
+@settings(deadline=None)
 @given(st.lists(keys, max_size=6))
 def test_a_setting_is_split_the_same_as_a_list_and_as_json(entries: list[str]) -> None:
     assert split_keys(",".join(entries)) == split_keys(json.dumps(entries)) == tuple(entries)
+
+
+@pytest.mark.parametrize("text", ["[", "{secret", '["a",]'])
+def test_a_setting_that_begins_like_json_must_be_json(text: str) -> None:
+    with pytest.raises(ValueError, match="line 1") as refused:
+        split_keys(text)
+    assert "secret" not in str(refused.value)
 
 
 def test_a_setting_may_hold_objects() -> None:
@@ -76,6 +86,7 @@ def test_what_is_no_key_is_refused_without_showing_it(entry: str) -> None:
     assert "secret" not in str(refused.value)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_no_authorization_header_breaks_or_opens_it(header: str) -> None:
     with pytest.raises(RequestError) as refused:
@@ -136,3 +147,30 @@ async def test_the_dependency_lets_the_right_key_in_and_says_whose_it_is() -> No
 
 async def test_without_keys_everybody_is_let_in_whatever_they_send() -> None:
     assert (await get_me(make_app(), "Bearer anything")).json() == ANYONE.name
+
+
+async def test_the_middleware_refuses_strangers_before_it_reads_their_body() -> None:
+    app = FastAPI()
+    app.add_middleware(AuthMiddleware, keyring=Keyring(["k"]))
+    install(app)
+
+    @app.post("/v1/echo")
+    @app.post("/healthz")
+    async def echo(body: dict[str, str]) -> dict[str, str]:
+        return body
+
+    read: list[bytes] = []
+
+    async def body() -> AsyncIterator[bytes]:
+        read.append(b"{}")
+        yield b"{}"
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
+        refused = await client.post("/v1/echo", content=body())
+        assert refused.status_code == 401
+        assert refused.json()["error"]["code"] == "invalid_api_key"
+        assert read == []
+        json_type = {"content-type": "application/json"}
+        assert (await client.post("/healthz", content=body(), headers=json_type)).json() == {}
+        headers = {"authorization": "Bearer k", **json_type}
+        assert (await client.post("/v1/echo", content=body(), headers=headers)).json() == {}

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI, Request
-from starlette.types import Message
+from starlette.types import Message, Receive, Scope, Send
 
 from app.api.body_limit import BodyLimitMiddleware
 from app.api.errors import install
@@ -117,3 +117,17 @@ async def test_after_the_body_a_quiet_client_is_not_a_slow_one() -> None:
 
     sent = await call(app, "/v1/watch", [{"type": "http.request", "body": b"{}", "more_body": False}])
     assert sent[1]["body"] == b'"still there"'
+
+
+async def test_what_is_no_request_is_left_alone() -> None:
+    seen: list[Scope] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(scope)
+
+    async def unused(*_: Any) -> Any:
+        raise AssertionError
+
+    middleware = BodyLimitMiddleware(app, max_bytes=0, max_upload_bytes=0, timeout_s=0.0)
+    await middleware({"type": "lifespan"}, unused, unused)
+    assert seen == [{"type": "lifespan"}]

@@ -5,7 +5,7 @@ from email.message import Message
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.api.filenames import MAX_BYTES, attachment, base_name
@@ -31,6 +31,7 @@ def test_names_become_base_names(sent: str, kept: str) -> None:
     assert base_name(sent) == kept
 
 
+@settings(deadline=None)
 @given(st.text(max_size=400))
 @example("a/..")
 @example("." * 300 + "a")
@@ -46,6 +47,7 @@ def test_any_name_is_safe_short_and_stable(sent: str) -> None:
     assert base_name(name) == name
 
 
+@settings(deadline=None)
 @given(st.text(max_size=100).map(base_name))
 def test_a_disposition_gives_the_name_back_and_is_one_clean_line(name: str) -> None:
     value = attachment(name)

@@ -32,7 +32,7 @@ def read(body: bytes, cuts: list[int] | None = None) -> tuple[Form, bytes]:
     return reader.form, b"".join([*found, *reader.flush()])
 
 
-@settings(max_examples=60)
+@settings(deadline=None, max_examples=60)
 @given(
     st.binary(max_size=80) | st.sampled_from([b"\r\n", b"a\r\n\r\n", b"\r\n--b0", b"\r\n--b", b"--b0--", b"\n\n"]),
     st.data(),

@@ -8,10 +8,11 @@ import string
 import httpx
 import pytest
 from fastapi import FastAPI, Request
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 from starlette.responses import StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
 
 from app.api.request_id import RequestIdFilter, RequestIdMiddleware, client_request_id, current_request
 
@@ -72,8 +73,28 @@ async def test_log_records_carry_the_id() -> None:
     assert vars(record)["request"] == "req_1"
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(max_codepoint=255), max_size=200))
 def test_only_short_printable_ids_are_taken(value: str) -> None:
     taken = client_request_id(Headers(raw=[(b"x-request-id", value.encode("latin-1"))]))
     visible = set(string.printable) - set(string.whitespace)
     assert taken == (value if 1 <= len(value) <= 128 and set(value) <= visible else None)
+
+
+@pytest.mark.parametrize(
+    ("type", "answer"), [("websocket", "websocket.accept"), ("http", "http.response.start"), ("lifespan", None)]
+)
+async def test_websockets_are_answered_with_an_id_too_and_lifespan_is_left_alone(type: str, answer: str | None) -> None:
+    sent: list[Message] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": answer or "lifespan.startup.complete"})
+
+    async def receive() -> Message:
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await RequestIdMiddleware(app)({"type": type, "headers": []}, receive, send)
+    assert [name for name, _ in sent[0].get("headers", [])] == ([b"x-request-id"] if answer else [])

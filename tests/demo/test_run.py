@@ -83,7 +83,7 @@ def gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[httpx.Response]]:
     answers: list[httpx.Response] = []
 
     @asynccontextmanager
-    async def no_servers(*, tps: float, ttft_ms: float) -> AsyncIterator[str]:
+    async def no_servers(*, tps: float, ttft_ms: float, requests: int) -> AsyncIterator[str]:
         yield "http://gateway"
 
     real_client = httpx.AsyncClient

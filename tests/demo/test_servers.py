@@ -38,8 +38,9 @@ async def test_a_server_that_does_not_get_ready_is_told_with_its_reason(monkeypa
 async def test_the_gateway_of_the_demo_is_set_up_whatever_the_user_has_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EAGER_API_KEYS", "secret")
     monkeypatch.setenv("EAGER_TIMEOUT_S", "7")
-    environment = servers._gateway_environment("http://127.0.0.1:5")
+    environment = servers._gateway_environment("http://127.0.0.1:5", 2)
     assert environment["EAGER_UPSTREAM_BASE_URL"] == "http://127.0.0.1:5/v1"
     assert environment["EAGER_API_KEYS"] == ""
     assert environment["EAGER_TIMEOUT_S"] == "7"
     assert environment["EAGER_SANDBOX"] == "local"
+    assert environment["EAGER_SANDBOX_LIMIT"] == environment["EAGER_POOL_SIZE"] == "2"

@@ -62,14 +62,16 @@ def _allowed_after(node: ast.stmt, lines: Lines) -> set[str]:
 
 
 def _last_suite(node: ast.stmt, lines: Lines) -> list[ast.stmt]:
-    if isinstance(node, ast.If) and (inner := _elif(node, lines)):
-        return _last_suite(inner, lines)
-    for field in ("finalbody", "orelse"):
-        if suite := getattr(node, field, None):
-            return suite
-    if handlers := getattr(node, "handlers", None):
-        return handlers[-1].body
-    return node.body  # type: ignore[attr-defined]
+    match node:
+        case ast.If() if inner := _elif(node, lines):
+            return _last_suite(inner, lines)
+        case ast.Try() | ast.TryStar():
+            return node.finalbody or node.orelse or node.handlers[-1].body
+        case ast.If() | ast.For() | ast.While() | ast.AsyncFor():
+            return node.orelse or node.body
+    assert isinstance(node, _COMPOUND)
+    assert not isinstance(node, ast.Match)
+    return node.body
 
 
 def _ends_on_its_line(node: ast.stmt, lines: Lines) -> bool:

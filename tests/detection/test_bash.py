@@ -36,7 +36,7 @@ COMMANDS = [
     'cat <<< "x\ny"\n',
     "[[ $a =~ (b|c) &&\n  -n $d ]]\n",
     "[ -f x ] && y\n",
-    "echo a#b $# ${#c} `d # ' \n` \\# # comment ' \\\n",
+    "echo a#b $# ${#c} `d \\`e\\` \n` \\# # comment ' \\\n",
     "echo done fi esac } then\n",
     "! a\n",
     "time { a\n}\n",
@@ -94,11 +94,8 @@ def test_bash_itself_finds_the_same_ends() -> None:
         if "@(" in command:
             continue  # extended patterns are off in a script
         lines = command.splitlines(True)
-        ends = [
-            n
-            for n in range(1, len(lines) + 1)
-            if _is_complete("".join(lines[:n])) and not lines[n - 1].endswith("\\\n")
-        ]
+        continued = [line.endswith("\\\n") and line is not lines[-1] for line in lines]
+        ends = [n for n in range(1, len(lines) + 1) if not continued[n - 1] and _is_complete("".join(lines[:n]))]
         assert ends[:1] == [len(lines)], command
 
 

@@ -110,6 +110,52 @@ def test_fstrings_are_those_of_the_version(version: tuple[int, int]) -> None:
         assert sources(template, version) == [template]
 
 
+@pytest.mark.parametrize(
+    "literal",
+    [
+        *("f''", "f'{{}}'", r"f'\{a}'", r"f'\N{DASH}{a}'", r"f'\N'", r"rf'\N{a}'", "f'\\\n{a}'", r"f'{a:{b}:\x41}'"),
+        *(
+            "f'{a:\n}'",
+            "f'''{a:\n}\n\r\n'' '''",
+            "f'{a!r:>{b}}}}'",
+            "f'{f\"{'x'}\"}'",
+            "f'{a[b:{1: 2}]}'",
+            r"Rf'\'{a}'",
+        ),
+    ],
+)
+def test_literals_with_fields(literal: str) -> None:
+    assert sources(f"x = {literal}  # c\ny\n") == [f"x = {literal}  ", "# c\ny\n"]
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "offset"),
+    [
+        ("f'a}'\n", "f-string: single '}' is not allowed", 5),
+        ("f'{a:b'\n", "f-string: expecting '}'", 7),
+        ("f'{a)}'\n", "closing parenthesis ')' does not match opening parenthesis '{'", 5),
+        ("f'a\n", "unterminated f-string literal (detected at line 1)", 4),
+        ("f'{'a\n", "unterminated string literal (detected at line 1)", 6),
+        ("f'a\0'", "source code cannot contain null bytes", 4),
+        ("'a\0'", "source code cannot contain null bytes", 3),
+        ("# a\0", "source code cannot contain null bytes", 4),
+        ("f'{" + "(" * 200, "too many nested parentheses", 203),
+        ("try: a\n%b\n", "expected 'except' or 'finally' block", 8),
+        ("if a:\n        if b:\n\tc\n", "inconsistent use of tabs and spaces in indentation", 22),
+        ("if a:\n  if b:\n\tc\n", "inconsistent use of tabs and spaces in indentation", 16),
+    ],
+)
+def test_text_that_is_hopeless_at_a_character(code: str, message: str, offset: int) -> None:
+    problem = detect(code)[1]
+    assert problem is not None
+    assert (problem.message, problem.offset) == (message, offset)
+
+
+def test_nesting_as_deep_as_cpython_allows() -> None:
+    deep = "x = f'{" + "(" * 199 + ")" * 199 + "}'\n"
+    assert sources(deep) == [deep]
+
+
 def test_a_byte_order_mark_hides_no_prefix() -> None:
     assert sources('\ufefff"{a["b"]}"\nx\n') == ['\ufefff"{a["b"]}"\n', "x\n"]
 
@@ -125,6 +171,7 @@ def test_a_byte_order_mark_hides_no_prefix() -> None:
         ("x?\ny\n", [("x?\n", "magic"), ("y\n", "simple")]),
         ("?x\ny", [("?x\n", "magic"), ("y", "simple")]),
         ("x = a % b\ny = a != b\n", [("x = a % b\n", "simple"), ("y = a != b\n", "simple")]),
+        ("x;%y\n", [("x;", "simple"), ("%y\n", "simple")]),
         ("x %= b; y = f'{x!r}'\n", [("x %= b;", "simple"), (" y = f'{x!r}'\n", "simple")]),
         ("if a:\n  b\n%time c\n", [("if a:\n  b\n", "if"), ("%time c\n", "magic")]),
         ("for a in b:\n  !ls '\nx\n", [("for a in b:\n  !ls '\n", "magic"), ("x\n", "simple")]),

@@ -15,19 +15,19 @@ class FakeUpstream:
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
         self.closed = asyncio.Event()
-        self._events: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
+        self._events: asyncio.Queue[str | Exception | None] = asyncio.Queue()
 
     @asynccontextmanager
     async def stream(
         self, body: dict[str, Any], headers: dict[str, str] | None = None
-    ) -> AsyncIterator[AsyncIterator[Sequence[bytes]]]:
+    ) -> AsyncIterator[AsyncIterator[Sequence[str]]]:
         self.requests.append(json.loads(json.dumps(body)))
         try:
             yield self._read()
         finally:
             self.closed.set()
 
-    async def _read(self) -> AsyncIterator[Sequence[bytes]]:
+    async def _read(self) -> AsyncIterator[Sequence[str]]:
         while (event := await self._events.get()) is not None:
             if isinstance(event, Exception):
                 raise event
@@ -35,7 +35,7 @@ class FakeUpstream:
 
     def delta(self, delta: dict[str, Any], finish: str | None = None, **extra: Any) -> None:
         chunk = {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}], **extra}
-        self._events.put_nowait(json.dumps(chunk).encode())
+        self._events.put_nowait(json.dumps(chunk))
 
     def code(self, *fragments: str, id: str = "call_1", index: int = 0, name: str = "python") -> None:
         """Open a call (where ``id`` is given) and stream these fragments of its code."""
@@ -52,7 +52,7 @@ class FakeUpstream:
     def finish(self, reason: str = "tool_calls", usage: dict[str, Any] | None = None) -> None:
         self.delta({}, finish=reason)
         if usage is not None:
-            self._events.put_nowait(json.dumps({"choices": [], "usage": usage}).encode())
+            self._events.put_nowait(json.dumps({"choices": [], "usage": usage}))
         self._events.put_nowait(None)
 
     def fail(self, error: Exception) -> None:

@@ -47,6 +47,11 @@ def test_a_tool_for_code_gets_the_program_as_its_argument() -> None:
     assert len(made.tokens) == 4
 
 
+@pytest.mark.parametrize("tools", [None, [], "python", ["python"], [{"type": "function"}]])
+def test_without_a_tool_for_code_the_program_comes_in_a_fence(tools: Any) -> None:
+    assert content_of(script(body(tools=tools))).startswith("```python\n")
+
+
 def test_a_code_interpreter_tool_is_a_tool_for_code() -> None:
     made = script(body(tools=[{"type": "code_interpreter"}]))
     assert made.opening["tool_calls"][0]["function"]["name"] == "code_interpreter"

@@ -85,7 +85,7 @@ def _docker_leftovers(instance: str) -> list[str]:
     try:
         found = client.containers.list(all=True, filters={"label": f"{GATEWAY_LABEL}={instance}"})
         return [f"container {container.name}" for container in found] + [
-            str(folder) for folder in Path(tempfile.gettempdir()).glob(f"eager-{os.getpid()}-*")
+            str(folder) for folder in Path(tempfile.gettempdir()).glob(f"eager-sockets-{os.getpid()}-*")
         ]
     finally:
         client.close()

@@ -17,7 +17,7 @@ from tests.sandbox.fakes import FakeSandbox, chunks_of, run
 
 class FakeBackend:
     """Its sandboxes answer every execution with "ok". ``failures`` starts fail first; ``gate`` holds starts back; with
-    ``broken`` the next execution fails."""
+    ``broken`` the next execution fails; ``silent`` ones are only answered when they are interrupted."""
 
     name = "fake"
 
@@ -30,6 +30,7 @@ class FakeBackend:
         self.changed = asyncio.Event()
         self.closed = False
         self.broken = False
+        self.silent = False
         self._answering = asyncio.TaskGroup()
 
     async def __aenter__(self) -> "FakeBackend":
@@ -81,7 +82,9 @@ class FakeBackend:
             while True:
                 _, payload = await sandbox.next_frame()
                 message = json.loads(payload)
-                if message["op"] == "execute":
+                if message["op"] == "interrupt" and self.silent:
+                    await sandbox.done(message["id"], ran=0, status="interrupted")
+                elif message["op"] == "execute" and not self.silent:
                     status = "exit" if self.broken else "ok"
                     self.broken = False
                     await sandbox.done(message["id"], ran=len(message["chunks"]), status=status)

@@ -8,6 +8,7 @@ import pytest
 
 from app.errors import RequestError, SandboxGone, SandboxUnavailable, SessionBusy
 from app.sandbox.registry import SessionRegistry
+from app.sandbox.worker import State
 from tests.sandbox.fakes import chunks_of, run
 from tests.sandbox.test_pool import FakeBackend, fake_pool, until
 
@@ -74,6 +75,20 @@ async def test_deleting_a_session_in_use_ends_its_execution() -> None:
             with pytest.raises(SandboxGone):
                 await run(worker, chunks_of("1\n"))
         assert registry.list(owner="a") == []
+
+
+async def test_a_session_in_use_can_be_interrupted_by_its_owner() -> None:
+    async with fake_registry() as (registry, backend), asyncio.TaskGroup() as tasks:
+        id = (await registry.create(owner="a", deadline_s=5)).id
+        backend.silent = True
+        async with registry.use(id, owner="a") as worker:
+            running = tasks.create_task(run(worker, chunks_of("1\n")))
+            await until(backend, lambda: worker.state is State.EXECUTING)
+            with pytest.raises(RequestError):
+                await registry.interrupt(id, owner="b")
+            await registry.interrupt(id, owner="a")
+            assert (await running).status == "interrupted"
+        await registry.interrupt(id, owner="a")
 
 
 async def test_an_idle_session_expires_and_one_in_use_does_not() -> None:

@@ -14,7 +14,6 @@ from app.sandbox.worker import Worker
 from tests.sandbox.backends import MEMORY_BYTES, Opener, printed, scenario
 from tests.sandbox.fakes import Recorder, chunks_of, run
 
-
 KILL_EVERYTHING = """
 import os, signal
 for pid in (-1, 1):
@@ -283,7 +282,7 @@ for name in os.listdir("/proc"):
         except OSError:
             pass
 print("hunter2" in "".join(seen))
-print(os.path.exists("/proc/{os.getpid()}"), os.path.exists({__file__!r}), os.path.exists("/etc/shadow"))
+print(os.path.exists("/proc/{os.getpid()}"), os.path.exists({__file__!r}), os.access("/etc/shadow", os.R_OK))
 print(os.getuid() != 0, os.path.exists("/var/run/docker.sock"))
 """
         assert await printed(worker, source) == "[]\nFalse\nFalse False False\nTrue False\n"

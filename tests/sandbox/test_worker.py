@@ -279,7 +279,7 @@ async def test_a_timeout_interrupts_and_the_session_goes_on() -> None:
 
 
 async def test_code_that_ignores_the_interrupt_is_reset() -> None:
-    async with fake_worker(**HASTY) as (worker, sandbox), asyncio.TaskGroup() as tasks:
+    async with fake_worker(grace_s=0.01) as (worker, sandbox), asyncio.TaskGroup() as tasks:
         running = tasks.create_task(run(worker, chunks_of("a\n", "b\n"), timeout_s=0.01))
         await sandbox.expect("execute")
         await sandbox.expect("interrupt")
@@ -294,7 +294,7 @@ async def test_code_that_ignores_the_interrupt_is_reset() -> None:
 
 
 async def test_a_sandbox_that_ignores_the_reset_dies() -> None:
-    async with fake_worker(**HASTY) as (worker, sandbox), asyncio.TaskGroup() as tasks:
+    async with fake_worker(grace_s=0.01, ready_s=0.01) as (worker, sandbox), asyncio.TaskGroup() as tasks:
         running = tasks.create_task(outcome(worker))
         await sandbox.expect("execute")
         tasks.create_task(worker.interrupt())
@@ -399,6 +399,19 @@ async def test_a_cancelled_execution_that_cannot_be_stopped_leaves_a_dead_sandbo
     async with fake_worker(**HASTY) as (worker, sandbox), asyncio.TaskGroup() as tasks:
         running = tasks.create_task(run(worker, chunks_of("a\n")))
         await sandbox.expect("execute")
+        running.cancel()
+        await sandbox.expect_end()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert worker.state is State.DEAD
+
+
+async def test_a_call_cancelled_during_the_reset_is_over_soon() -> None:
+    async with fake_worker(grace_s=0.01, reset_s=0.01, ready_s=60) as (worker, sandbox), asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(run(worker, chunks_of("a\n"), timeout_s=0.01))
+        await sandbox.expect("execute")
+        await sandbox.expect("interrupt")
+        await sandbox.expect("reset")
         running.cancel()
         await sandbox.expect_end()
         with pytest.raises(asyncio.CancelledError):

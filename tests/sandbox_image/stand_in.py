@@ -6,21 +6,23 @@ and ``raw(bytes)`` (its channel), ``channel`` and ``progress``.
 
 import ctypes
 import json
+import locale  # noqa: F401 - of argparse; later, as another user, it may be out of reach
 import mmap
 import os
 import socket
 import sys
 import types
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from sandbox_image import supervisor  # noqa: E402
-from sandbox_image.protocol import HEADER, INTERPRETER, PROGRESS, encode_message  # noqa: E402
+from sandbox_image import supervisor
+from sandbox_image.protocol import HEADER, INTERPRETER, PROGRESS, encode_message
 
 
-def serve(channel: socket.socket, progress: mmap.mmap) -> NoReturn:
+def steps(channel: socket.socket, progress: mmap.mmap) -> Iterator[None]:
     def read(size: int) -> bytes:
         data = b""
         while len(data) < size:
@@ -52,6 +54,7 @@ def serve(channel: socket.socket, progress: mmap.mmap) -> NoReturn:
             status, namespace["error"] = "error", error
         PROGRESS.pack_into(progress, 0, 0, 0)
         say({"t": "done", "id": number, "status": status, "ran": ran, "ns": []})
+        yield
 
 
 def become(uid: int) -> None:
@@ -66,6 +69,6 @@ if __name__ == "__main__":
         become(int(sys.argv[2]))
         del sys.argv[1:3]
     module = types.ModuleType("sandbox_image.interpreter")
-    module.serve = serve  # type: ignore[attr-defined]
+    module.steps = steps  # type: ignore[attr-defined]
     sys.modules[module.__name__] = module
     supervisor.main()

@@ -11,7 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sandbox_image.protocol import CONTROL, FILE, INTERPRETER, STDERR, STDOUT, FrameDecoder, encode_frame, encode_message
+from sandbox_image.protocol import (
+    CONTROL,
+    FILE,
+    INTERPRETER,
+    STDERR,
+    STDOUT,
+    FrameDecoder,
+    encode_frame,
+    encode_message,
+)
 
 STAND_IN = Path(__file__).parent / "stand_in.py"
 SUPERVISOR = Path(__file__).parents[2] / "sandbox_image" / "supervisor.py"
@@ -19,7 +28,8 @@ PATIENCE_S = 20.0
 
 
 class Supervised:
-    """Use as a context manager. ``program`` is what is run, with ``prefix`` before the supervisor's ``options``."""
+    """Use as a context manager. ``program`` is what is run, with ``prefix`` before the supervisor's ``options``,
+    by ``launcher`` if that is given."""
 
     def __init__(
         self,
@@ -27,6 +37,7 @@ class Supervised:
         *options: str,
         program: Path = STAND_IN,
         prefix: Sequence[str] = (),
+        launcher: Sequence[str] = (),
         pass_fd: bool = True,
     ) -> None:
         self.workdir = workdir
@@ -34,7 +45,7 @@ class Supervised:
         self.stream.settimeout(PATIENCE_S)
         stream = ("--fd", str(theirs.fileno())) if pass_fd else ("--stdio",)
         self.process = subprocess.Popen(
-            [sys.executable, "-I", program, *prefix, *stream, "--workdir", workdir, *options],
+            [*launcher, sys.executable, "-I", program, *prefix, *stream, "--workdir", workdir, *options],
             pass_fds=[theirs.fileno()] if pass_fd else [],
             stdin=subprocess.DEVNULL if pass_fd else theirs,
             stdout=subprocess.DEVNULL if pass_fd else theirs,
@@ -62,6 +73,10 @@ class Supervised:
         finally:
             self.process.kill()
         return self.process.returncode, errors.decode()
+
+    def children(self) -> list[int]:
+        lists = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        return [int(pid) for list in lists for pid in list.read_text().split()]
 
     def send(self, kind: int, message: dict[str, Any]) -> None:
         self.stream.sendall(encode_message(kind, message))

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -39,7 +41,7 @@ def test_every_split_gives_the_same(payloads: list[bytes], cuts: list[int]) -> N
     frames = [encode_frame(3, payload) for payload in payloads]
     stream = b"".join(frames)
     edges = sorted({0, len(stream), *(edge for edge in cuts if edge < len(stream))})
-    assert cut([stream[start:stop] for start, stop in zip(edges, edges[1:], strict=False)]) == frames
+    assert cut([stream[start:stop] for start, stop in pairwise(edges)]) == frames
 
 
 @pytest.mark.parametrize("length", [0, 11, 0xFFFFFFFF])
@@ -48,8 +50,7 @@ def test_a_length_of_zero_or_above_the_limit_is_a_violation(length: int, split: 
     cutter = FrameCutter(max_frame_bytes=10)
     header = HEADER.pack(length, 3)
     with pytest.raises(ProtocolError):
-        for piece in (header[:split], header[split:]):
-            cutter.feed(piece)
+        [cutter.feed(piece) for piece in (header[:split], header[split:])]
 
 
 def test_a_frame_of_the_limit_is_none() -> None:

@@ -6,11 +6,13 @@ import ast
 import json
 import mmap
 import os
+import re
 import select
 import signal
 import socket
 import subprocess
 import sys
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,6 +93,7 @@ class Turn:
 class Zygote:
     def __init__(self, python: str = sys.executable, preload: tuple[str, ...] = ()) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.python = python
         code = _ZYGOTE.format(root=str(ROOT), preload=preload)
         self._process = subprocess.Popen(
             [python, "-c", code, str(theirs.fileno())],
@@ -146,9 +149,7 @@ class Interpreter:
     def interrupt(self) -> None:
         os.kill(self.pid, signal.SIGINT)
 
-    def send(
-        self, chunks: list[list[Any]], *, block: str, final: bool, language: str = "python"
-    ) -> int:
+    def send(self, chunks: list[list[Any]], *, block: str, final: bool, language: str = "python") -> int:
         self._id += 1
         message = {
             "op": "execute",
@@ -227,13 +228,15 @@ def split(code: str) -> list[list[Any]]:
         tree = ast.parse(code, feature_version=None)
     except (SyntaxError, ValueError):
         return [[0, 1, 0, code]]
-    lines = code.encode().split(b"\n")
-    starts = [0]
-    for line in lines:
-        starts.append(starts[-1] + len(line) + 1)
+    starts = [0, *(match.end() for match in re.finditer(rb"\r\n|\r|\n", code.encode()))]
     data = code.encode()
     chunks: list[list[Any]] = []
     begin = 0
+
+    def cut(end: int) -> None:
+        line = bisect_right(starts, begin)
+        chunks.append([len(chunks), line, begin - starts[line - 1], data[begin:end].decode()])
+
     for statement in tree.body:
         assert statement.end_lineno is not None
         assert statement.end_col_offset is not None
@@ -243,16 +246,9 @@ def split(code: str) -> list[list[Any]]:
         if rest.startswith(b";"):
             end += 1
         else:
-            newline = data.find(b"\n", end)
-            end = newline + 1 if newline >= 0 and not rest.startswith(b"#") else (end if newline >= 0 else len(data))
-        line = data.count(b"\n", 0, begin) + 1
-        column = begin - (data.rfind(b"\n", 0, begin) + 1)
-        chunks.append([len(chunks), line, column, data[begin:end].decode()])
+            end = end if rest.startswith(b"#") else next((start for start in starts if start > end), len(data))
+        cut(end)
         begin = end
     if data[begin:].strip():
-        line = data.count(b"\n", 0, begin) + 1
-        column = begin - (data.rfind(b"\n", 0, begin) + 1)
-        chunks.append([len(chunks), line, column, data[begin:].decode()])
+        cut(len(data))
     return chunks
-
-

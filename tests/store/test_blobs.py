@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import RequestError
@@ -93,6 +93,7 @@ async def test_what_a_dead_process_left_is_removed_at_start_and_what_a_live_one_
     assert files_in(tmp_path) == ["alive"]
 
 
+@settings(deadline=None)
 @given(st.text(max_size=20) | st.sampled_from(["../x", "a/b", ".hidden", "", "x" * 129, "tmp/x", "file-1\n"]))
 def test_only_plain_names_are_names(name: str) -> None:
     plain = name.isascii() and name.replace("-", "").replace("_", "").isalnum() and len(name) <= 128

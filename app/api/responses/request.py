@@ -7,7 +7,7 @@ from typing import Any
 
 from app.api.responses.events import response_id_of
 from app.api.responses.messages import Conversation
-from app.api.responses.schemas import Item, ResponsesRequest
+from app.api.responses.schemas import Item, ResponsesRequest, is_id
 from app.api.responses.tools import NAMES, Tools, translate_tools
 from app.errors import RequestError
 
@@ -133,7 +133,7 @@ def includes_outputs(request: ResponsesRequest) -> bool:
 def replayed_container(items: Sequence[Item]) -> str | None:
     """The container of the last code call in a conversation: ``auto`` goes on in it, if it is still alive."""
     calls = (item.get("container_id") for item in reversed(items) if item.get("type") == "code_interpreter_call")
-    return next((id for id in calls if isinstance(id, str) and id), None)
+    return next((id for id in calls if is_id(id)), None)
 
 
 def file_ids(items: Sequence[Item]) -> list[str]:
@@ -146,7 +146,7 @@ def _file_ids(items: Sequence[Item]) -> Iterator[str]:
         content = item.get("content")
         for part in content if isinstance(content, list) else ():
             match part:
-                case {"type": "input_file" | "input_image", "file_id": str(file_id)}:
+                case {"type": "input_file" | "input_image", "file_id": file_id} if is_id(file_id):
                     yield file_id
 
 
@@ -185,4 +185,4 @@ def resolve_references(items: Sequence[Item], known: Mapping[str, Item]) -> list
 def _reference(item: Item) -> str | None:
     id = item.get("id")
     bare = item.get("type") in (None, "item_reference") and "role" not in item
-    return id if bare and isinstance(id, str) else None
+    return id if bare and is_id(id) else None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import re
+from typing import Any, Literal, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.schemas import EagerOptions
 
 Item = dict[str, Any]
+
+ID = re.compile(r"[!-~]{1,128}")
 
 
 class ResponsesRequest(BaseModel):
@@ -38,3 +41,8 @@ class ResponsesRequest(BaseModel):
     conversation: str | dict[str, Any] | None = None
     prompt: dict[str, Any] | None = None
     eager: EagerOptions = Field(default_factory=EagerOptions)
+
+
+def is_id(value: object) -> TypeGuard[str]:
+    """Whether this may be the id of something, and can be looked up in any database."""
+    return isinstance(value, str) and ID.fullmatch(value) is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from app.api.responses.schemas import is_id
 from app.api.tools import INTERPRETER, INTERPRETER_NAME
 from app.errors import RequestError
 
@@ -78,11 +79,11 @@ def _container(given: Any, param: str) -> ContainerChoice:
     match given:
         case None:
             return ContainerChoice()
-        case str(id) if id:
+        case str(id) if is_id(id):
             return ContainerChoice(id=id)
         case {"type": "auto"}:
             file_ids, memory_limit = given.get("file_ids") or [], given.get("memory_limit")
-            if not isinstance(file_ids, list) or not all(isinstance(id, str) for id in file_ids):
+            if not isinstance(file_ids, list) or not all(map(is_id, file_ids)):
                 raise RequestError("'file_ids' is a list of ids.", param=f"{param}.file_ids")
             if memory_limit is not None and memory_limit not in MEMORY_LIMITS:
                 raise RequestError(f"One of {', '.join(MEMORY_LIMITS)}.", param=f"{param}.memory_limit")

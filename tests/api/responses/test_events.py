@@ -423,7 +423,7 @@ def pipelines(draw: st.DrawFn) -> list[Event]:
     return events
 
 
-@settings(max_examples=80)
+@settings(deadline=None, max_examples=80)
 @given(pipelines(), st.booleans(), st.booleans())
 def test_whatever_the_pipeline_does_the_rules_hold_and_nothing_is_lost(
     events: list[Event], include_outputs: bool, carry_events: bool

@@ -1,0 +1,96 @@
+"""``/v1/responses/{id}``: answers that were stored (PROTOCOL.md 4.2).
+
+Uses ``app.state.store`` (``store.database.Store``) and ``app.state.keyring`` (``auth.Keyring``).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+
+from app.api.auth import Caller, authenticate
+from app.api.listing import list_object, page_query
+from app.api.responses.request import INCLUDE_OUTPUTS
+from app.errors import RequestError
+from app.store.database import Store
+from app.store.paging import PageRequest
+from app.store.responses import StoredResponse
+
+router = APIRouter(prefix="/v1/responses")
+AuthenticatedCaller = Annotated[Caller, Depends(authenticate)]
+Include = Annotated[list[str], Query(max_length=16)]
+
+
+async def find_response(store: Store, caller: Caller, response_id: str) -> StoredResponse:
+    """
+    Raises:
+        RequestError: 404, the caller has no such response.
+    """
+    stored = await store.responses.get(response_id, owner=caller.name)
+    if stored is None:
+        raise _not_found(response_id)
+    return stored
+
+
+@router.get("/{response_id}")
+async def get_response(
+    request: Request,
+    caller: AuthenticatedCaller,
+    response_id: str,
+    include: Include = [],  # noqa: B006
+) -> dict[str, Any]:
+    """The response, as it was answered; with the outputs of its code if they are asked for."""
+    stored = await find_response(request.app.state.store, caller, response_id)
+    if INCLUDE_OUTPUTS in include:
+        return {**stored.response, "output": stored.output_items}
+    return stored.response
+
+
+@router.delete("/{response_id}")
+async def delete_response(request: Request, caller: AuthenticatedCaller, response_id: str) -> dict[str, Any]:
+    store: Store = request.app.state.store
+    if not await store.responses.delete(response_id, owner=caller.name):
+        raise _not_found(response_id)
+    return {"id": response_id, "object": "response", "deleted": True}
+
+
+@router.get("/{response_id}/input_items")
+async def list_input_items(
+    request: Request,
+    caller: AuthenticatedCaller,
+    response_id: str,
+    page: Annotated[PageRequest, Depends(page_query)],
+) -> dict[str, Any]:
+    """What this turn was given."""
+    stored = await find_response(request.app.state.store, caller, response_id)
+    items, more = _page([_listed(stored, position) for position in range(len(stored.input_items))], page)
+    return list_object(items, has_more=more)
+
+
+def _listed(stored: StoredResponse, position: int) -> dict[str, Any]:
+    """Every item of a list has an id and a type, and a message its parts; what clients send need not."""
+    id = f"item_{stored.id.removeprefix('resp_')}_{position}"
+    item = {"type": "message", "id": id, **stored.input_items[position]}
+    if isinstance(text := item.get("content"), str):
+        assistant = item.get("role") == "assistant"
+        part = {"type": "output_text", "annotations": []} if assistant else {"type": "input_text"}
+        item["content"] = [{**part, "text": text}]
+    return item
+
+
+def _page(items: list[dict[str, Any]], page: PageRequest) -> tuple[list[dict[str, Any]], bool]:
+    if page.order == "desc":
+        items = items[::-1]
+    if page.after is not None:
+        position = next((at for at, item in enumerate(items) if item["id"] == page.after), None)
+        if position is None:
+            raise RequestError(f"No item with id '{page.after}' to continue after.", param="after")
+        items = items[position + 1 :]
+    return items[: page.limit], len(items) > page.limit
+
+
+def _not_found(response_id: str) -> RequestError:
+    return RequestError(
+        f"Response with id '{response_id}' not found.", param="id", code="response_not_found", status=404
+    )

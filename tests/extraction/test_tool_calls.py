@@ -1,0 +1,171 @@
+import itertools
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.errors import UpstreamBroken
+from app.extraction.deltas import FunctionDelta, ToolCallDelta
+from app.extraction.tool_calls import MAX_CALLS, ArgumentsFragment, CallEnded, CallStarted, ToolCallAssembler
+from tests.extraction.splits import cut_lists, pieces
+
+A, B = json.dumps({"code": "print('}{')"}), json.dumps({"city": "Paris"})
+
+
+def fragment(
+    index: Any = None, id: Any = None, name: Any = None, arguments: Any = None, **extras: Any
+) -> ToolCallDelta:
+    return ToolCallDelta(index=index, id=id, function=FunctionDelta(name=name, arguments=arguments), **extras)
+
+
+def assembler() -> ToolCallAssembler:
+    numbers = itertools.count()
+    return ToolCallAssembler(lambda: f"new_{next(numbers)}")
+
+
+def assemble(*deltas: list[ToolCallDelta]) -> list[tuple[str, str, str]]:
+    """Id, name and arguments of each call, from its events; checks them against ``calls``."""
+    reader = assembler()
+    events = [event for delta in deltas for event in reader.feed(delta)] + reader.flush()
+    calls: list[list[str]] = []
+    ended = set()
+    for event in events:
+        match event:
+            case CallStarted(ordinal, id, name):
+                assert ordinal == len(calls)
+                calls.append([id, name, ""])
+            case ArgumentsFragment(ordinal, text):
+                assert ordinal not in ended
+                assert text
+                calls[ordinal][2] += text
+            case CallEnded(ordinal):
+                assert ordinal not in ended
+                ended.add(ordinal)
+    assert len(ended) == len(calls)
+    assert [[call.id, call.name, call.arguments] for call in reader.calls] == calls
+    return [(id, name, arguments) for id, name, arguments in calls]
+
+
+CASES: dict[str, tuple[list[list[ToolCallDelta]], list[tuple[str, str, str]]]] = {
+    "openai": (
+        [[fragment(0, "c1", "python", "")], [fragment(0, arguments=A[:5])], [fragment(0, arguments=A[5:])]],
+        [("c1", "python", A)],
+    ),
+    "whole calls at one index": (
+        [[fragment(0, "c1", "python", A)], [fragment(0, "c2", "python", A)]],
+        [("c1", "python", A), ("c2", "python", A)],
+    ),
+    "no index, no id": (
+        [[fragment(None, "", "python", A)], [fragment(None, "", "python", A), fragment(None, None, "get", B)]],
+        [("new_0", "python", A), ("new_1", "python", A), ("new_2", "get", B)],
+    ),
+    "no index, in fragments": (
+        [
+            [fragment(None, "c1", "python")],
+            [fragment(arguments=A[:5])],
+            [fragment(arguments=A[5:])],
+            [fragment(id="c2", name="x")],
+        ],
+        [("c1", "python", A), ("c2", "x", "")],
+    ),
+    "no index, name repeated": (
+        [[fragment(None, None, "python", A[:5])], [fragment(None, None, "python", A[5:])]],
+        [("new_0", "python", A)],
+    ),
+    "index from 1": (
+        [[fragment(1, "t1", "python", "")], [fragment(1, arguments="")], [fragment(1, arguments=A)]],
+        [("t1", "python", A)],
+    ),
+    "id and name repeated": (
+        [[fragment(0, "c1", "python", A[:5])], [fragment(0, "c1", "python", A[5:])]],
+        [("c1", "python", A)],
+    ),
+    "id and name null": (
+        [[fragment(0, "c1", "python")], [fragment(0, None, None, A[:5])], [fragment(0, "", "", A[5:])]],
+        [("c1", "python", A)],
+    ),
+    "name after the arguments": (
+        [[fragment(0, "c1", None, A[:5])], [fragment(0, None, "python", A[5:])]],
+        [("c1", "python", A)],
+    ),
+    "id after the arguments": ([[fragment(0, None, None, A)], [fragment(0, "c1", "python")]], [("c1", "python", A)]),
+    "no name at all": ([[fragment(0, "c1", None, A)]], [("c1", "", A)]),
+    "second object at one index": (
+        [[fragment(0, "c1", "python", A + B)], [fragment(0, None, None, f"\n{A}")]],
+        [("c1", "python", A), ("new_0", "python", B), ("new_1", "python", f"\n{A}")],
+    ),
+    "second name at one index": (
+        [[fragment(0, "c1", "python", A)], [fragment(0, None, "get", "")], [fragment(0, None, None, B)]],
+        [("c1", "python", A), ("new_0", "get", B)],
+    ),
+    "interleaved": (
+        [
+            [fragment(0, "c1", "python", ""), fragment(1, "c2", "get", "")],
+            [fragment(0, arguments=A[:5]), fragment(1, arguments=B[:5])],
+            [fragment(1, arguments=B[5:]), fragment(0, arguments=A[5:])],
+        ],
+        [("c1", "python", A), ("c2", "get", B)],
+    ),
+    "one id for two calls": (
+        [[fragment(0, "c", "python", A), fragment(1, "c", "python", A)]],
+        [("c", "python", A), ("new_0", "python", A)],
+    ),
+    "arguments are an object": ([[fragment(0, "c1", "python", json.loads(A))]], [("c1", "python", A)]),
+    "bare code": (
+        [[fragment(0, "c1", "python", "{1}.")], [fragment(0, None, None, "x {")]],
+        [("c1", "python", "{1}.x {")],
+    ),
+    "no function": ([[ToolCallDelta(index=0, id="c1")], [fragment(0, None, "python", A)]], [("c1", "python", A)]),
+}
+
+
+@pytest.mark.parametrize(("deltas", "expected"), CASES.values(), ids=CASES.keys())
+def test_calls_are_assembled(deltas: list[list[ToolCallDelta]], expected: list[tuple[str, str, str]]) -> None:
+    assert assemble(*deltas) == expected
+
+
+@given(cut_lists, cut_lists, st.randoms(use_true_random=False))
+def test_two_calls_are_assembled_for_any_cut_and_order(cuts_a: list[int], cuts_b: list[int], random: Any) -> None:
+    queues = [
+        [fragment(key, arguments=text) for text in pieces(*cut)] for key, cut in ((3, (A, cuts_a)), (1, (B, cuts_b)))
+    ]
+    deltas = [[fragment(3, "c1", "python")], [fragment(1, "c2", "get")]]
+    while queues := [queue for queue in queues if queue]:
+        deltas.append([random.choice(queues).pop(0)])
+    assert assemble(*deltas) == [("c1", "python", A), ("c2", "get", B)]
+
+
+@given(cut_lists)
+def test_objects_in_a_row_are_parted_for_any_cut(cuts: list[int]) -> None:
+    deltas = [[fragment(0, "c1", "python")]] + [[fragment(0, arguments=text)] for text in pieces(A + B + A, cuts)]
+    assert [arguments for _, _, arguments in assemble(*deltas)] == [A, B, A]
+
+
+def test_a_call_starts_with_its_name_and_gets_its_fragments_at_once() -> None:
+    reader = assembler()
+    assert reader.feed([fragment(0, "c1")]) == []
+    assert reader.feed([fragment(0, None, "python", "{")]) == [(0, "c1", "python"), (0, "{")]
+    assert reader.feed([fragment(0, None, None, "}")]) == [(0, "}")]
+    assert reader.flush() == [(0,)]
+    assert reader.flush() == []
+
+
+def test_characters_cut_in_halves_are_joined() -> None:
+    reader = assembler()
+    events = reader.feed([fragment(0, "c1", "python", "a\ud83d")]) + reader.feed([fragment(0, None, None, "\ude00")])
+    assert events == [(0, "c1", "python"), (0, "a"), (0, "😀")]
+
+
+def test_extras_are_kept() -> None:
+    reader = assembler()
+    reader.feed([fragment(0, "c1", "python", "{}", extra_content={"a": 1}, provider_specific_fields={"b": 2})])
+    assert reader.calls[0].extras == {"extra_content": {"a": 1}, "provider_specific_fields": {"b": 2}}
+
+
+def test_too_many_calls_break_the_stream() -> None:
+    reader = assembler()
+    reader.feed([fragment(index, f"c{index}", "python") for index in range(MAX_CALLS)])
+    with pytest.raises(UpstreamBroken):
+        reader.feed([fragment(MAX_CALLS, "one", "python")])

@@ -1,0 +1,74 @@
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+from app.errors import SandboxStartError
+from app.sandbox.environment import DEFAULT_FOLDER, create_environment, find_environment, inspect_python
+
+
+def bare_environment(folder: Path) -> Path:
+    venv.create(folder, with_pip=False, symlinks=True)
+    return folder / "bin" / "python"
+
+
+def test_a_virtual_environment_needs_itself_and_its_base(tmp_path: Path) -> None:
+    python = bare_environment(tmp_path / "env")
+    environment = inspect_python(python)
+    assert environment.python == python
+    assert environment.version == sys.version_info[:3]
+    assert any(python.is_relative_to(folder) for folder in environment.folders)
+    base = Path(sys.base_prefix)
+    assert base.is_relative_to("/usr") or any(base.is_relative_to(folder) for folder in environment.folders)
+
+
+def test_a_python_behind_a_second_name_of_its_folder_needs_both_names(tmp_path: Path) -> None:
+    bare_environment(tmp_path / "env-1.2.3")
+    (tmp_path / "env-1.2").symlink_to("env-1.2.3")
+    folders = inspect_python(tmp_path / "env-1.2" / "bin" / "python").folders
+    assert {tmp_path / "env-1.2", tmp_path / "env-1.2.3"} <= set(folders)
+
+
+def test_the_environment_of_the_project_is_found(tmp_path: Path) -> None:
+    python = bare_environment(tmp_path / DEFAULT_FOLDER)
+    assert find_environment(None, tmp_path).python == python
+    assert find_environment(python, tmp_path / "elsewhere").python == python
+
+
+def test_without_one_the_error_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(SandboxStartError, match="eager sandbox install"):
+        find_environment(None, tmp_path)
+
+
+def test_a_python_that_does_not_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SandboxStartError, match="does not run"):
+        inspect_python(tmp_path / "python")
+
+
+def test_a_python_that_would_show_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = subprocess.CompletedProcess([], 0, stdout=b'["/home", "/home", [3, 11, 7]]')
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: answer)
+    with pytest.raises(SandboxStartError, match="all of"):
+        inspect_python(tmp_path / "bin" / "python")
+
+
+@pytest.mark.parametrize("with_uv", [True, False])
+def test_an_environment_is_made_from_locked_requirements(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_uv: bool
+) -> None:
+    steps: list[list[str]] = []
+
+    def record(step: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        steps.append([str(word) for word in step])
+        return subprocess.CompletedProcess(step, 0, stdout=b'["/x/env", "/x/base", [3, 11, 7]]')
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: object() if with_uv else None)
+    monkeypatch.setattr(subprocess, "run", record)
+    folder, lock = tmp_path / "env", tmp_path / "requirements.lock"
+    environment = create_environment(folder, lock)
+    assert environment.python == folder / "bin" / "python"
+    make, install, _ = steps
+    assert make[:3] == ([sys.executable, "-m", "uv"] if with_uv else [sys.executable, "-m", "venv"])
+    assert install[-3:] == ["--require-hashes", "-r", str(lock)]
