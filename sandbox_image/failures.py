@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import sys
 import traceback
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 #: Far above any traceback one reads, far below the largest frame.
@@ -24,7 +25,9 @@ def clean(text: str, limit: int = _MAX_TEXT) -> str:
 def as_text(error: BaseException) -> str:
     """The traceback. The exception's own ``__str__`` takes part and may fail in any way."""
     try:
-        return clean("".join(traceback.format_exception(error)))
+        if sys.version_info >= (3, 13):
+            return clean("".join(traceback.format_exception(error)))
+        return clean(_printed(error))
     except Exception as failure:
         return f"{type(error).__name__}: <traceback cannot be shown: {type(failure).__name__}>\n"
 
@@ -78,6 +81,35 @@ def exit_code(error: SystemExit) -> int:
         return error.code & 0xFF
     print(error.code, file=sys.stderr)
     return 1
+
+
+def _printed(error: BaseException) -> str:
+    """Until 3.12 the interpreter prints in C and not quite what the traceback module says (hints, carets)."""
+    capture = _Capture(sys.stderr)
+    sys.stderr = capture  # type: ignore[assignment]
+    try:
+        sys.__excepthook__(type(error), error, error.__traceback__)
+    finally:
+        sys.stderr = capture.others
+    return "".join(capture.parts)
+
+
+class _Capture:
+    """Takes what our thread writes; other threads of the program go on printing."""
+
+    def __init__(self, others: TextIO) -> None:
+        self.others = others
+        self.parts: list[str] = []
+        self._thread = _thread.get_ident()
+
+    def write(self, text: str) -> int:
+        if _thread.get_ident() != self._thread:
+            return self.others.write(text)
+        self.parts.append(text)
+        return len(text)
+
+    def flush(self) -> None:
+        pass
 
 
 def call_excepthook(error: BaseException) -> None:

@@ -22,7 +22,6 @@ from app.detection.compiling import Refusal
 from app.detection.early import LONGEST, check_line, check_open_line
 from app.detection.scanner import Scanner
 from app.detection.source import AFTER, DEAD
-from app.detection.strings import FString
 
 _DECORATORS = "@"
 # A line open in brackets is parsed again when it has grown by this factor: three times its own length in all.
@@ -222,10 +221,8 @@ class PythonDetector(Scanner):
 
     def _on_inner_newline(self, offset: int) -> None:
         length = offset - self._line_at
-        if not self._check_lines or length > LONGEST or length < self._tested * _GROWTH:
+        if not self._check_lines or length > LONGEST or length < self._tested * _GROWTH or self._in_fstring:
             return
-        if any(isinstance(entry, FString) for entry in self._stack):
-            return  # it would be cut within a token
         self._tested = length
         line = self._peek(offset)[self._line_at - self._taken :]
         block = self._blocks.current

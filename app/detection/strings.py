@@ -62,6 +62,10 @@ class StringReader(Source):
         self._escape = _PLAIN
         self._in_name = False  # of a "\N{...}" in an f-string
 
+    @property
+    def _in_fstring(self) -> bool:
+        return any(isinstance(entry, FString) for entry in self._stack)
+
     def _open_quote(self, quote: str, s: str, i: int) -> int:
         """``quote`` stands before index ``i`` of the code ``s``."""
         self._fstring_raw = None

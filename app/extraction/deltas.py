@@ -123,11 +123,13 @@ def _read_choice(choice: _Choice, usage: dict[str, Any] | None) -> Delta:
     message = choice.delta
     if message is None:
         return Delta(finish_reason=finish_reason, usage=usage, logprobs=choice.logprobs)
-    reasoning_key = "reasoning_content" if message.reasoning_content or not message.reasoning else "reasoning"
+    reasoning, reasoning_key = _text(message.reasoning_content), "reasoning_content"
+    if not reasoning and (other := _text(message.reasoning)):
+        reasoning, reasoning_key = other, "reasoning"
     details = message.reasoning_details
     return Delta(
         content=_text(message.content),
-        reasoning=_text(message.reasoning_content) or _text(message.reasoning),
+        reasoning=reasoning,
         reasoning_key=reasoning_key,
         refusal=_text(message.refusal),
         tool_calls=message.tool_calls or [],

@@ -170,13 +170,13 @@ def _starts_call(call: Call, has_index: bool, id: str, name: str) -> bool:
     """Whether a fragment with this id and name, addressed to ``call``, is the first of another."""
     if id and call.given_id:
         return id != call.given_id
-    if not name:
+    if not name or not call.name:
         return False
     if has_index:
         # The name may be repeated on every fragment: only a complete object is surely over.
         return call.extent.complete
     if name != call.name:
-        return bool(call.name)
+        return True
     return bool(call.fragments) and not call.extent.unfinished
 
 

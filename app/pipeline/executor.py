@@ -113,8 +113,9 @@ class Executor:
         self._interrupt_on(status)
         if (failure := _failure(execution, work)) is not None:
             await self._report(block, failure)
-            if execution.status == "lost":
-                await emit(SessionLost(reason=failure.ename, detail=failure.evalue))
+        if execution.state_lost or execution.status == "lost":
+            reason, detail = (failure.ename, failure.evalue) if failure else (execution.status, "")
+            await emit(SessionLost(reason=reason, detail=detail))
         if work.chunks or status != "ok":
             duration_ms = round(elapsed_s * 1e3, 3)
             await emit(ExecEnd(call_id=block.call_id, batch=self._batch, status=status, duration_ms=duration_ms))

@@ -16,7 +16,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -40,6 +40,8 @@ MAX_ANSWER_BYTES = 32 * 1024 * 1024
 #: Idle connections are kept shorter than uvicorn keeps them (5 s): a request on a connection
 #: that the server is closing would fail.
 KEEPALIVE_S = 4.0
+#: Longest wait for the end of a response behind its last event.
+DRAIN_S = 0.1
 NETWORK_ERRORS = (httpx.HTTPError, aiohttp.ClientError)
 
 _DONE = "[DONE]"
@@ -50,7 +52,7 @@ class EventBatches:
     """Iterates over the data of the events of one answer, a list per network read. ``[DONE]`` is not among them."""
 
     def __init__(self, response: httpx.Response, *, first_byte_at: float, idle_timeout_s: float) -> None:
-        reads = response.aiter_raw()
+        reads = response.aiter_bytes()
         assert isinstance(reads, AsyncGenerator)
         self._reads: AsyncGenerator[bytes, None] = reads
         self._decoder = SSEDecoder()
@@ -59,6 +61,7 @@ class EventBatches:
         self._idle_timeout_s = idle_timeout_s
         self._begun = False
         self._whole = False  # a finish reason or [DONE] was seen
+        self._done = False  # [DONE] was seen
         self._over = False
 
     def __aiter__(self) -> AsyncIterator[list[str]]:
@@ -79,6 +82,11 @@ class EventBatches:
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
+        if self._done:
+            # The end of the response follows, and is mostly here already. With it the connection can be used again.
+            with suppress(TimeoutError, *NETWORK_ERRORS):
+                async with asyncio.timeout(DRAIN_S):
+                    await anext(self._reads, None)
         await self._reads.aclose()
 
     async def _read(self) -> bytes | None:
@@ -88,7 +96,7 @@ class EventBatches:
                 data = await anext(self._reads, None)
         except TimeoutError:
             if not self._begun:
-                raise UpstreamUnreachable("the upstream did not begin to answer in time", timed_out=True) from None
+                raise _too_late() from None
             if self._whole:
                 return None
             raise UpstreamBroken("the upstream stalled") from None
@@ -123,7 +131,7 @@ class EventBatches:
         for event in events:
             data = event.data
             if data.startswith(_DONE):
-                self._whole = self._over = True
+                self._whole = self._done = self._over = True
                 break
             if data:
                 batch.append(data)
@@ -254,17 +262,23 @@ async def _reach(work: Awaitable[T], deadline: float) -> T:
     try:
         async with asyncio.timeout_at(deadline):
             return await work
-    except (TimeoutError, *NETWORK_ERRORS) as error:
+    except TimeoutError as error:
+        raise _too_late() from error
+    except NETWORK_ERRORS as error:
         # httpx-aiohttp calls every lost connection a ConnectTimeout; its cause knows better.
         if isinstance(error.__cause__ or error, TimeoutError | httpx.TimeoutException):
-            raise UpstreamUnreachable("the upstream did not answer in time", timed_out=True) from error
+            raise _too_late() from error
         raise UpstreamUnreachable(f"the upstream cannot be reached: {error}") from error
+
+
+def _too_late() -> UpstreamUnreachable:
+    return UpstreamUnreachable("the upstream did not begin to answer in time", timed_out=True)
 
 
 async def _read_body(response: httpx.Response, limit_bytes: int) -> bytes:
     """The body, or its first bytes."""
     body = bytearray()
-    async for part in response.aiter_raw():
+    async for part in response.aiter_bytes():
         body += part
         if len(body) >= limit_bytes:
             break

@@ -1,0 +1,335 @@
+import itertools
+import json
+import pathlib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.errors import UpstreamBroken
+from app.extraction import turn
+from app.extraction.deltas import Delta, FunctionDelta, ToolCallDelta, decode_delta
+from app.extraction.turn import (
+    CodeEnded,
+    CodeStarted,
+    CodeText,
+    ContentText,
+    Finish,
+    ForeignCall,
+    ForeignFragment,
+    Item,
+    ReasoningText,
+    RefusalText,
+    TurnReader,
+    Usage,
+)
+from app.sse.decoder import SSEDecoder
+
+STREAMS = pathlib.Path(__file__).parent.parent / "streams"
+CODE = 'x = 6\ny = 7\nprint("r=", x*y, "é😀")\nx*y\n'
+
+
+def new_reader(**options: Any) -> TurnReader:
+    numbers = itertools.count()
+    return TurnReader(new_id=lambda: f"new_{next(numbers)}", **options)
+
+
+def read(reader: TurnReader, *deltas: Delta) -> list[Item]:
+    return [item for delta in deltas for item in reader.feed(delta)] + reader.flush()
+
+
+def replay(name: str, sizes: int = 1 << 20, **options: Any) -> tuple[list[Item], TurnReader]:
+    """The items of a recorded stream, read in pieces of that many bytes; the last item of a broken one is its error."""
+    data = (STREAMS / f"{name}.sse").read_bytes()
+    decoder, reader = SSEDecoder(), new_reader(**options)
+    events = [event for at in range(0, len(data), sizes) for event in decoder.feed(data[at : at + sizes])]
+    deltas = [decode_delta(event.data) for event in events + decoder.flush() if event.data != "[DONE]"]
+    return read(reader, *deltas), reader
+
+
+def codes(items: list[Item]) -> list[tuple[str, str, str, bool]]:
+    """Source, language, text and completeness of each piece of code; checks the order of items."""
+    found: dict[str, list[Any]] = {}
+    for item in items:
+        match item:
+            case CodeStarted(id, source, language, _):
+                assert id not in found
+                found[id] = [source, language, "", None]
+            case CodeText(id, text):
+                assert text
+                assert found[id][3] is None
+                found[id][2] += text
+            case CodeEnded(id, complete):
+                assert found[id][3] is None
+                found[id][3] = complete
+    return [(source, language, text, complete) for source, language, text, complete in found.values()]
+
+
+def text_of(items: list[Item], kind: type[ContentText] | type[ReasoningText] = ContentText) -> str:
+    return "".join(item.text for item in items if isinstance(item, kind))
+
+
+def call(index: Any = 0, id: Any = None, name: Any = None, arguments: Any = None, **extras: Any) -> ToolCallDelta:
+    return ToolCallDelta(index=index, id=id, function=FunctionDelta(name=name, arguments=arguments), **extras)
+
+
+def calls(*deltas: ToolCallDelta, **fields: Any) -> Delta:
+    return Delta(tool_calls=list(deltas), **fields)
+
+
+TOOL = [("tool", "python", CODE, True)]
+RECORDED: dict[str, tuple[list[tuple[str, str, str, bool]], str]] = {
+    **dict.fromkeys(
+        (
+            "up-openai", "up-openai-escaped", "up-vllm", "up-ollama", "up-anthropic-layer", "up-null-fields",
+            "up-bare-code", "up-json-string", "up-other-keys", "up-openai+crlf", "up-openai+cr", "up-openai+pings",
+            "up-openai+multiline", "up-openai+bom", "up-openai+ascii", "up-openai+nospace", "up-openai+nodone",
+        ),
+        (TOOL, "tool_calls"),
+    ),
+    "up-noindex": (TOOL, "stop"),
+    "up-finish-stop": (TOOL, "stop"),
+    "up-ollama-index0": ([("tool", "python", f"print({n})", True) for n in (1, 2)], "stop"),
+    "up-parallel": ([("tool", "python", f"print('call {n}')", True) for n in (0, 1)], "tool_calls"),
+    "up-parallel-interleaved": ([("tool", "python", "print('A')", True)], "tool_calls"),
+    "up-unknown-tool": ([], "tool_calls"),
+    "up-truncated": ([("tool", "python", 'x = 6\ny = 7\nprint("r=", x*y, "', False)], "length"),
+    "up-fenced": ([("fence", "python", CODE, True)], "stop"),
+    "up-fenced+ascii+crlf": ([("fence", "python", CODE, True)], "stop"),
+    "up-fenced-tricky": (
+        [
+            ("fence", "python", "s = '''\n```\n'''\nprint('one', len(s))\n", True),
+            ("fence", "python", "print('two ```')\n", True),
+            ("fence", "python", "print('three')", True),
+        ],
+        "stop",
+    ),
+    "up-smolagents": ([("tag", "python", CODE, True)], "stop"),
+    "up-execute-tag": ([("tag", "python", CODE, True)], "stop"),
+    "up-toolcall-xml": ([("tag", "python", CODE, True)], "stop"),
+    "up-text": ([], "stop"),
+    "up-reasoning": ([], "stop"),
+    "m-n2": ([], "stop"),
+    "s-line-separators": ([], "stop"),
+    "s-lone-surrogate": ([], "stop"),
+}  # fmt: skip
+BROKEN = {"up-mid-error": "boom", "l-mid-error": "died", "l2-mid-error-event": "died", "l3-mid-error-chunk": "Provider"}
+
+
+def test_every_recorded_stream_is_expected_here() -> None:
+    assert {path.stem for path in STREAMS.glob("*.sse")} == RECORDED.keys() | BROKEN.keys()
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_recorded_streams(name: str) -> None:
+    items, _ = replay(name)
+    assert (codes(items), items[-1] if isinstance(items[-1], Finish) else items[-2]) == (
+        RECORDED[name][0],
+        Finish(RECORDED[name][1]),
+    )
+    assert items == replay(name, 1)[0] == replay(name, 7)[0]
+
+
+@pytest.mark.parametrize(("name", "message"), BROKEN.items())
+def test_recorded_streams_that_break(name: str, message: str) -> None:
+    with pytest.raises(UpstreamBroken, match=message):
+        replay(name)
+
+
+def test_texts_of_recorded_streams() -> None:
+    assert text_of(replay("s-line-separators")[0]) == "Hello\u2028wör\u2029ld\x85 😀!"
+    assert text_of(replay("s-lone-surrogate")[0]) == "😀"
+    assert text_of(replay("up-reasoning")[0], ReasoningText) == "Thinking ```python\nprint('not me')\n```"
+    assert ForeignCall("call_w", "get_weather", '{"city": "Paris"}') in replay("up-unknown-tool")[0]
+    fenced = replay("up-fenced")[0]
+    assert text_of(fenced) == f"Sure, here it is:\n\n```python\n{CODE}```\n\nDone.\n"
+
+
+def test_sources_that_are_off_are_only_text() -> None:
+    assert codes(replay("up-fenced", sources=("tool", "tag"))[0]) == []
+    assert codes(replay("up-smolagents", sources=("fence",))[0]) == []
+    assert codes(replay("up-fenced", sources=("fence",))[0]) == RECORDED["up-fenced"][0]
+    items = replay("up-openai", sources=("fence",))[0]
+    assert codes(items) == []
+    assert [item.name for item in items if isinstance(item, ForeignCall)] == ["python"]
+
+
+def test_the_tools_can_be_chosen() -> None:
+    items, _ = replay("up-parallel-interleaved", tools={"Get_Weather"})
+    assert codes(items) == [("tool", "python", "Paris", True)]
+    assert ForeignCall("call_0", "python", json.dumps({"code": "print('A')"})) in items
+
+
+def test_the_order_of_items_is_the_order_of_the_stream() -> None:
+    reader = new_reader()
+    items = read(
+        reader,
+        Delta(content="Hi", logprobs={"content": []}),
+        calls(call(0, "c1", "python", "")),
+        calls(call(0, None, None, '{"code": "x"')),
+        calls(call(0, None, None, "}")),
+        calls(call(1, "c2", "get", "{"), call(1, None, None, "}")),
+        Delta(refusal="no"),
+        Delta(finish_reason="tool_calls"),
+        Delta(usage={"total_tokens": 1}),
+    )
+    assert items == [
+        ContentText("Hi", {"content": []}),
+        CodeStarted("c1", "tool", "python", "python"),
+        CodeText("c1", "x"),
+        CodeEnded("c1", True),
+        ForeignFragment("c2", "get", ""),
+        ForeignFragment("c2", "get", "{"),
+        ForeignFragment("c2", "get", "}"),
+        RefusalText("no"),
+        ForeignCall("c2", "get", "{}"),
+        Finish("tool_calls"),
+        Usage({"total_tokens": 1}),
+    ]
+    assert reader.flush() == []
+
+
+def test_a_code_call_ends_the_reading_of_blocks() -> None:
+    reader = new_reader()
+    items = read(
+        reader,
+        Delta(content="```python\na\n```\n```python\nb"),
+        calls(call(0, "c1", "python", '{"code": "c"}')),
+        Delta(content="\n```\n<code>d</code>"),
+        Delta(finish_reason="stop"),
+    )
+    assert codes(items) == [
+        ("fence", "python", "a\n", True),
+        ("fence", "python", "b", False),
+        ("tool", "python", "c", True),
+    ]
+
+
+def test_a_clients_call_does_not_end_the_reading_of_blocks() -> None:
+    items = read(new_reader(), calls(call(0, "c1", "get", "{}")), Delta(content="<code>d</code>"))
+    assert codes(items) == [("tag", "python", "d", True)]
+
+
+@pytest.mark.parametrize(("reason", "complete"), [("stop", True), ("length", False), ("content_filter", False)])
+def test_a_cut_off_block_is_not_complete(reason: str, complete: bool) -> None:
+    items = read(new_reader(), Delta(content="```python\nx"), Delta(finish_reason=reason))
+    assert codes(items) == [("fence", "python", "x", complete)]
+
+
+def test_only_the_last_call_is_cut_off() -> None:
+    items = read(
+        new_reader(),
+        calls(call(0, "c1", "python", "a")),
+        calls(call(1, "c2", "python", '{"code": "b"}')),
+        calls(call(2, "c3", "get", '{"x"')),
+        Delta(finish_reason="length"),
+    )
+    assert codes(items) == [("tool", "python", "a", True), ("tool", "python", "b", True)]
+    assert ForeignCall("c3", "get", '{"x"', complete=False) in items
+
+
+def test_a_call_is_over_although_its_stream_was_not_closed() -> None:
+    items = read(new_reader(), calls(call(0, "c1", "python", '{"code": "a')))
+    assert codes(items) == [("tool", "python", "a", True)]
+    assert items[-1] == Finish("tool_calls")
+    assert read(new_reader())[-1] == Finish("stop")
+
+
+def test_a_call_without_code_runs_nothing() -> None:
+    assert codes(read(new_reader(), calls(call(0, "c1", "python", "{}")))) == [("tool", "python", "", True)]
+    assert codes(read(new_reader(), calls(call(0, "c1", "python")))) == [("tool", "python", "", True)]
+
+
+def test_another_language_makes_it_the_clients_call() -> None:
+    arguments = '{"language": "js", "code": "x"}'
+    items = read(
+        new_reader(), calls(call(0, "c1", "execute", arguments[:20])), calls(call(0, None, None, arguments[20:]))
+    )
+    assert codes(items) == []
+    assert "".join(item.arguments for item in items if isinstance(item, ForeignFragment)) == arguments
+    assert ForeignCall("c1", "execute", arguments) in items
+
+
+def test_bash_is_ours() -> None:
+    items = read(new_reader(), calls(call(0, "c1", "execute", '{"language": "sh", "code": "ls"}')))
+    assert codes(items) == [("tool", "bash", "ls", True)]
+
+
+def test_a_language_that_comes_too_late_ends_the_code() -> None:
+    arguments = ['{"code": "x', '", "lang": "js"', "}"]
+    items = read(
+        new_reader(), calls(call(0, "c1", "execute")), *[calls(call(0, None, None, text)) for text in arguments]
+    )
+    assert codes(items) == [("tool", "python", "x", False)]
+    assert "".join(item.arguments for item in items if isinstance(item, ForeignFragment)) == "".join(arguments)
+    assert ForeignCall("c1", "execute", "".join(arguments)) in items
+
+
+def test_literals_are_code_only_at_the_end() -> None:
+    reader = new_reader()
+    assert reader.feed(calls(call(0, "c1", "python", "{1, 2}"))) == []
+    assert codes(reader.feed(Delta(finish_reason="stop"))) == [("tool", "python", "{1, 2}", True)]
+
+
+def test_half_characters_are_joined_in_every_channel() -> None:
+    halves = [Delta(content=half, reasoning=half) for half in ("\ud83d", "\ude00", "\ud83d")]
+    items = read(new_reader(), *halves, Delta(finish_reason="stop"))
+    assert text_of(items) == "😀\ufffd"
+    assert text_of(items, ReasoningText) == "😀"
+
+
+def test_the_message_for_the_next_request() -> None:
+    reader = new_reader()
+    read(
+        reader,
+        Delta(content="a"),
+        Delta(content="b", reasoning="t", reasoning_details=[{"type": "text", "index": 0, "text": "p"}]),
+        Delta(reasoning_details=[{"type": "text", "index": 0, "text": "q", "signature": "s"}, {"type": "x"}]),
+        Delta(extra_content={"e": 1}),
+        calls(call(0, "c1", "python", "print(1)"), call(1, "c2", "get", "{", extra_content={"g": 1})),
+        calls(call(2, "c3", "python", '{"code": "x"}')),
+    )
+    assert reader.assistant_message() == {
+        "role": "assistant",
+        "content": "ab",
+        "reasoning_content": "t",
+        "reasoning_details": [{"type": "text", "index": 0, "text": "pq", "signature": "s"}, {"type": "x"}],
+        "extra_content": {"e": 1},
+        "tool_calls": [
+            {"id": "c1", "type": "function", "function": {"name": "python", "arguments": '{"code": "print(1)"}'}},
+            {"id": "c2", "type": "function", "function": {"name": "get", "arguments": "{"}, "extra_content": {"g": 1}},
+            {"id": "c3", "type": "function", "function": {"name": "python", "arguments": '{"code": "x"}'}},
+        ],
+    }
+
+
+def test_the_message_of_a_cut_off_call_holds_the_code_received() -> None:
+    message = replay("up-truncated")[1].assistant_message()
+    assert json.loads(message["tool_calls"][0]["function"]["arguments"]) == {"code": 'x = 6\ny = 7\nprint("r=", x*y, "'}
+    assert message["content"] is None
+
+
+def test_an_answer_without_end_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turn, "MAX_CHARS", 100)
+    reader = new_reader()
+    reader.feed(Delta(content="x" * 60))
+    with pytest.raises(UpstreamBroken):
+        reader.feed(calls(call(0, "c1", "python", "x" * 60)))
+
+
+@given(st.sampled_from(sorted(RECORDED)), st.lists(st.integers(1, 300), min_size=1, max_size=20))
+def test_recorded_streams_are_the_same_for_any_cut(name: str, sizes: list[int]) -> None:
+    data = (STREAMS / f"{name}.sse").read_bytes()
+    decoder, reader = SSEDecoder(), new_reader()
+    items: list[Item] = []
+    at = 0
+    for size in itertools.cycle(sizes):
+        events = decoder.feed(data[at : at + size]) if at < len(data) else decoder.flush()
+        for event in events:
+            if event.data != "[DONE]":
+                items += reader.feed(decode_delta(event.data))
+        if at >= len(data):
+            break
+        at += size
+    assert items + reader.flush() == replay(name)[0]
