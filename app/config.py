@@ -81,6 +81,11 @@ class Settings(BaseSettings):
     max_body_mb: int = Field(32, ge=1, description="Largest request body.")
     max_upload_mb: int = Field(512, ge=1, description="Largest uploaded file.")
     body_timeout_s: float = Field(30, gt=0, description="Longest wait for a request body, plus 1 s per 32 KiB.")
+    data_dir: Path = Field(Path(".eager/data"), description="Folder of what outlives the process.")
+    database_url: str | None = Field(None, description="Any async SQLAlchemy URL; default SQLite in `EAGER_DATA_DIR`.")
+    files_url: str | None = Field(
+        None, description="Where file contents are kept: any fsspec URL; default `EAGER_DATA_DIR`."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Log level.")
 
     @field_validator("preload", "code_tools", mode="before")
@@ -93,7 +98,7 @@ class Settings(BaseSettings):
     def _split_keys(cls, value: object) -> object:
         return split_keys(value) if isinstance(value, str) else value
 
-    @field_validator("upstream_base_url", "docker_host", "docker_runtime", mode="before")
+    @field_validator("upstream_base_url", "docker_host", "docker_runtime", "database_url", "files_url", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value

@@ -9,11 +9,12 @@ from importlib import metadata
 
 from fastapi import Depends, FastAPI
 
-from app.api import chat, eager, errors, sessions, system
-from app.api.auth import Keyring, authenticate
+from app.api import chat, eager, errors, files, sessions, system
+from app.api.auth import AuthMiddleware, Keyring, authenticate
 from app.api.body_limit import BodyLimitMiddleware
 from app.api.limits import Admission, admitted
 from app.api.request_id import RequestIdMiddleware
+from app.api.responses import stored
 from app.api.tools import code_tool_names
 from app.config import MiB, Settings
 from app.gateway import Gateway
@@ -24,9 +25,14 @@ from app.sandbox.environment import inspect_python
 from app.sandbox.local import LocalBackend, LocalLimits
 from app.sandbox.pool import Pool
 from app.sandbox.registry import SessionRegistry
+from app.store.blobs import BlobStore
+from app.store.database import open_store
 from app.upstream.client import Upstream
 
 log = logging.getLogger(__name__)
+
+#: A form around an uploaded file takes this much more.
+FORM_OVERHEAD_BYTES = 64 * 1024
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -35,12 +41,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with _open_gateway(settings) as gateway:
-            app.state.gateway = gateway
+        database = settings.database_url or f"sqlite+aiosqlite:///{settings.data_dir}/eager.db"
+        blobs = BlobStore(settings.files_url or str(settings.data_dir / "files"))
+        await blobs.prepare()
+        async with open_store(database) as store, _open_gateway(settings) as gateway:
+            await store.purge()
+            app.state.store, app.state.blobs, app.state.gateway = store, blobs, gateway
             yield
 
     app = FastAPI(title="Eager", version=metadata.version("eager"), lifespan=lifespan)
     app.state.keyring = Keyring(settings.api_keys)
+    app.state.max_file_bytes = settings.max_upload_mb * MiB
     app.state.admission = Admission(
         limit=settings.request_limit, queue_limit=settings.request_limit, wait_s=settings.queue_timeout_s
     )
@@ -48,12 +59,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(
         BodyLimitMiddleware,
         max_bytes=settings.max_body_mb * MiB,
-        max_upload_bytes=settings.max_upload_mb * MiB,
+        max_upload_bytes=settings.max_upload_mb * MiB + FORM_OVERHEAD_BYTES,
         timeout_s=settings.body_timeout_s,
     )
+    app.add_middleware(AuthMiddleware, keyring=app.state.keyring)
     app.add_middleware(RequestIdMiddleware)
     app.include_router(system.open_router)
-    for module in (system, eager, chat, sessions):
+    for module in (system, eager, chat, sessions, files, stored):
         app.include_router(module.router, dependencies=[Depends(authenticate), Depends(admitted)])
     return app
 

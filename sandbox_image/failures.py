@@ -86,7 +86,7 @@ def exit_code(error: SystemExit) -> int:
 def _printed(error: BaseException) -> str:
     """Until 3.12 the interpreter prints in C and not quite what the traceback module says (hints, carets)."""
     capture = _Capture(sys.stderr)
-    sys.stderr = capture  # type: ignore[assignment]
+    sys.stderr = capture
     try:
         sys.__excepthook__(type(error), error, error.__traceback__)
     finally:

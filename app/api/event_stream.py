@@ -23,7 +23,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.api.errors import error_response, to_body
 from app.errors import EagerError
-from app.events import Error, Event
+from app.events import Error, Event, ExecStart
 from app.pipeline.emitter import Send as EventSend
 
 log = logging.getLogger(__name__)
@@ -75,6 +75,12 @@ async def until_client_leaves(receive: Receive, work: Coroutine[None, None, None
         log.info("client left")
 
 
+def _note_execution(scope: Scope, event: Event) -> None:
+    """Once code has run, a retry would run it again: errors and idempotency look at this (``request.state``)."""
+    if isinstance(event, ExecStart):
+        scope.setdefault("state", {})["code_ran"] = True
+
+
 class EventStream(Response):
     """Streams a pipeline's events to the client as server-sent events."""
 
@@ -94,6 +100,7 @@ class EventStream(Response):
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def push(event: Event) -> None:
+            _note_execution(scope, event)
             data = self._wire.encode(event)
             if self._held is None:
                 self._held = data
@@ -148,6 +155,7 @@ class EventDocument(Response):
             events: list[Event] = []
 
             async def collect(event: Event) -> None:
+                _note_execution(scope, event)
                 events.append(event)
 
             try:

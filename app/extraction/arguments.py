@@ -32,8 +32,8 @@ _LANGUAGE_KEYS = frozenset({"language", "lang"})
 _MAX_NESTING = 3
 #: White space before the arguments; more than this is taken for Python.
 _MAX_HEAD_CHARS = 1000
-#: Longest text tried as a Python literal.
-_MAX_LITERAL_CHARS = 100_000
+#: Longest text tried as a Python literal: parsing blocks the loop (some 0.5 us a character).
+_MAX_LITERAL_CHARS = 20_000
 
 
 class _Form(Protocol):
@@ -187,12 +187,12 @@ class _String:
             self._first_line.append(code)
         if self._handed_on:
             return ""
-        if self._string.closed and text[end:].strip():
-            self._is_python = self._handed_on = True
-            return "".join(self._raw)
         if "\n" in self._first_line[-1]:
             self._handed_on = True
             return "".join(self._first_line)
+        if self._string.closed and text[end:].strip():
+            self._is_python = self._handed_on = True
+            return "".join(self._raw)
         return ""
 
     def flush(self) -> str:

@@ -30,11 +30,12 @@ _QUOTE = -1  # in a list of containers, among the content columns of list items
 _OPENING = re.compile(r"(?P<mark>`{3,})(?P<info>[^`]*)|(?P<tilde>~{3,})(?P<rest>.*)")
 _MARKER = re.compile(r"(?:[-+*]|(?P<number>\d{1,9})[.)])(?=[ \t]|$)")
 _THEMATIC = re.compile(r"(?:\*[ \t]*){3,}|(?:-[ \t]*){3,}|(?:_[ \t]*){3,}")
+_UNDERLINE = re.compile(r"(?:=+|-+)")
 _HEADING = re.compile(r"#{1,6}(?:[ \t]|$)")
-#: The beginning of a line that may yet become an opening fence, or a thematic break or heading, which end a paragraph.
+#: The beginning of a line that may yet become an opening fence, or a break or heading, which end a paragraph.
 _MAYBE_FENCE = re.compile(
     r"(?:[ \t]*(?:>|[-+*](?=[ \t]|$)|\d{1,9}(?:[.)](?=[ \t]|$)|$)))*[ \t]*"
-    r"(?:$|`{1,2}$|~{1,2}$|`{3,}[^`]*$|~~~.*$|[*_-][*_ \t-]*$|#{1,6}$)"
+    r"(?:$|`{1,2}$|~{1,2}$|`{3,}[^`]*$|~~~.*$|[*_-][*_ \t-]*$|=+$|#{1,6}$)"
 )
 _LANGUAGE = re.compile(r"[{.\s]*([^\s{},:=]*)")
 
@@ -175,7 +176,7 @@ class FenceReader:
         wait = not whole and len(line) < MAX_HELD_CHARS
         if wait and not line.strip(" \t>"):
             return
-        depth, body = self._enter_containers(line)
+        depth, body, column = self._enter_containers(line)
         if depth < len(self._containers):
             self._leave_container(line, whole)
             return
@@ -183,7 +184,7 @@ class FenceReader:
         if stripped.strip(fence.mark) == "":
             if wait:
                 return
-            if whole and len(stripped) >= fence.length and _indent(body) < 4:
+            if whole and len(stripped) >= fence.length and _indent(body, column) < 4:
                 if not self._strings.in_triple or not self._cuts_left:
                     self._close()
                     return
@@ -191,7 +192,7 @@ class FenceReader:
                     self._doubt = _Doubt(self._strings.closings)
         self._line = ""
         self._rest = _Rest.CODE
-        self._emit(_remove_columns(body, fence.indent))
+        self._emit(_remove_columns(body, fence.indent, column))
 
     def _leave_container(self, line: str, whole: bool) -> None:
         """The line is outside the quote or list item that holds the block: that ends the block."""
@@ -245,16 +246,17 @@ class FenceReader:
             return
         self._rest = _Rest.SKIP
         line = line.rstrip("\r\n")
-        matched, body = self._enter_containers(line)
+        matched, body, column = self._enter_containers(line)
         known = len(self._containers)
-        containers, body, in_paragraph = self._open_containers(line, body, matched)
-        indent = _indent(body)
+        containers, body, column, in_paragraph = self._open_containers(body, column, matched)
+        indent = _indent(body, column)
         body = body.strip(" \t")
         if indent > 3 and body:
             body = "indented code, or a paragraph that goes on"
         opening = _OPENING.fullmatch(body)
         is_new = len(containers) > matched
-        plain = bool(body) and not opening and not _THEMATIC.fullmatch(body) and not _HEADING.match(body)
+        underline = in_paragraph and _UNDERLINE.fullmatch(body)
+        plain = bool(body) and not (opening or underline or _THEMATIC.fullmatch(body) or _HEADING.match(body))
         if plain and self._paragraph and not is_new and matched < known:
             return  # a lazy continuation line: it belongs to the paragraph in the containers
         self._containers = containers
@@ -270,39 +272,38 @@ class FenceReader:
         if language is not None:
             self._events.append(CodeStart(language))
 
-    def _enter_containers(self, line: str) -> tuple[int, str]:
-        """How many of the open containers the line continues, and what is left of it inside them."""
+    def _enter_containers(self, line: str) -> tuple[int, str, int]:
+        """How many of the open containers the line continues, what is left of it inside them, and where that starts."""
         body = line
         column = 0
         for depth, container in enumerate(self._containers):
             if container == _QUOTE:
                 indent = _indent(body, column)
                 if indent > 3 or not body.lstrip(" \t").startswith(">"):
-                    return depth, body
+                    return depth, body, column
                 body, column = _enter_quote(body, column)
             elif body.strip():
                 if _indent(body, column) < container:
-                    return depth, body
+                    return depth, body, column
                 body = _remove_columns(body, container, column)
                 column += container
             else:
                 body = _remove_columns(body, container, column)
-        return len(self._containers), body
+        return len(self._containers), body, column
 
-    def _open_containers(self, line: str, body: str, matched: int) -> tuple[list[int], str, bool]:
-        """The containers of a line that continues ``matched`` of the open ones, the rest of it inside them, and whether
-        that rest follows a paragraph in the same container."""
+    def _open_containers(self, body: str, column: int, matched: int) -> tuple[list[int], str, int, bool]:
+        """The containers of a line that continues ``matched`` of the open ones, the rest of it inside them and its
+        column, and whether that rest follows a paragraph in the same container."""
         containers = self._containers[:matched]
         in_paragraph = self._paragraph and matched == len(self._containers)
         while True:
-            column = _width(line) - _width(body) if "\t" in body else 0
             indent = _indent(body, column)
             text = body.lstrip(" \t")
             if indent > 3 or not text:
                 break
             if text[0] == ">":
                 containers.append(_QUOTE)
-                body, _ = _enter_quote(body, column)
+                body, column = _enter_quote(body, column)
                 in_paragraph = False
                 continue
             marker = _MARKER.match(text)
@@ -311,17 +312,15 @@ class FenceReader:
             content = text[marker.end() :]
             if in_paragraph and (not content.strip() or marker["number"] not in (None, "1")):
                 break
-            gap = _indent(content, column + indent + marker.end())
+            width = indent + marker.end()
+            gap = _indent(content, column + width)
             if not content.strip() or gap > 4:
                 gap = 1
-            containers.append(indent + marker.end() + gap)
-            body = _remove_columns(content, gap, column + indent + marker.end())
+            containers.append(width + gap)
+            body = _remove_columns(content, gap, column + width)
+            column += width + gap
             in_paragraph = False
-        return containers, body, in_paragraph
-
-
-def _width(line: str) -> int:
-    return len(line.expandtabs(4))
+        return containers, body, column, in_paragraph
 
 
 def _indent(text: str, column: int = 0) -> int:

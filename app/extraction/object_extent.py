@@ -18,6 +18,9 @@ class ObjectExtent:
         self._escaped = False
         self._other = False
 
+    def __repr__(self) -> str:
+        return f"<ObjectExtent depth={self._depth} complete={self.complete}>"
+
     @property
     def unfinished(self) -> bool:
         return self._depth > 0

@@ -10,6 +10,7 @@ the tail of it, which may look like a whole statement, must not run.
 
 from __future__ import annotations
 
+import itertools
 import json
 import uuid
 from collections.abc import Callable, Collection, Sequence
@@ -188,7 +189,7 @@ class TurnReader:
         for key, texts in self._reasoning.items():
             message[key] = "".join(texts)
         if self._reasoning_details:
-            message["reasoning_details"] = self._reasoning_details
+            message["reasoning_details"] = _join_details(self._reasoning_details)
         if self._extra_content is not None:
             message["extra_content"] = self._extra_content
         if self._assembler.calls:
@@ -239,7 +240,8 @@ class TurnReader:
         if delta.extra_content is not None:
             self._extra_content = delta.extra_content
         for detail in delta.reasoning_details:
-            _add_detail(self._reasoning_details, detail)
+            self._count(str(detail))
+            self._reasoning_details.append(detail)
 
     def _count(self, text: str) -> None:
         self._chars += len(text)
@@ -348,19 +350,24 @@ def _is_json_object(text: str) -> bool:
         return False
 
 
-def _add_detail(details: list[Any], detail: Any) -> None:
-    """Add a reasoning detail; fragments of the same one are joined, as OpenRouter counts them by ``index``."""
-    last = details[-1] if details else None
-    if (
-        isinstance(last, dict)
-        and isinstance(detail, dict)
-        and (last.get("type"), last.get("index")) == (detail.get("type"), detail.get("index"))
-        and last.get("index") is not None
-    ):
-        for key, value in detail.items():
-            if key in ("text", "summary", "data") and isinstance(value, str) and isinstance(last.get(key), str):
-                last[key] += value
-            elif value is not None:
-                last[key] = value
-    else:
-        details.append(dict(detail) if isinstance(detail, dict) else detail)
+def _join_details(details: list[Any]) -> list[Any]:
+    """Reasoning details as a message holds them: fragments in a row of the same one (OpenRouter counts them by
+    ``index``) are one."""
+    joined: list[Any] = []
+    for key, group in itertools.groupby(details, _detail_key):
+        if key is None:
+            joined += group
+            continue
+        fragments = list(group)
+        whole = {name: value for part in fragments for name, value in part.items() if value is not None}
+        for name in ("text", "summary", "data"):
+            if isinstance(whole.get(name), str):
+                whole[name] = "".join(str(part.get(name) or "") for part in fragments)
+        joined.append(whole)
+    return joined
+
+
+def _detail_key(detail: Any) -> tuple[Any, Any] | None:
+    if not isinstance(detail, dict) or detail.get("index") is None:
+        return None
+    return detail.get("type"), detail["index"]

@@ -34,6 +34,11 @@ class Block:
     transcript: Transcript = field(default_factory=Transcript)
 
     @property
+    def statements(self) -> int:
+        """Chunks that are not only comments."""
+        return sum(chunk.kind != "trivia" for chunk in self.chunks)
+
+    @property
     def code(self) -> str:
         """All of the code received so far."""
         return "".join(chunk.source for chunk in self.chunks) + self.detector.remainder

@@ -156,7 +156,7 @@ class Generation:
         for chunk in chunks:
             block.chunks.append(chunk)
             part = self._open.get(block.call_id)
-            if part is None:
+            if part is None or chunk.kind == "trivia":  # comments behind the last statement
                 continue
             confirmed = part.confirmer.confirm(chunk) if part.confirmer else None
             if isinstance(confirmed, SyntaxProblem):

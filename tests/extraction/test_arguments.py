@@ -55,6 +55,11 @@ FORMS = {
     "set": ("{1, 2}", ("{1, 2}", None, False)),
     "dict, used": ('{"a": 1}["a"]', ('{"a": 1}["a"]', None, False)),
     "dict that holds code": ("{'code': 'x\\ny'}", ("x\ny", None, False)),
+    "set, and more": ("{1}\nx = 2\n", ("{1}\nx = 2\n", None, False)),
+    "set of names": ("{x for x in y}", ("{x for x in y}", None, False)),
+    "dict without code": ("{'a': 1}", ("{'a': 1}", None, False)),
+    "a long set": ("{1," + " " * 20_000 + "2}", ("", None, False)),
+    "text behind a JSON string": (json.dumps(CODE) + " x", (CODE, None, True)),
     "neither JSON nor Python": ("{a b c", ("", None, False)),
 }
 
@@ -94,6 +99,14 @@ def test_failed_says_that_there_is_no_code() -> None:
     arguments = CodeArguments()
     arguments.feed("{a b c")
     arguments.flush()
+    assert arguments.failed
+
+
+def test_a_string_without_code_has_failed() -> None:
+    arguments = CodeArguments()
+    assert not arguments.failed
+    arguments.feed(json.dumps("{}"))
+    assert arguments.flush() == ""
     assert arguments.failed
 
 

@@ -47,6 +47,14 @@ CASES = {
     ),
     "hermes, other tool": (CALL.join(["<tool_call>", "</tool_call>"]).replace('"python"', '"weather"'), []),
     "hermes, other language": ('<tool_call>{"name": "run_code", "arguments": {"lang": "js", "code": "x"}}', []),
+    "hermes, other order, other tool": ('<tool_call>{"arguments": {"code": "x"}, "name": "get"}</tool_call>', []),
+    "hermes, other order, no code": ('<tool_call>{"arguments": {}, "name": "python"}</tool_call>', []),
+    "hermes, not begun": ("<tool_call>", []),
+    "hermes, only white space": ("<tool_call>" + "\n" * 500 + "<code>x", ["tag: x"]),
+    "hermes, late arguments": (
+        "<tool_call>" + json.dumps({"name": "python", "id": "x" * 500, "arguments": {"code": "x"}}) + "</tool_call>",
+        ["tag: x"],
+    ),
     "hermes, no JSON": ("<tool_call>{oops</tool_call> <code>x</code>", ["tag: x"]),
     "hermes, no call": ("<tool_call> nothing <code>x</code>", ["tag: x"]),
     "qwen": (
@@ -55,6 +63,8 @@ CASES = {
         [TAGGED, "tag: y"],
     ),
     "openhands": (f"<function=execute_ipython_cell>\n<parameter=code>\n{CODE}</parameter>\n</function>", [TAGGED]),
+    "openhands, cut off": (f"<function=python><parameter=code>{CODE}", [TAGGED]),
+    "openhands, cut off before the code": ("<function=python><parameter=n>1", []),
     "openhands, other tool": ("<function=str_replace><parameter=code>x</parameter></function>", []),
     "qwen, other language": (
         "<function=execute><parameter=language>js</parameter><parameter=code>x</parameter></function>",

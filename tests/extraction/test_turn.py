@@ -251,6 +251,29 @@ def test_another_language_makes_it_the_clients_call() -> None:
     assert ForeignCall("c1", "execute", arguments) in items
 
 
+def test_a_language_that_is_known_only_at_the_end() -> None:
+    items = read(new_reader(), calls(call(0, "c1", "python", "```js")))
+    assert items == [
+        ForeignFragment("c1", "python", "```js"),
+        ForeignCall("c1", "python", "```js"),
+        Finish("tool_calls"),
+    ]
+
+
+def test_without_content_sources_nothing_in_it_is_code() -> None:
+    reader = new_reader(sources=("tool",))
+    assert codes(read(reader, Delta(content="<code>a</code>\n```python\nb\n```"))) == []
+    assert reader.assistant_message() == {"role": "assistant", "content": "<code>a</code>\n```python\nb\n```"}
+
+
+def test_ids_that_were_left_out_are_made() -> None:
+    reader = TurnReader()
+    read(reader, calls(call(None, "", "python", "{}"), call(None, "", "python", "{}")))
+    ids = {made["id"] for made in reader.assistant_message()["tool_calls"]}
+    assert len(ids) == 2
+    assert all(id.startswith("call_") for id in ids)
+
+
 def test_bash_is_ours() -> None:
     items = read(new_reader(), calls(call(0, "c1", "execute", '{"language": "sh", "code": "ls"}')))
     assert codes(items) == [("tool", "bash", "ls", True)]
@@ -286,6 +309,7 @@ def test_the_message_for_the_next_request() -> None:
         Delta(content="a"),
         Delta(content="b", reasoning="t", reasoning_details=[{"type": "text", "index": 0, "text": "p"}]),
         Delta(reasoning_details=[{"type": "text", "index": 0, "text": "q", "signature": "s"}, {"type": "x"}]),
+        Delta(reasoning_details=[{"type": "x"}, {"index": 1, "data": 1}], refusal="no"),
         Delta(extra_content={"e": 1}),
         calls(call(0, "c1", "python", "print(1)"), call(1, "c2", "get", "{", extra_content={"g": 1})),
         calls(call(2, "c3", "python", '{"code": "x"}')),
@@ -294,7 +318,13 @@ def test_the_message_for_the_next_request() -> None:
         "role": "assistant",
         "content": "ab",
         "reasoning_content": "t",
-        "reasoning_details": [{"type": "text", "index": 0, "text": "pq", "signature": "s"}, {"type": "x"}],
+        "reasoning_details": [
+            {"type": "text", "index": 0, "text": "pq", "signature": "s"},
+            {"type": "x"},
+            {"type": "x"},
+            {"index": 1, "data": 1},
+        ],
+        "refusal": "no",
         "extra_content": {"e": 1},
         "tool_calls": [
             {"id": "c1", "type": "function", "function": {"name": "python", "arguments": '{"code": "print(1)"}'}},

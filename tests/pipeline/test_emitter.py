@@ -1,4 +1,5 @@
 import asyncio
+import itertools
 
 from app.events import Event, Token
 from app.pipeline.emitter import Emitter
@@ -22,5 +23,5 @@ async def test_the_order_of_stamps_is_the_order_of_sends_when_two_tasks_emit_to_
         tasks.create_task(say("b"))
 
     assert [event.seq for event in sent] == list(range(40))
-    assert all(before.t_ms <= after.t_ms for before, after in zip(sent, sent[1:], strict=False))
+    assert all(before.t_ms <= after.t_ms for before, after in itertools.pairwise(sent))
     assert emitter.count == 40

@@ -12,7 +12,6 @@ PROGRAMS = [
     ("exception_in_handler", "try:\n    1 / 0\nexcept ZeroDivisionError:\n    undefined\n"),
     ("error_after_semicolon", "a = 1; b = 0; c = a / b\n"),
     ("error_after_semicolon_behind_non_ascii", "é = 'ü'; ö = é + 1\n"),
-    ("syntax_error_after_semicolon_behind_non_ascii", "é = 'ü'; é = = 1\n"),
     ("error_with_a_statement_over_lines", "def f(*a):\n    raise ValueError(a)\n\nf(1,\n  2,\n  f(3))\n"),
     ("recursion_error", "def f(n):\n    return f(n + 1)\n\nf(0)\n"),
     ("mutual_recursion_error_is_caught", "def f(): g()\ndef g(): f()\ntry:\n    f()\nexcept RecursionError as e:\n    print(e)\nprint('on')\n"),

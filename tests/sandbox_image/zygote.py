@@ -118,6 +118,7 @@ class Interpreter:
 
     def __init__(self, zygote: Zygote, folder: Path) -> None:
         self._zygote = zygote
+        self.folder = folder
         self._channel, theirs = socket.socketpair()
         self._stdout, stdout = os.pipe()
         self._stderr, stderr = os.pipe()

@@ -40,7 +40,7 @@ async def test_a_program_of_the_corpus(
         assert text(found, "stdout") == program["stdout"]
         assert end["status"] == "ok"
         assert end["ran"] == end["chunks"]
-        assert done["timing"]["bound_ms"] <= done["timing"]["e2el_ms"] <= done["timing"]["serial_e2el_ms"] * 1.5
+        assert done["timing"]["bound_ms"] <= done["timing"]["e2el_ms"]
         return
     (error,) = errors
     assert error["ename"] == program["exception"].rpartition(".")[2]
@@ -48,7 +48,7 @@ async def test_a_program_of_the_corpus(
     if program["kind"] == "error":
         assert text(found, "stdout") == program["stdout"]
         assert error["line"] == program["exception_line"]
-        assert program["exception_message"].split("(SITE")[0] in error["evalue"]
+        assert program["exception_message"].split("(SITE")[0] in error["traceback"]
         if pace:
             await assert_generation_stopped_early(upstream, f"{program['id']}@{pace}")
     else:

@@ -78,7 +78,7 @@ async def test_a_stream_is_read_to_its_end_and_the_connection_is_used_again() ->
 
 
 async def test_events_of_one_read_come_as_one_batch() -> None:
-    assert await texts(scripted(ONE + ONE + TWO[:9], TWO[9:], b": ping\n\n", DONE)) == ["aa", "b"]
+    assert await texts(scripted(ONE + ONE + TWO[:9], TWO[9:], b": ping\n\ndata:\n\n", DONE)) == ["aa", "b"]
 
 
 async def test_nothing_behind_done_is_an_event() -> None:
@@ -288,6 +288,7 @@ async def test_completions_and_models_are_passed_on() -> None:
         )
 
     upstream = Upstream("http://upstream.test/v1/", "key", transport=httpx.MockTransport(answer))
+    assert repr(upstream) == "<Upstream http://upstream.test/v1/>"
     assert await upstream.models() == {"path": "/v1/models", "sent": None, "key": "Bearer key"}
     answer_to = await upstream.complete({"model": "m"}, {"authorization": "Bearer theirs"})
     assert answer_to == {"path": "/v1/chat/completions", "sent": '{"model":"m"}', "key": "Bearer theirs"}
