@@ -5,7 +5,7 @@ BIN := .venv/bin
 BASE_IMAGE ?=
 SOURCES := app sandbox_image loadtests tests
 
-.PHONY: help install demo test check format bench image up down clean
+.PHONY: help install demo test check format lock bench image up down clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,12 @@ check: install ## format, lint, strict types, import direction
 format: install ## format, and fix what the linter can
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
+
+LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+lock: install ## write the lock files anew, after a change of dependencies
+	$(LOCK) pyproject.toml -o requirements.lock
+	$(LOCK) --group dev pyproject.toml -o requirements-dev.lock
+	$(LOCK) sandbox_image/requirements.in -o sandbox_image/requirements.lock
 
 bench: install ## measure the gateway on this machine
 	$(BIN)/python -m loadtests $(ARGS)

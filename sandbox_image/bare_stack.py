@@ -31,6 +31,9 @@ class _Call:
     __slots__ = ("__del__",)
     __del__: Callable[[], object]
 
+    def __init__(self, function: Callable[[], object]) -> None:
+        self.__del__ = function
+
 
 class Runner:
     """Runs one call at a time and keeps how it ended.
@@ -47,33 +50,42 @@ class Runner:
         self._call: Callable[[], object] | None = None
         self._code: CodeType | None = None
         self._kept: defaultdict[str, Any] = defaultdict(None)
+        self._trace: defaultdict[str, Any] = defaultdict(None)
 
     def prepare(self, function: Callable[..., object], *arguments: object, code: CodeType) -> object:
-        """The object that makes the call when it is dropped. ``code`` runs in the first frame of the call."""
+        """The object that makes the call when it is dropped. ``code`` runs in the first frame of the call.
+
+        It also switches off a trace function that the code has set, before any frame of ours is resumed.
+        """
         if sys.unraisablehook != self._catch:
             self._others, sys.unraisablehook = sys.unraisablehook, self._catch
         self.value = self.error = None
         self._kept = defaultdict(partial(function, *arguments))
         self._code = code
-        call = _Call()
-        self._call = call.__del__ = partial(self._kept.__getitem__, "value")
-        return call
+        self._trace = defaultdict(sys.gettrace)
+        self._call = partial(self._kept.__getitem__, "value")
+        # A tuple drops its items from the last to the first.
+        return _Call(partial(sys.settrace, None)), _Call(partial(self._trace.__getitem__, "trace")), _Call(self._call)
 
-    def finish(self) -> None:
-        """To be called after the object was dropped: sets ``value`` or ``error``."""
+    def finish(self) -> Any:
+        """To be called after the call was made: sets ``value`` or ``error``; returns the trace function."""
         kept, self._kept, self._call, self._code = self._kept, defaultdict(None), None, None
         if "value" in kept:
             self.value = kept["value"]
         elif self.error is None:
             self.error = RuntimeError("the program replaced sys.unraisablehook and then failed; its exception is lost")
+        return self._trace.get("trace")
 
     def run_plainly(self, function: Callable[..., object], *arguments: object) -> None:
         """The same with our frames on the stack."""
         self.value = self.error = None
+        self._kept, self._trace = defaultdict(None), defaultdict(None)
         try:
-            self.value = function(*arguments)
+            self._kept["value"] = function(*arguments)
         except BaseException as error:
             self.error = error
+        self._trace["trace"] = sys.gettrace()
+        sys.settrace(None)
 
     def forget(self) -> None:
         self.value = self.error = None

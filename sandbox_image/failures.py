@@ -85,7 +85,7 @@ def exit_code(error: SystemExit) -> int:
 
 def _printed(error: BaseException) -> str:
     """Until 3.12 the interpreter prints in C and not quite what the traceback module says (hints, carets)."""
-    capture = _Capture(sys.stderr)
+    capture = _Capture(getattr(sys, "stderr", None))
     sys.stderr = capture
     try:
         sys.__excepthook__(type(error), error, error.__traceback__)
@@ -97,14 +97,14 @@ def _printed(error: BaseException) -> str:
 class _Capture:
     """Takes what our thread writes; other threads of the program go on printing."""
 
-    def __init__(self, others: TextIO) -> None:
+    def __init__(self, others: TextIO | None) -> None:
         self.others = others
         self.parts: list[str] = []
         self._thread = _thread.get_ident()
 
     def write(self, text: str) -> int:
         if _thread.get_ident() != self._thread:
-            return self.others.write(text)
+            return self.others.write(text) if self.others is not None else 0
         self.parts.append(text)
         return len(text)
 

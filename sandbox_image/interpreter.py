@@ -14,9 +14,7 @@ the program; profilers see our functions; atexit callbacks run in forked childre
 
 from __future__ import annotations
 
-import _thread
 import atexit
-import json
 import mmap
 import os
 import socket
@@ -30,14 +28,15 @@ from sandbox_image import bare_stack, failures
 from sandbox_image.annotations import AnnotationChain
 from sandbox_image.awaiting import Awaiter
 from sandbox_image.block import Block, Compiled, Piece, Shadows
+from sandbox_image.channel import Channel
 from sandbox_image.display import Displays
 from sandbox_image.interrupts import Interrupts
 from sandbox_image.magics import Magics
 from sandbox_image.mime import Bundle, bundle
 from sandbox_image.namespace import begin_program, new_main_module, use_work_folder
-from sandbox_image.protocol import INTERPRETER, PROGRESS, FrameDecoder, encode_message
+from sandbox_image.protocol import PROGRESS
 from sandbox_image.shell import Bash
-from sandbox_image.streams import Streams, wait_socket_read
+from sandbox_image.streams import Streams
 
 #: What a chunk raised, and whether the compiler or the code did.
 Failure = tuple[BaseException, Literal["compile", "run"]]
@@ -63,14 +62,12 @@ class Interpreter:
     """All state of a session that is not user data."""
 
     def __init__(self, channel: socket.socket, progress: mmap.mmap) -> None:
-        self._channel = channel
-        self._channel.set_inheritable(False)
         self._progress = progress
         self._pid = os.getpid()
-        self._sending = _thread.allocate_lock()
         self._execution = 0
         self._streams = Streams()
         self._interrupts = Interrupts()
+        self._channel = Channel(channel, self._interrupts)
         self._runner = bare_stack.Runner()
         self._awaiter = Awaiter()
         self._old_main = sys.modules["__main__"]  # functions of the supervisor live in it
@@ -85,20 +82,20 @@ class Interpreter:
         self._bash_folder: str | None = None
         self._bash_status: int | None = None
         self._value: Any = None  # of the last statement so far, until the next one runs
-        self._recursion_limit: int | None = None
+        self._recursion_limit: int | None = None  # of the program, while ours is in force
+        self._default_recursion_limit = sys.getrecursionlimit()
         self._trace: Any = None
         use_work_folder()
 
     def steps(self) -> Iterator[object]:
-        decoder = FrameDecoder()
-        while data := self._channel.recv(65536):
-            for _, payload in decoder.feed(data):
-                yield from self._execute(json.loads(payload))
+        for message in self._channel.receive():
+            yield from self._execute(message)
 
     def _execute(self, message: dict[str, Any]) -> Iterator[object]:
         self._execution = message["id"]
-        PROGRESS.pack_into(self._progress, 0, self._execution, 0)
         block = self._begin(message["block"])
+        # From here on we may be interrupted: not before ``_begin``, which forgets interrupts that came too late.
+        PROGRESS.pack_into(self._progress, 0, self._execution, 0)
         chunks = message["chunks"]
         block.add((line, column, source) for _, line, column, source in chunks)
         durations: list[int] = []
@@ -121,8 +118,8 @@ class Interpreter:
         if end["status"] == "ok" and message["final"]:
             self._show_result()
         self._finish(block, over=message["final"] or end["status"] != "ok", status=end["status"])
-        self._send({"t": "done", "id": self._execution, "ran": ran, "ns": durations, **end})
         PROGRESS.pack_into(self._progress, 0, 0, 0)
+        self._channel.send({"t": "done", "id": self._execution, "ran": ran, "ns": durations, **end})
 
     def _begin(self, name: str) -> Block:
         """The block that the execution belongs to, and a process fit to run it."""
@@ -133,6 +130,10 @@ class Interpreter:
             begin_program(self._main, self._block.filename)
             self._annotations.clear()
             self._streams.restore()
+            self._trace = None
+            if self._recursion_limit is not None:
+                self._recursion_limit = None
+                sys.setrecursionlimit(self._default_recursion_limit)
         else:
             self._streams.reopen()
         self._displays.begin()
@@ -176,19 +177,23 @@ class Interpreter:
         first = code
         if code.co_flags & _COROUTINE:
             function, first = self._awaiter.run, Awaiter.run.__code__
+        border: KeyboardInterrupt | None = None
+        prepared = [] if plainly else [self._runner.prepare(function, code, namespace, code=first)]
         try:
             self._enter()
+            if self._trace is not None:
+                sys.settrace(self._trace)
             if plainly:
                 self._runner.run_plainly(function, code, namespace)
             else:
-                yield self._runner.prepare(function, code, namespace, code=first)
+                yield prepared.pop()  # and no reference to it remains
             self._leave()
         except KeyboardInterrupt as error:  # on the border between user code and ours
             self._leave()
-            self._runner.error = error
-            return
-        if not plainly:
-            self._runner.finish()
+            border = error
+        self._trace = self._runner.finish()
+        if border is not None:
+            self._runner.error = border
 
     def _enter(self) -> None:
         self._interrupts.enter()
@@ -197,14 +202,9 @@ class Interpreter:
                 sys.setrecursionlimit(self._recursion_limit)
             except RecursionError:
                 self._recursion_limit = None  # lower than our own depth
-        if self._trace is not None:
-            sys.settrace(self._trace)
 
     def _leave(self) -> None:
         self._interrupts.leave()
-        self._trace = sys.gettrace()
-        if self._trace is not None:
-            sys.settrace(None)
         self._recursion_limit = None
         if (limit := sys.getrecursionlimit()) < _OWN_RECURSION_LIMIT:
             self._recursion_limit = limit
@@ -225,7 +225,7 @@ class Interpreter:
             print(described["traceback"], end="", file=sys.stderr)
         self._streams.flush()
         self._streams.wait_read()
-        self._send({"t": "error", "id": self._execution, "chunk": index, **described})
+        self._channel.send({"t": "error", "id": self._execution, "chunk": index, **described})
         return {"status": "error", "code": None}
 
     def _show_result(self) -> None:
@@ -238,7 +238,7 @@ class Interpreter:
         if shown is not None and shown[0]:
             self._streams.flush()
             self._streams.wait_read()
-            self._send({"t": "result", "id": self._execution, "data": shown[0], "metadata": shown[1]})
+            self._channel.send({"t": "result", "id": self._execution, "data": shown[0], "metadata": shown[1]})
 
     def _finish(self, block: Block, *, over: bool, status: str) -> None:
         block.over = over
@@ -297,16 +297,7 @@ class Interpreter:
         """In the order of what is printed: what was before must have been read, and this before what follows."""
         self._streams.flush()
         self._streams.wait_read()
-        self._send({"t": "display", "id": self._execution, "data": data, "metadata": metadata})
-        wait_socket_read(self._channel.fileno())
-
-    def _send(self, message: dict[str, Any]) -> None:
-        """A frame is sent whole, also by threads of the program and when an interrupt comes; children are mute."""
-        frame = encode_message(INTERPRETER, message)
-        if os.getpid() != self._pid:
-            return
-        with self._interrupts.deferred(), self._sending:
-            self._channel.sendall(frame)
+        self._channel.send_in_order({"t": "display", "id": self._execution, "data": data, "metadata": metadata})
 
     def _end_forked_child(self, end: dict[str, Any]) -> NoReturn:
         """A child that user code forked has come to the end of what is known of its program."""

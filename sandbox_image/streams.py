@@ -52,7 +52,8 @@ class Streams:
             if null != 0:
                 os.dup2(null, 0)
                 os.close(null)
-        if sys.stdin is None or sys.stdin.closed or sys.stdin is self._replaced[0]:
+        stdin = getattr(sys, "stdin", None)
+        if stdin is None or getattr(stdin, "closed", True) or stdin is self._replaced[0]:
             stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
             stdin.buffer.raw.name = "<stdin>"  # type: ignore[attr-defined]
             sys.stdin = sys.__stdin__ = stdin  # type: ignore[misc]
@@ -68,9 +69,9 @@ class Streams:
 
     def flush(self) -> None:
         """Write out all that was printed, by Python and by C code. A stream the program broke is its own loss."""
-        for file in (sys.stdout, sys.stderr, *self._files.values()):
+        for file in (getattr(sys, "stdout", None), getattr(sys, "stderr", None), *self._files.values()):
             with contextlib.suppress(Exception):
-                file.flush()
+                file.flush()  # type: ignore[union-attr]
         libraries = sys.modules.get("ctypes")
         if isinstance(libraries, ModuleType):
             with contextlib.suppress(Exception):
@@ -82,21 +83,30 @@ class Streams:
             _wait_empty(pipe)
 
     def _text_file(self, fd: int) -> io.TextIOWrapper[Any]:
-        raw = _Pipe(fd, other=self._pipes[3 - fd])
-        text = io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", errors=self._errors[fd], line_buffering=True)
+        raw = io.FileIO(fd, "w", closefd=False)
+        raw.name = "<stdout>" if fd == 1 else "<stderr>"  # type: ignore[misc]
+        buffer = _Ordered(raw, other=self._pipes[3 - fd])
+        text = io.TextIOWrapper(buffer, encoding="utf-8", errors=self._errors[fd], line_buffering=True)
         text.mode = "w"  # type: ignore[misc]
         return text
 
 
-class _Pipe(io.FileIO):
-    def __init__(self, fd: int, *, other: int) -> None:
-        super().__init__(fd, "w", closefd=False)
-        self.name = "<stdout>" if fd == 1 else "<stderr>"
+class _Ordered(io.BufferedWriter):
+    """Waits for the other pipe before anything leaves. Not done in ``FileIO.write``: an interrupt that came up between
+    the system call and our return would make the buffer write the same bytes again."""
+
+    def __init__(self, raw: io.FileIO, *, other: int) -> None:
+        super().__init__(raw)
         self._other = other
 
     def write(self, data: Any, /) -> int:
-        _wait_empty(self._other)
+        if len(data) > io.DEFAULT_BUFFER_SIZE:  # else it goes with a flush
+            _wait_empty(self._other)
         return super().write(data)
+
+    def flush(self) -> None:
+        _wait_empty(self._other)
+        super().flush()
 
 
 def _wait_empty(pipe: int) -> None:

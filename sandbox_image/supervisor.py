@@ -135,7 +135,7 @@ def _open_stream(options: argparse.Namespace) -> tuple[int, int]:
     if options.stdio:
         read_fd, write_fd = os.dup(0), os.dup(1)
         null = os.open(os.devnull, os.O_RDWR)
-        for fd in (0, 1, 2):
+        for fd in (0, 1):  # what we have to say goes to the container's stderr
             os.dup2(null, fd)
         os.close(null)
     else:

@@ -21,6 +21,8 @@ from app.extraction.python_strings import PythonStrings
 
 #: Longest line that is held back to see whether it is a fence.
 MAX_HELD_CHARS = 1000
+#: Quotes and list items in each other.
+MAX_CONTAINERS = 16
 #: How often a block may have to be cut at a doubtful fence; then every fence closes. Keeps the work linear.
 MAX_CUTS = 8
 
@@ -245,6 +247,8 @@ class FenceReader:
         if not whole and len(line) < MAX_HELD_CHARS and _MAYBE_FENCE.match(line):
             return
         self._rest = _Rest.SKIP
+        if len(line) >= MAX_HELD_CHARS:
+            line, whole = line[:MAX_HELD_CHARS], False
         line = line.rstrip("\r\n")
         matched, body, column = self._enter_containers(line)
         known = len(self._containers)
@@ -296,7 +300,7 @@ class FenceReader:
         column, and whether that rest follows a paragraph in the same container."""
         containers = self._containers[:matched]
         in_paragraph = self._paragraph and matched == len(self._containers)
-        while True:
+        while len(containers) < MAX_CONTAINERS:
             indent = _indent(body, column)
             text = body.lstrip(" \t")
             if indent > 3 or not text:

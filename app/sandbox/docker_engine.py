@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 import docker
+from docker.constants import DEFAULT_DOCKER_API_VERSION
 from docker.errors import APIError, DockerException
 from docker.tls import TLSConfig
 from docker.utils import kwargs_from_env
@@ -40,16 +41,39 @@ class EngineError(SandboxStartError):
         self.http_status = http_status
 
 
-class Engine:
-    """``address`` None means what the Docker client would use: DOCKER_HOST, else the local socket.
+def engine_address(address: str | None) -> str:
+    """As given; None means what the Docker client would use: DOCKER_HOST, else the local socket."""
+    return address or kwargs_from_env().get("base_url") or _DEFAULT_ADDRESS
 
-    With ``DOCKER_TLS_VERIFY`` and ``DOCKER_CERT_PATH`` as for the Docker client.
+
+def open_client(address: str, *, timeout_s: float) -> docker.APIClient:
+    """A client of the engine's own API version, with ``DOCKER_TLS_VERIFY`` and ``DOCKER_CERT_PATH`` as for the Docker
+    client.
+
+    Raises:
+        DockerException, RequestException: it does not answer.
     """
 
+    def connect(version: str) -> docker.APIClient:
+        client = docker.APIClient(
+            address, version=version, timeout=int(timeout_s), tls=kwargs_from_env().get("tls") or False
+        )
+        client.trust_env = False  # or REQUESTS_CA_BUNDLE takes the place of the engine's own authority
+        return client
+
+    asking = connect(DEFAULT_DOCKER_API_VERSION)
+    try:
+        return connect(asking.version(api_version=False)["ApiVersion"])
+    finally:
+        asking.close()
+
+
+class Engine:
+    """One engine; see ``engine_address`` and ``open_client``."""
+
     def __init__(self, address: str | None, *, timeout_s: float) -> None:
-        configured = kwargs_from_env()
-        self.address: str = address or configured.get("base_url") or _DEFAULT_ADDRESS
-        self._tls: TLSConfig | None = configured.get("tls") or None
+        self.address = engine_address(address)
+        self._tls: TLSConfig | None = kwargs_from_env().get("tls") or None
         self._timeout_s = timeout_s
         self._client: docker.APIClient | None = None
         self._client_lock = threading.Lock()  # held while the first thread asks the engine for its API version
@@ -109,9 +133,7 @@ class Engine:
             self._knock()
             with self._client_lock:
                 if self._client is None:
-                    self._client = docker.APIClient(
-                        self.address, version="auto", timeout=int(self._timeout_s), tls=self._tls or False
-                    )
+                    self._client = open_client(self.address, timeout_s=self._timeout_s)
             return function(self._client)
         except APIError as error:
             raise EngineError(f"Docker Engine: {error.explanation or error}", error.status_code) from error

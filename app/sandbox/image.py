@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import docker
 from docker.errors import DockerException
-from docker.utils import kwargs_from_env
 from requests.exceptions import RequestException
 
 from app.errors import SandboxError
+from app.sandbox.docker_engine import engine_address, open_client
 
 DEFAULT_TAG: Final = "eager-sandbox:latest"
 _FOLDER: Final = Path(__file__).parents[2] / "sandbox_image"
@@ -44,14 +43,8 @@ def build(
     Raises:
         ImageBuildError
     """
-    configured = kwargs_from_env()
     try:
-        client = docker.APIClient(
-            engine or configured.get("base_url"),
-            version="auto",
-            timeout=_SILENCE_TIMEOUT_S,
-            tls=configured.get("tls") or False,
-        )
+        client = open_client(engine_address(engine), timeout_s=_SILENCE_TIMEOUT_S)
         try:
             steps = client.build(
                 fileobj=_context(extra_requirements),

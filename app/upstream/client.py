@@ -237,7 +237,7 @@ class Upstream:
     ) -> httpx.Response:
         """A response whose body is still to be read; the caller closes it."""
         request = self._client.build_request(method, path, json=body, headers=headers)
-        response = await _reach(self._client.send(request, stream=True), deadline)
+        response = await _reach(self._send_request(request), deadline)
         if response.status_code == 200:
             return response
         try:
@@ -246,6 +246,15 @@ class Upstream:
             await response.aclose()
         own_key = "authorization" not in {name.lower() for name in headers or ()}
         raise refusal(response.status_code, response.headers, answer, own_key=own_key)
+
+    async def _send_request(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return await self._client.send(request, stream=True)
+        except httpx.TimeoutException as error:
+            # A kept connection that the server was closing just then; nothing of an answer has come.
+            if not isinstance(error.__cause__, aiohttp.ServerDisconnectedError):
+                raise
+            return await self._client.send(request, stream=True)
 
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self._first_byte_timeout_s

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.extraction.fence import MAX_CUTS, Code, CodeEnd, CodeEvent, CodeStart, FenceReader, first_word
+from app.extraction.fence import MAX_CONTAINERS, MAX_CUTS, Code, CodeEnd, CodeEvent, CodeStart, FenceReader, first_word
 from tests.extraction.splits import cut_lists, pieces, plain_splits
 
 
@@ -59,6 +59,7 @@ CASES = {
     "item is over": ("- ```python\n  x\ny\n", ["x\n"]),
     "on the line of the marker": ("- ```python\n  x\n  ```\n", ["x\n"]),
     "in a quote": ("> a\n> ```python\n> x\n>  y\n> ```\nb\n", ["x\n y\n"]),
+    "quote without spaces": (">```python\n>x\n>```\n", ["x\n"]),
     "quote is over": ("> ```python\n> x\ny\n", ["x\n"]),
     "behind a lazy line": ("10. a\nlazy\n    ```python\n    x\n    ```\n", ["x\n"]),
     "tabs in the code": ("```python\n\tx\n\t\ty\n```\n", ["\tx\n\t\ty\n"]),
@@ -148,7 +149,14 @@ def test_a_long_line_is_not_held_back_for_ever() -> None:
     reader = FenceReader()
     reader.feed("```python\n")
     assert blocks([CodeStart("python"), *reader.feed(" " * 5000), CodeEnd()]) == [" " * 5000]
-    assert FenceReader().feed("```" + "p" * 5000) == []
+    for fragments in plain_splits("```python " + "x" * 5000 + "\ny\n```\n"):
+        assert read(fragments) == []
+
+
+def test_containers_are_followed_only_so_deep() -> None:
+    for depth, expected in ((MAX_CONTAINERS, ["x\n"]), (MAX_CONTAINERS + 1, [])):
+        for fragments in plain_splits("> " * depth + "```python\n" + "> " * depth + "x\n"):
+            assert read(fragments) == expected
 
 
 def test_blocks_with_strings_that_never_end_are_cut_only_so_often() -> None:

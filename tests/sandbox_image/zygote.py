@@ -39,6 +39,8 @@ def child(fds, folder):
     for fd, target in zip(fds[1:3], (1, 2)):
         os.dup2(fd, target)
         os.close(fd)
+    for fd in (fds[0], fds[3]):
+        os.set_inheritable(fd, False)
     os.chdir(folder)
     yield from interpreter.steps(socket.socket(fileno=fds[0]), mmap.mmap(fds[3], mmap.PAGESIZE))
 

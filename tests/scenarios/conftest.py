@@ -15,8 +15,8 @@ CORPUS = "tests/corpus"
 
 @pytest.fixture(scope="session")
 def upstream_url() -> Iterator[str]:
-    with eager("upstream", "--corpus", CORPUS, "--tps", "0") as url:
-        yield url
+    with eager("upstream", "--corpus", CORPUS, "--tps", "0") as server:
+        yield server.url
 
 
 @pytest.fixture(scope="session", params=["local", "docker"])
@@ -36,8 +36,8 @@ def gateway_url(backend: str, upstream_url: str) -> Iterator[str]:
         EAGER_SESSION_LIMIT="10",
         EAGER_POOL_SIZE="3",
         EAGER_CHECKOUT_TIMEOUT_S="60",
-    ) as url:
-        yield url
+    ) as server:
+        yield server.url
 
 
 @pytest.fixture

@@ -10,15 +10,22 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 EAGER = Path(sys.executable).with_name("eager")
 LISTENING = re.compile(r"running on (http://127\.0\.0\.1:\d+)")
 
 
+@dataclass(frozen=True)
+class Server:
+    url: str
+    pid: int
+
+
 @contextmanager
-def eager(*arguments: str, **environment: str) -> Iterator[str]:
-    """Run an ``eager`` server command on a free port; yields its base URL. Its log is shown if it does not start."""
+def eager(*arguments: str, **environment: str) -> Iterator[Server]:
+    """Run an ``eager`` server command on a free port. Its log is shown if it does not start."""
     process = subprocess.Popen(
         [EAGER, *arguments, "--host", "127.0.0.1", "--port", "0"],
         env={**os.environ, **environment},
@@ -36,7 +43,7 @@ def eager(*arguments: str, **environment: str) -> Iterator[str]:
             raise AssertionError("".join(log))
         reader = threading.Thread(target=lambda stream: log.extend(stream), args=(process.stderr,), daemon=True)
         reader.start()
-        yield found[1]
+        yield Server(found[1], process.pid)
     finally:
         process.send_signal(signal.SIGTERM)
         try:

@@ -77,6 +77,19 @@ async def test_a_stream_is_read_to_its_end_and_the_connection_is_used_again() ->
     assert json.loads(server.exchanges[0].body) == BODY
 
 
+async def test_a_kept_connection_that_the_server_closes_is_replaced() -> None:
+    async def answer(exchange: Exchange) -> None:
+        await exchange.send(HEAD + chunk(TWO + DONE))
+        await exchange.send(LAST)
+        if len(server.exchanges) == 1:
+            await exchange.reader.readuntil(b"\r\n\r\n")  # and it goes away without an answer
+
+    async with serving(answer) as server, Upstream(server.url) as upstream:
+        assert await texts(upstream) == ["b"]
+        assert await texts(upstream) == ["b"]
+    assert len(server.exchanges) == 2
+
+
 async def test_events_of_one_read_come_as_one_batch() -> None:
     assert await texts(scripted(ONE + ONE + TWO[:9], TWO[9:], b": ping\n\ndata:\n\n", DONE)) == ["aa", "b"]
 

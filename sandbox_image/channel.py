@@ -1,0 +1,68 @@
+"""The interpreter's end of its channel to the supervisor: frames in, messages out."""
+
+from __future__ import annotations
+
+import _thread
+import os
+import socket
+from collections.abc import Iterator
+from json import dumps, loads
+from typing import Any
+
+from sandbox_image.interrupts import Interrupts
+from sandbox_image.protocol import INTERPRETER, FrameDecoder, encode_frame
+from sandbox_image.streams import wait_socket_read
+
+#: The length field of a shorter frame begins with a zero byte.
+_SMALL_FRAME = 1 << 24
+
+
+class Channel:
+    """Frames are sent whole, also by threads of the program and when an interrupt comes. Forked children are mute."""
+
+    def __init__(self, stream: socket.socket, interrupts: Interrupts) -> None:
+        self._stream = stream
+        self._stream.set_inheritable(False)
+        self._interrupts = interrupts
+        self._pid = os.getpid()
+        self._lock = _thread.allocate_lock()
+        self._zero_sent = False
+
+    def receive(self) -> Iterator[dict[str, Any]]:
+        """Messages, until the supervisor closes its end."""
+        decoder = FrameDecoder()
+        while data := self._stream.recv(65536):
+            for _, payload in decoder.feed(data):
+                yield loads(payload)
+
+    def send(self, message: dict[str, Any]) -> None:
+        if os.getpid() == self._pid:
+            frame = _encode(message)
+            with self._interrupts.deferred(), self._lock:
+                self._write(frame)
+
+    def send_in_order(self, message: dict[str, Any]) -> None:
+        """Send, and return when the supervisor has passed the message on: what is printed afterwards comes after it.
+
+        The supervisor has read the message, passes on what the pipes hold, then the message, and reads again. So the
+        first byte of the next frame, always zero, follows on its own: when that is read, the message is on its way.
+        """
+        if os.getpid() == self._pid:
+            frame = _encode(message)
+            with self._interrupts.deferred(), self._lock:
+                self._write(frame)
+                wait_socket_read(self._stream.fileno())
+                self._stream.sendall(b"\0")
+                self._zero_sent = True
+                wait_socket_read(self._stream.fileno())
+
+    def _write(self, frame: bytes) -> None:
+        self._stream.sendall(frame[1:] if self._zero_sent else frame)
+        self._zero_sent = False
+
+
+def _encode(message: dict[str, Any]) -> bytes:
+    frame = encode_frame(INTERPRETER, dumps(message, separators=(",", ":")).encode())
+    if len(frame) < _SMALL_FRAME:
+        return frame
+    return _encode({**message, "data": {"text/plain": "[left out: too large]"}, "metadata": {}})

@@ -1,0 +1,195 @@
+"""What goes wrong ends in the right event, the gateway serves on, and nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import httpx
+import pytest
+
+from tests.scenarios.client import JsonEvent, body, collect, events, of_type, text
+from tests.scenarios.servers import Server, eager
+
+ENDLESS = "print('on', flush=True)\nwhile True:\n    pass\n"
+IGNORES_INTERRUPTS = (
+    "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('on', flush=True)\nwhile True:\n    pass\n"
+)
+
+
+@pytest.fixture(scope="module")
+def server(backend: str, upstream_url: str) -> Iterator[Server]:
+    settings = {"EAGER_SANDBOX": backend, "EAGER_PRELOAD": "", "EAGER_POOL_SIZE": "1", "EAGER_SANDBOX_LIMIT": "4"}
+    with eager("serve", EAGER_UPSTREAM_BASE_URL=f"{upstream_url}/v1", **settings) as server:
+        yield server
+
+
+@pytest.fixture
+async def gateway(server: Server) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
+        yield client
+        await serves_on(client)
+
+
+def program(code: str, **eager: Any) -> dict[str, Any]:
+    return body("replay@0", f"```python\n{code}```", **eager)
+
+
+async def serves_on(client: httpx.AsyncClient) -> None:
+    """A request after the fault works, and no sandbox is in use any more."""
+    found = await collect(client, program("print('fine')\n"))
+    assert text(found, "stdout") == "fine\n"
+    async with asyncio.timeout(20):
+        while (await client.get("/readyz")).json()["pool"]["busy"]:
+            await asyncio.sleep(0.05)
+
+
+async def until(found: AsyncIterator[JsonEvent], kind: str) -> JsonEvent:
+    async for event in found:
+        if event["type"] == kind:
+            return event
+    raise AssertionError(f"no {kind}")
+
+
+@pytest.mark.parametrize("code", [ENDLESS, IGNORES_INTERRUPTS], ids=["endless", "ignores interrupts"])
+async def test_an_endless_loop_ends_at_its_time_limit(gateway: httpx.AsyncClient, code: str) -> None:
+    found = await collect(gateway, program(code, timeout_s=1))
+    assert text(found, "stdout") == "on\n"
+    (end,) = of_type(found, "code.end")
+    assert end["status"] == "timeout"
+    assert of_type(found, "exec.end")[-1]["status"] == "timeout"
+    assert found[-1]["finish_reason"] in ("timeout", "stop")
+
+
+@pytest.mark.parametrize("code", [ENDLESS, IGNORES_INTERRUPTS], ids=["endless", "ignores interrupts"])
+async def test_a_client_that_leaves_in_mid_run_frees_its_sandbox(gateway: httpx.AsyncClient, code: str) -> None:
+    found = events(gateway, program(code))
+    await until(found, "exec.output")
+    await found.aclose()
+
+
+async def test_a_client_that_leaves_stops_the_model(gateway: httpx.AsyncClient, upstream: httpx.AsyncClient) -> None:
+    model = "replay@5"
+    found = events(gateway, body(model, f"```python\n{ENDLESS}{'x = 1' * 100}\n```"))
+    await until(found, "token")
+    await found.aclose()
+    async with asyncio.timeout(5):
+        while not (mine := await requests_of(upstream, model))[-1]["client_left"]:
+            await asyncio.sleep(0.05)
+    assert mine[-1]["tokens_sent"] < mine[-1]["tokens_total"]
+
+
+async def requests_of(upstream: httpx.AsyncClient, model: str) -> list[dict[str, Any]]:
+    return [request for request in (await upstream.get("/__requests")).json() if request["model"] == model]
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["import os\nos._exit(3)\n", "import os\nos.kill(os.getpid(), 9)\n", "import ctypes\nctypes.string_at(0)\n"],
+    ids=["_exit", "kill -9", "segfault"],
+)
+async def test_an_interpreter_that_dies_is_told_and_the_session_goes_on(gateway: httpx.AsyncClient, code: str) -> None:
+    created = (await gateway.post("/v1/sessions")).json()
+    found = await collect(gateway, program(code, session=created["id"]))
+    assert of_type(found, "session.lost")
+    assert of_type(found, "code.end")[0]["status"] == "error"
+    again = await collect(gateway, program("print(__name__)\n", session=created["id"]))
+    assert text(again, "stdout") == "__main__\n"
+    await gateway.delete(f"/v1/sessions/{created['id']}")
+
+
+async def test_a_fork_bomb_stays_in_its_sandbox(gateway: httpx.AsyncClient) -> None:
+    bomb = "import os\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        pass\n"
+    found = await collect(gateway, program(bomb, timeout_s=2))
+    assert of_type(found, "code.end")[0]["status"] in ("timeout", "error")
+
+
+async def test_a_gigabyte_of_output_is_cut_off_at_the_limit(gateway: httpx.AsyncClient) -> None:
+    flood = "line = 'x' * 1023 + '\\n'\nfor _ in range(1 << 20):\n    print(line, end='')\n"
+    found = await collect(gateway, program(flood))
+    (error,) = of_type(found, "exec.error")
+    assert error["ename"] == "OutputLimitExceeded"
+    assert len(text(found, "stdout")) < 64 * 1024 * 1024
+
+
+async def test_a_memory_bomb_is_the_programs_own_error(gateway: httpx.AsyncClient) -> None:
+    bomb = "kept = []\nwhile True:\n    kept.append(bytearray(50_000_000))\n"
+    found = await collect(gateway, program(bomb))
+    (error,) = of_type(found, "exec.error")
+    assert error["ename"] in ("MemoryError", "MemoryLimitExceeded", "InterpreterKilled")
+
+
+async def test_a_sandbox_killed_from_outside_is_a_clear_error(
+    server: Server, gateway: httpx.AsyncClient, backend: str
+) -> None:
+    found = events(gateway, program(ENDLESS))
+    await until(found, "exec.output")
+    kill_sandboxes(server, backend)
+    rest = [event async for event in found]
+    (error,) = of_type(rest, "error")
+    assert error["error"]["code"] == "sandbox_gone"
+    assert rest[-1]["type"] == "done"
+
+
+def kill_sandboxes(server: Server, backend: str) -> None:
+    if backend == "docker":
+        client = docker.from_env()
+        try:
+            for container in client.containers.list(filters={"label": "eager.gateway"}):
+                if container.labels["eager.gateway"].startswith(f"{server.pid}-"):
+                    container.kill()
+        finally:
+            client.close()
+    else:
+        for pid in Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
+
+
+async def test_an_upstream_that_breaks_off_ends_with_an_error(gateway: httpx.AsyncClient) -> None:
+    request = {**program("print(1)\nx = 2\ny = 3\n"), "replay": {"cut_after": 5}}
+    found = await collect(gateway, request)
+    assert [event["type"] for event in found[-2:]] == ["error", "done"]
+    assert of_type(found, "code.end")[0]["status"] == "incomplete"
+
+
+async def test_an_upstream_that_refuses_is_an_http_error(gateway: httpx.AsyncClient) -> None:
+    answer = await gateway.post("/v1/eager/completions", json={**program("1\n"), "replay": {"status": 429}})
+    assert answer.status_code == 429
+    assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+
+
+async def test_the_gateway_leaves_nothing_when_it_is_stopped(backend: str, upstream_url: str) -> None:
+    with eager(
+        "serve", EAGER_UPSTREAM_BASE_URL=f"{upstream_url}/v1", EAGER_SANDBOX=backend, EAGER_PRELOAD=""
+    ) as server:
+        async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
+            await collect(client, program("print(1)\n"))
+            running = events(client, program(ENDLESS))
+            await until(running, "exec.output")
+            group = server.pid
+            await running.aclose()
+    left = [stat for stat in Path("/proc").glob("[0-9]*/stat") if parent_of(stat) == group]
+    assert left == []
+    if backend == "docker":
+        client_ = docker.from_env()
+        try:
+            names = [
+                c.name
+                for c in client_.containers.list(all=True, filters={"label": "eager.gateway"})
+                if c.labels["eager.gateway"].startswith(f"{group}-")
+            ]
+        finally:
+            client_.close()
+        assert names == []
+
+
+def parent_of(stat: Path) -> int | None:
+    try:
+        return int(stat.read_text().rpartition(")")[2].split()[1])
+    except (OSError, ValueError):
+        return None
