@@ -127,6 +127,16 @@ def demo(
     raise typer.Exit(0 if succeeded else 1)
 
 
+@cli.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+)
+def bench(context: typer.Context) -> None:
+    """Measure this machine in the paper's terms: see `eager bench --help`."""
+    from loadtests.cli import main as run_bench
+
+    run_bench(context.args)
+
+
 @sandbox.command("install")
 def sandbox_install(
     folder: Annotated[Path | None, typer.Option(help="Where; default EAGER_SANDBOX_ENV.")] = None,

@@ -76,6 +76,11 @@ class Settings(BaseSettings):
         (), description="Names of tools whose calls are run here; empty = the usual names."
     )
     turn_limit: int = Field(16, ge=1, description="Most upstream calls of one request.")
+    max_repairs: int = Field(3, ge=0, description="Failed pieces of code in a row that the model may repair.")
+    sources: Annotated[tuple[Literal["tool", "fence", "tag"], ...], NoDecode] = Field(
+        ("tool",), description="Where the OpenAI endpoints look for code, unless a request says: `tool,fence,tag`."
+    )
+    events: bool = Field(False, description="Send execution events on the OpenAI endpoints to who did not ask, too.")
     request_limit: int = Field(256, ge=1, description="Requests served at once; as many again wait in line.")
     queue_timeout_s: float = Field(10, gt=0, description="Longest wait in line; then 429.")
     max_body_mb: int = Field(32, ge=1, description="Largest request body.")
@@ -88,7 +93,7 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Log level.")
 
-    @field_validator("preload", "code_tools", mode="before")
+    @field_validator("preload", "code_tools", "sources", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(item.strip() for item in value.split(",") if item.strip()) if isinstance(value, str) else value

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 Source = Literal["tool", "fence", "tag"]
-Channel = Literal["content", "reasoning", "code"]
+Channel = Literal["content", "reasoning", "refusal", "code"]
 ExecutionStatus = Literal["ok", "error", "interrupted", "timeout"]
 
 
@@ -35,13 +35,15 @@ class Start(Event, tag="start"):
 
 class Token(Event, tag="token"):
     """Text of the model, as it came. ``code`` is text that was recognised as code, decoded; code that stood in the
-    content (a fence, a tag) is therefore told twice. ``key`` is the upstream's name for reasoning."""
+    content (a fence, a tag) is therefore told twice. ``key`` is the upstream's name for reasoning, ``logprobs`` what it
+    said about a piece of content."""
 
     turn: int
     channel: Channel
     text: str
     call_id: str | None = None
     key: str | None = None
+    logprobs: Any = msgspec.UNSET
 
 
 class CodeStart(Event, tag="code.start"):
@@ -142,12 +144,24 @@ class Interrupt(Event, tag="interrupt"):
     reason: str
 
 
-class ToolCall(Event, tag="tool_call"):
-    """A call of a tool that is not ours: for the client."""
+class ToolCallDelta(Event, tag="tool_call.delta"):
+    """More of a call that is for the client. The first one of a call may have no arguments."""
 
     id: str
     name: str
     arguments: str
+
+
+class ToolCall(Event, tag="tool_call"):
+    """A call of a tool that is not ours: for the client. ``extras`` are fields some upstreams want back with it.
+
+    Its deltas came before only where no code was being written: an answer with code may yet be cut short.
+    """
+
+    id: str
+    name: str
+    arguments: str
+    extras: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
 class TurnEnd(Event, tag="turn.end"):
@@ -168,9 +182,11 @@ class ErrorBody(msgspec.Struct):
 
 
 class Error(Event, tag="error"):
-    """The request failed. Errors of the model's code are not this: they are ``exec.error``."""
+    """The request failed. Errors of the model's code are not this: they are ``exec.error``. ``status`` is the HTTP
+    status of the same failure before the first event."""
 
     error: ErrorBody
+    status: int = 500
 
 
 class Timing(msgspec.Struct, kw_only=True):
@@ -200,5 +216,5 @@ class Done(Event, tag="done"):
 
 AnyEvent = (
     Start | Token | CodeStart | CodeEnd | ChunkDetected | ExecStart | ExecOutput | ExecResult | ExecError | ExecEnd
-    | SessionLost | Interrupt | ToolCall | TurnEnd | Error | Done
+    | SessionLost | Interrupt | ToolCallDelta | ToolCall | TurnEnd | Error | Done
 )  # fmt: skip

@@ -30,6 +30,10 @@ class Gateway:
     tools: frozenset[str]
     timeout_s: float
     turn_limit: int
+    max_repairs: int
+    #: Of OpenAI's endpoints: where code is looked for, and whether execution events are sent unasked.
+    sources: frozenset[str]
+    events: bool
     checkout_timeout_s: float
     pass_authorization: bool
 

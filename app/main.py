@@ -98,6 +98,9 @@ async def _open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
                 tools=code_tool_names(settings.code_tools or None),
                 timeout_s=settings.timeout_s,
                 turn_limit=settings.turn_limit,
+                max_repairs=settings.max_repairs,
+                sources=frozenset(settings.sources),
+                events=settings.events,
                 checkout_timeout_s=settings.checkout_timeout_s,
                 pass_authorization=settings.pass_authorization,
             )

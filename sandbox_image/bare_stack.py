@@ -52,8 +52,8 @@ class Runner:
         self._kept: defaultdict[str, Any] = defaultdict(None)
         self._trace: defaultdict[str, Any] = defaultdict(None)
 
-    def prepare(self, function: Callable[..., object], *arguments: object, code: CodeType) -> object:
-        """The object that makes the call when it is dropped. ``code`` runs in the first frame of the call.
+    def prepare(self, function: Callable[..., object], *arguments: object, code: CodeType) -> tuple[_Call, ...]:
+        """What makes the call when it is dropped. ``code`` runs in the first frame of the call.
 
         It also switches off a trace function that the code has set, before any frame of ours is resumed.
         """
@@ -66,6 +66,11 @@ class Runner:
         self._call = partial(self._kept.__getitem__, "value")
         # A tuple drops its items from the last to the first.
         return _Call(partial(sys.settrace, None)), _Call(partial(self._trace.__getitem__, "trace")), _Call(self._call)
+
+    def cancel(self, calls: tuple[_Call, ...]) -> None:
+        """Make it an object that may be dropped without effect."""
+        for call in calls:
+            call.__del__ = bool
 
     def finish(self) -> Any:
         """To be called after the call was made: sets ``value`` or ``error``; returns the trace function."""

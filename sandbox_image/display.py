@@ -27,12 +27,14 @@ class Displays:
         self.figures = Figures(lambda data: self._show(data, {}))
 
     def install(self) -> None:
-        """Costs nothing until something is displayed. IPython and matplotlib are not imported, they are waited for."""
+        """Costs nothing until something is displayed. No library is imported for it, they are waited for."""
         builtins.display = self.display  # type: ignore[attr-defined]
         ImportWatch(
             {
                 "matplotlib.backend_bases": self.figures.patch,
                 "IPython.core.display_functions": self._patch_ipython,
+                "plotly.io": _plotly_as_json,
+                "altair": _altair_as_json,
             }
         )
         if "IPython.display" in sys.modules:
@@ -75,6 +77,15 @@ class Displays:
         """IPython's own would print the text alone: they look for a notebook."""
         module.display = self.display  # type: ignore[attr-defined]
         module.publish_display_data = self.publish  # type: ignore[attr-defined]
+
+
+def _plotly_as_json(module: ModuleType) -> None:
+    """Also for ``fig.show()``, which would look for a web browser."""
+    module.renderers.default = "plotly_mimetype"
+
+
+def _altair_as_json(module: ModuleType) -> None:
+    module.renderers.enable("mimetype")
 
 
 class DisplayHandle:

@@ -191,6 +191,8 @@ class Interpreter:
         except KeyboardInterrupt as error:  # on the border between user code and ours
             self._leave()
             border = error
+            if prepared:
+                self._runner.cancel(prepared.pop())
         self._trace = self._runner.finish()
         if border is not None:
             self._runner.error = border

@@ -35,8 +35,8 @@ def bundle(value: object) -> tuple[Bundle, Bundle]:
     """
     formatters = sys.modules.get("IPython.core.formatters")
     try:
-        data, metadata = _formatter(formatters).format(value) if formatters else _represent(value)
-        if formatters and not data:
+        data, metadata = _formatter(formatters).format(value) if formatters and _is_plain(value) else _represent(value)
+        if not data:
             return {}, {}
         if is_figure(value):
             data["image/png"] = figure_png(value)
@@ -83,7 +83,7 @@ def _formatter(formatters: Any) -> Any:
 def _represent(value: object) -> tuple[Bundle, Bundle]:
     """What IPython does, for classes that describe themselves. Looked up on the type: instances of Mock have it all."""
     kind = type(value)
-    if (display := getattr(kind, "_ipython_display_", None)) is not None:
+    if _is_plain(value) and (display := getattr(kind, "_ipython_display_", None)) is not None:
         display(value)
         return {}, {}
     data: Bundle = {"text/plain": _text(value)}
@@ -99,6 +99,11 @@ def _represent(value: object) -> tuple[Bundle, Bundle]:
         data.update(parts or {})
         metadata.update(notes or {})
     return data, metadata
+
+
+def _is_plain(value: object) -> bool:
+    """A bundle of its own comes before a display of its own: it can be a result."""
+    return not hasattr(type(value), "_repr_mimebundle_")
 
 
 def _merge(mime: str, part: Any, data: Bundle, metadata: Bundle) -> None:

@@ -84,7 +84,7 @@ class Streams:
 
     def _text_file(self, fd: int) -> io.TextIOWrapper[Any]:
         raw = io.FileIO(fd, "w", closefd=False)
-        raw.name = "<stdout>" if fd == 1 else "<stderr>"  # type: ignore[misc]
+        raw.name = "<stdout>" if fd == 1 else "<stderr>"
         buffer = _Ordered(raw, other=self._pipes[3 - fd])
         text = io.TextIOWrapper(buffer, encoding="utf-8", errors=self._errors[fd], line_buffering=True)
         text.mode = "w"  # type: ignore[misc]

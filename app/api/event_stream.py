@@ -12,10 +12,11 @@ request is an HTTP error and not a stream with an error in it.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 from starlette.responses import Response
@@ -143,7 +144,10 @@ class EventStream(Response):
 
 
 class EventDocument(Response):
-    """Runs a pipeline to its end and answers with one JSON document made of its events."""
+    """Runs a pipeline to its end and answers with one JSON document made of its events.
+
+    ``render`` may raise an ``EagerError``: then that is the answer.
+    """
 
     def __init__(self, pipeline: Pipeline, render: Callable[[list[Event]], bytes]) -> None:
         self._pipeline = pipeline
@@ -160,15 +164,33 @@ class EventDocument(Response):
 
             try:
                 await self._pipeline(collect)
+                response = Response(self._render(events), media_type="application/json")
             except Exception as error:  # as above: the client must be told
                 if not isinstance(error, EagerError):
                     log.exception("request failed")
                 response = error_response(error)
-            else:
-                response = Response(self._render(events), media_type="application/json")
             await response(scope, receive, send)
 
         await until_client_leaves(receive, run())
+
+
+class ProxyDocument(Response):
+    """Passes the upstream's whole answer on."""
+
+    def __init__(self, answer: Coroutine[None, None, Any]) -> None:
+        self._answer = answer
+        self.background = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await until_client_leaves(receive, self._run(scope, receive, send))
+
+    async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            # The json module writes half surrogates as it read them.
+            response = Response(json.dumps(await self._answer).encode(), media_type="application/json")
+        except EagerError as error:
+            response = error_response(error)
+        await response(scope, receive, send)
 
 
 class ProxyStream(Response):
@@ -189,7 +211,9 @@ class ProxyStream(Response):
                     if not started:
                         started = True
                         await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
-                    data = "".join(f"data: {event}\n\n" for event in events).encode("utf-8", "replace")
+                    # JSON cut into several data lines was joined with newlines: one event is one line (R1).
+                    lines = (event.replace("\n", " ") for event in events)
+                    data = "".join(f"data: {line}\n\n" for line in lines).encode("utf-8", "replace")
                     await send({"type": "http.response.body", "body": data, "more_body": True})
         except Exception as error:  # as above: the client must be told
             if not isinstance(error, EagerError):

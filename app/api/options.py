@@ -12,7 +12,7 @@ from app.api.schemas import EagerOptions
 from app.api.tools import code_tool_names
 from app.errors import RequestError
 from app.gateway import Gateway
-from app.pipeline.run import Options
+from app.pipeline.run import OnFailure, Options
 
 PREFIX = "x-eager-"
 
@@ -55,21 +55,31 @@ def pipeline_options(
     *,
     sources: Collection[str],
     max_turns: int,
+    on_error: OnFailure = "interrupt",
 ) -> Options:
-    """The endpoint's defaults (``sources``, ``max_turns``) and the deployment's filled in, limits applied."""
+    """The endpoint's defaults (the named arguments) and the deployment's filled in, limits applied."""
     if options.tools == "off":
         tools: frozenset[str] = frozenset()
     else:
         tools = gateway.tools if options.tools is None else code_tool_names(options.tools)
     return Options(
         mode=options.mode,
-        on_error=options.on_error,
+        on_error=options.on_error or on_error,
+        repair_from=options.repair_from,
+        max_repairs=gateway.max_repairs if options.max_repairs is None else options.max_repairs,
         sources=frozenset(sources if options.sources is None else options.sources),
         tools=tools,
         gate=options.gate or gateway.gate,
         max_turns=min(options.max_turns or max_turns, gateway.turn_limit),
         timeout_s=min(options.timeout_s or gateway.timeout_s, gateway.timeout_s),
         headers=forwarded_headers(gateway, headers),
+    )
+
+
+def drop_in_options(options: EagerOptions, gateway: Gateway, headers: Mapping[str, str]) -> Options:
+    """The same for OpenAI's endpoints: code runs to an answer, and what fails is repaired on the way."""
+    return pipeline_options(
+        options, gateway, headers, sources=gateway.sources, max_turns=gateway.turn_limit, on_error="repair"
     )
 
 

@@ -15,7 +15,9 @@ class EagerOptions(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     mode: Literal["eager", "serial"] = "eager"
-    on_error: Literal["interrupt", "continue"] = "interrupt"
+    on_error: Literal["interrupt", "continue", "repair"] | None = None
+    repair_from: Literal["partial", "full"] = "partial"
+    max_repairs: int | None = Field(None, ge=0)
     events: bool | None = None
     session: str | None = Field(None, min_length=1, max_length=128)
     sources: list[Literal["tool", "fence", "tag"]] | None = None

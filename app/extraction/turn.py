@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import json
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -79,12 +79,13 @@ class ForeignFragment(NamedTuple):
 
 
 class ForeignCall(NamedTuple):
-    """All of a call that is for the client."""
+    """All of a call that is for the client. ``extras`` are fields to be echoed."""
 
     id: str
     name: str
     arguments: str
     complete: bool = True
+    extras: Mapping[str, Any] = {}
 
 
 class Finish(NamedTuple):
@@ -269,7 +270,7 @@ class TurnReader:
                 case _ if code_call is not None:
                     self._end_code(code_call, call is not truncated, items)
                 case _:
-                    items.append(ForeignCall(call.id, call.name, call.arguments, call is not truncated))
+                    items.append(ForeignCall(call.id, call.name, call.arguments, call is not truncated, call.extras))
 
     def _read_code(self, code_call: _CodeCall, fragment: str, items: list[Item]) -> None:
         arguments = code_call.arguments
@@ -291,7 +292,7 @@ class TurnReader:
         text = code_call.arguments.flush()
         if not self._stays_code(code_call, items):
             call = code_call.call
-            items.append(ForeignCall(call.id, call.name, call.arguments, complete))
+            items.append(ForeignCall(call.id, call.name, call.arguments, complete, call.extras))
             return
         self._add_code(code_call, text, items)
         code_call.ended = True

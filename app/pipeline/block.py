@@ -7,6 +7,7 @@ from typing import Literal
 
 from app.detection.chunk import Chunk, Detector, SyntaxProblem
 from app.events import CodeEnd, Source
+from app.pipeline.serial import WHOLE_PROGRAM
 from app.pipeline.transcript import Transcript
 
 Status = Literal["ok", "error", "interrupted", "timeout", "incomplete"]
@@ -16,7 +17,7 @@ Status = Literal["ok", "error", "interrupted", "timeout", "incomplete"]
 class Block:
     """A tool call, a fence or a tag with code in it.
 
-    Generation fills in ``chunks``, ``problem`` and ``incomplete``; the executor ``ran`` and ``status``.
+    Generation fills in ``chunks``, ``problem`` and ``incomplete``; the executor ``ran``, ``status`` and ``state_lost``.
     ``problem`` is code that can never compile: the chunks before ``problem_chunk`` run, then it is reported.
     """
 
@@ -31,6 +32,7 @@ class Block:
     incomplete: bool = False
     ran: int = 0
     status: Status | None = None
+    state_lost: bool = False
     transcript: Transcript = field(default_factory=Transcript)
 
     @property
@@ -42,6 +44,22 @@ class Block:
     def code(self) -> str:
         """All of the code received so far."""
         return "".join(chunk.source for chunk in self.chunks) + self.detector.remainder
+
+    @property
+    def is_whole_program(self) -> bool:
+        """It ran in one piece (serial mode): how far it came is not known."""
+        return any(chunk.kind == WHOLE_PROGRAM for chunk in self.chunks)
+
+    @property
+    def attempted(self) -> str:
+        """The code that ran, up to and including the statement that failed."""
+        code = "".join(chunk.source for chunk in self.chunks[: self.ran + 1])
+        if self.problem is None or self.ran < len(self.chunks):
+            return code
+        # What can never compile is no chunk: it is shown to the end of its line, or as far as it came.
+        whole = self.code
+        end = whole.find("\n", max(self.problem.offset, len(code)))
+        return whole if end < 0 else whole[: end + 1]
 
 
 def code_end(block: Block) -> CodeEnd:

@@ -114,6 +114,7 @@ class Executor:
         if (failure := _failure(execution, work)) is not None:
             await self._report(block, failure)
         if execution.state_lost or execution.status == "lost":
+            block.state_lost = True
             reason, detail = (failure.ename, failure.evalue) if failure else (execution.status, "")
             await emit(SessionLost(reason=reason, detail=detail))
         if work.chunks or status != "ok":

@@ -1,7 +1,14 @@
-"""What the model is told between two turns: its own answer, and what its code did."""
+"""What the model is told between two turns: its own answer, and what its code did (PROTOCOL.md 1.5).
+
+After an early interruption its answer is told as far as it counted: the calls up to the one that failed, and of that
+one the code up to the failing statement. What was generated behind it was neither run nor kept, so the model goes on
+from there instead of starting over.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import Any
 
 from app.pipeline.block import Block
@@ -10,26 +17,87 @@ from app.pipeline.generation import Generation
 Message = dict[str, Any]
 
 
-def follow_up(generation: Generation) -> list[Message]:
-    """The messages to append: the assistant's turn, one ``tool`` message per call of ours (PROTOCOL.md 1.5), and one
-    ``user`` message for code that stood in the content, which has no call to answer."""
-    messages: list[Message] = [generation.reader.assistant_message()]
+def follow_up(generation: Generation, *, stopped: bool) -> list[Message]:
+    """The messages to append: the assistant's turn, one ``tool`` message per call of ours, and one ``user`` message
+    for code that stood in the content, which has no call to answer."""
+    message = generation.reader.assistant_message()
+    foreign = {call.id for call in generation.foreign_calls}
+    blocks = [block for block in generation.blocks.values() if block.call_id not in foreign]
+    if stopped:
+        blocks = _up_to_failure(blocks)
+        message = _cut(message, blocks)
+    messages = [message]
     written = []
-    for block in generation.blocks.values():
+    for block in blocks:
         if block.source == "tool":
             messages.append({"role": "tool", "tool_call_id": block.call_id, "content": report(block)})
         else:
             written.append(report(block))
-    if written:
+    if written and not foreign:  # a client's call must be answered by the client, not be talked over
         messages.append({"role": "user", "content": "Output of your code:\n" + "\n".join(written)})
     return messages
 
 
+def _up_to_failure(blocks: Sequence[Block]) -> list[Block]:
+    kept = []
+    for block in blocks:
+        kept.append(block)
+        if block.status != "ok":
+            break
+    return kept
+
+
+def _cut(message: Message, blocks: Sequence[Block]) -> Message:
+    """The turn without what came after the failing statement, which is in the last of ``blocks``."""
+    last = blocks[-1]
+    code = last.attempted
+    message = dict(message)
+    calls = {call["id"]: call for call in message.pop("tool_calls", ())}
+    kept = [calls[block.call_id] for block in blocks if block.call_id in calls]
+    if last.source == "tool":
+        function = {**kept[-1]["function"], "arguments": json.dumps({"code": code}, ensure_ascii=False)}
+        kept[-1] = {**kept[-1], "function": function}
+    elif content := message["content"]:
+        end = content.rfind(code)  # not found where the code stands indented: then it stays as it came
+        message["content"] = content if end < 0 else content[: end + len(code)]
+    if kept:
+        message["tool_calls"] = kept
+    return message
+
+
 def report(block: Block) -> str:
     """What one block did, for the model. Never empty: some upstreams refuse empty content."""
-    text = str(block.transcript) or "(no output)"
+    notes = "".join(f"\n[{note}]" for note in _notes(block))
+    return (str(block.transcript) or ("" if notes else "(no output)")) + notes
+
+
+def _notes(block: Block) -> list[str]:
+    """What the output does not say: what ran and what did not, and in what state that left the interpreter."""
     if block.status == "incomplete":
-        text += "\n[The code was cut off; its unfinished last statement was not run.]"
-    elif block.status == "timeout":
-        text += "\n[The time limit was reached; the code was stopped.]"
-    return text
+        return ["The code was cut off; its unfinished last statement was not run."]
+    if block.status == "interrupted" and not block.ran and not str(block.transcript):
+        return ["Not run: the code before it had failed."]
+    if block.status == "ok":
+        return []
+    notes = []
+    if block.status == "timeout":
+        notes.append("The time limit was reached; the code was stopped.")
+    elif block.status == "interrupted":
+        notes.append("The code was interrupted.")
+    if not block.is_whole_program:
+        notes.append(_progress(block.ran))
+    if block.state_lost:
+        notes.append("The interpreter was restarted: all variables and imports are gone.")
+    elif block.ran:
+        notes.append(
+            "The effects of what ran are still there (variables, imports, files): "
+            "go on from this point, and do not run those statements again."
+        )
+    return notes
+
+
+def _progress(ran: int) -> str:
+    if not ran:
+        return "The first statement failed, and nothing after it was run."
+    statements = "1 statement" if ran == 1 else f"{ran} statements"
+    return f"{statements} ran to the end. The next one failed, and nothing after it was run."

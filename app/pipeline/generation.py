@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import UNSET
+
 from app.detection import SLICE, Chunk, Confirmer, Detector, SyntaxProblem, create_detector
-from app.events import ChunkDetected, CodeStart, Interrupt, Token, ToolCall, TurnEnd
+from app.events import ChunkDetected, CodeStart, Interrupt, Token, ToolCall, ToolCallDelta, TurnEnd
 from app.extraction.deltas import decode_delta
 from app.extraction.turn import (
     CodeEnded,
@@ -55,6 +57,11 @@ class Generation:
         self.usage: dict[str, Any] | None = None
         self.blocks: dict[str, Block] = {}
         self.foreign_calls: list[ForeignCall] = []
+        #: Ids of foreign calls that the client has seen the beginning of: it must see their end, so an answer with
+        #: any is not cut short.
+        self.shown_calls: set[str] = set()
+        #: Upstream events received.
+        self.deltas = 0
         self._turn = turn
         self._emitter = emitter
         self._queue = queue
@@ -73,6 +80,7 @@ class Generation:
         try:
             async for events in stream:
                 for data in events:
+                    self.deltas += 1
                     await self._handle(self.reader.feed(decode_delta(data)))
                     if self.stopped:
                         return
@@ -95,9 +103,12 @@ class Generation:
                     self._note_token()
                     await emit(Token(turn=self._turn, channel="code", text=text, call_id=call_id))
                     await self._detect(call_id, text)
-                case ContentText(text=text) | RefusalText(text=text):
+                case ContentText(text=text, logprobs=logprobs):
                     self._note_token()
-                    await emit(Token(turn=self._turn, channel="content", text=text))
+                    await emit(Token(turn=self._turn, channel="content", text=text, logprobs=logprobs or UNSET))
+                case RefusalText(text=text):
+                    self._note_token()
+                    await emit(Token(turn=self._turn, channel="refusal", text=text))
                 case ReasoningText(text=text, key=key):
                     self._note_token()
                     await emit(Token(turn=self._turn, channel="reasoning", text=text, key=key))
@@ -107,13 +118,21 @@ class Generation:
                     await self._end_block(call_id, complete)
                 case ForeignFragment():
                     self._note_token()
+                    await self._show_fragment(item)
                 case ForeignCall():
                     self.foreign_calls.append(item)
-                    await emit(ToolCall(id=item.id, name=item.name, arguments=item.arguments))
+                    extras = dict(item.extras) or UNSET
+                    await emit(ToolCall(id=item.id, name=item.name, arguments=item.arguments, extras=extras))
                 case Finish(reason=reason):
                     self.finish_reason = reason
                 case Usage(usage=usage):
                     self.usage = usage
+
+    async def _show_fragment(self, item: ForeignFragment) -> None:
+        """While code is being written the client's calls are held back until they are whole."""
+        if item.id in self.shown_calls or not self.blocks:
+            self.shown_calls.add(item.id)
+            await self._emitter.emit(ToolCallDelta(id=item.id, name=item.name, arguments=item.arguments))
 
     def _note_token(self) -> None:
         if self._clock.first_token_s is None:
@@ -187,7 +206,7 @@ class Generation:
         """The rest of the block can never run. The executor reports it when the chunks before it have run."""
         block.problem, block.problem_chunk = problem, chunk
         self._close(block)
-        if self._stop_on_problem:
+        if self._stop_on_problem and not self.shown_calls:
             self.stopped = True
             await self._emitter.emit(Interrupt(call_id=block.call_id, reason="error"))
 

@@ -3,12 +3,24 @@
 A turn is one upstream answer: generation and execution side by side in one TaskGroup, joined before the next turn
 begins. Leaving a turn in any way closes the upstream stream; cancelling the request also interrupts the code
 (``Session.execute``). An upstream that fails after the first event ends the request with ``error`` and ``done``.
+
+After a turn                                the request
+    without calls, or cut off by a limit    is over
+    with calls for the client               is over; what the client did not see is kept for its coming back
+    with code                               goes on: the model is told what its code did
+    in which code failed                    ``interrupt``: is over
+                                            ``repair``: goes on from the failing statement, generation having stopped
+                                            there (or, ``full``, at its own end, for comparison)
+                                            ``continue``: goes on as if nothing had happened
+The last turn a request may have, be it for the number of turns, of repairs in a row, or for the time its code took,
+goes without tools, so that there is an answer.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -18,12 +30,12 @@ from app.extraction.names import CODE_TOOLS
 from app.extraction.turn import TurnReader
 from app.pipeline.block import Block, code_end
 from app.pipeline.emitter import Emitter, Send
-from app.pipeline.executor import Executor, OnError
-from app.pipeline.follow_up import follow_up
+from app.pipeline.executor import Executor
+from app.pipeline.follow_up import Message, follow_up
 from app.pipeline.generation import Generation
 from app.pipeline.queue import ExecutionQueue
 from app.pipeline.stopwatch import Stopwatch
-from app.pipeline.usage import Usage, add_usage
+from app.pipeline.usage import Usage, add_usage, estimated_usage
 from app.sandbox.session import Session
 from app.scheduling.gate import Policy
 from app.upstream.client import Upstream
@@ -31,18 +43,34 @@ from app.upstream.client import Upstream
 log = logging.getLogger(__name__)
 
 
+OnFailure = Literal["interrupt", "continue", "repair"]
+RepairFrom = Literal["partial", "full"]
+
+#: Given the ids of the calls that the client was shown last, and all messages between the client's own and its answer
+#: to them: more than it was shown.
+KeepHidden = Callable[[Sequence[str], Sequence[Message]], Awaitable[None]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a request may choose. ``max_turns`` counts upstream calls; ``timeout_s`` is for all code of the request."""
+    """What a request may choose. ``max_turns`` counts upstream calls, ``max_repairs`` failed ones in a row;
+    ``timeout_s`` is for all code of the request."""
 
     mode: Literal["eager", "serial"] = "eager"
-    on_error: OnError = "interrupt"
+    on_error: OnFailure = "interrupt"
+    repair_from: RepairFrom = "partial"
+    max_repairs: int = 3
     sources: frozenset[str] = frozenset({"tool", "fence", "tag"})
     tools: frozenset[str] = CODE_TOOLS
     gate: Policy = "permissive"
     max_turns: int = 1
     timeout_s: float = 120.0
     headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def stop_on_error(self) -> bool:
+        """Whether failing code ends generation."""
+        return self.on_error == "interrupt" or (self.on_error == "repair" and self.repair_from == "partial")
 
 
 async def run(
@@ -54,13 +82,14 @@ async def run(
     session: Session,
     session_name: str,
     send: Send,
+    keep_hidden: KeepHidden | None = None,
 ) -> None:
     """Run one request. ``body`` is the upstream's chat-completions request, without our own fields.
 
     Raises:
         UpstreamError: before any event but ``start``; later failures are events.
     """
-    await _Request(body, options, request_id, upstream, session, session_name, send).run()
+    await _Request(body, options, request_id, upstream, session, session_name, send, keep_hidden).run()
 
 
 class _Request:
@@ -73,6 +102,7 @@ class _Request:
         session: Session,
         session_name: str,
         send: Send,
+        keep_hidden: KeepHidden | None,
     ) -> None:
         self._body = {**body, "stream": True, "stream_options": {"include_usage": True}}
         self._options = options
@@ -80,9 +110,12 @@ class _Request:
         self._upstream = upstream
         self._session = session
         self._session_name = session_name
+        self._keep_hidden = keep_hidden
+        self._given = len(body["messages"])
         self._emitter = Emitter(send)
         self._stopwatch = Stopwatch()
         self._budget_s = options.timeout_s
+        self._repairs = 0
         self._usage: Usage | None = None
         self._blocks: dict[str, Block] = {}
 
@@ -106,24 +139,59 @@ class _Request:
             if block.status is None:
                 block.status = "incomplete"
                 await self._emitter.emit(code_end(block))
-        await self._emitter.emit(Error(error=ErrorBody(failure.message, failure.type, failure.param, failure.code)))
+        error = ErrorBody(failure.message, failure.type, failure.param, failure.code)
+        await self._emitter.emit(Error(error=error, status=failure.status))
 
     async def _turns(self) -> str:
         """All turns; returns the reason why the last one was the last."""
         for turn in range(self._options.max_turns):
+            last = turn + 1 == self._options.max_turns or self._repairs_used_up or self._budget_s <= 0
+            if last and turn:
+                self._forbid_calls()
             generation, stopped = await self._turn(turn)
-            self._usage = add_usage(self._usage, generation.usage)
-            if stopped is not None:
-                return "timeout" if stopped == "timeout" else "interrupt"
+            self._usage = add_usage(self._usage, _usage_of(generation, stopped))
+            if (reason := self._reason_to_end(generation, stopped)) is not None:
+                return reason
+            if last and not generation.foreign_calls:
+                return "stop" if stopped is None else "interrupt"
+            self._body["messages"] = [
+                *self._body["messages"],
+                *follow_up(generation, stopped=stopped is not None),
+            ]
             if generation.foreign_calls:
+                await self._keep(generation)
                 return "tool_calls"
+            failed = any(block.status not in ("ok", "incomplete") for block in generation.blocks.values())
+            self._repairs = self._repairs + 1 if failed else 0
+            self._release_choice()
+        raise AssertionError("a request has at least one turn")
+
+    def _reason_to_end(self, generation: Generation, stopped: str | None) -> str | None:
+        if stopped is None:
             if generation.finish_reason in ("length", "content_filter"):
                 return generation.finish_reason
-            if not generation.blocks:
-                break
-            self._body["messages"] = [*self._body["messages"], *follow_up(generation)]
-            self._body.pop("tool_choice", None)  # a forced choice would call the tool for ever
-        return "stop"
+            return None if generation.blocks or generation.foreign_calls else "stop"
+        if self._options.on_error == "interrupt":
+            return "timeout" if stopped == "timeout" else "interrupt"
+        return None
+
+    @property
+    def _repairs_used_up(self) -> bool:
+        return self._options.on_error == "repair" and self._repairs > self._options.max_repairs
+
+    def _forbid_calls(self) -> None:
+        if self._body.get("tools"):
+            self._body["tool_choice"] = "none"
+
+    def _release_choice(self) -> None:
+        """A forced choice would call the tool for ever."""
+        if self._body.get("tool_choice") not in ("auto", "none"):
+            self._body.pop("tool_choice", None)
+
+    async def _keep(self, generation: Generation) -> None:
+        hidden = self._body["messages"][self._given :]
+        if self._keep_hidden is not None and len(hidden) > 1:  # else the client saw all of it
+            await self._keep_hidden([call.id for call in generation.foreign_calls], hidden)
 
     async def _turn(self, turn: int) -> tuple[Generation, str | None]:
         options, emitter = self._options, self._emitter
@@ -139,7 +207,7 @@ class _Request:
             policy=options.gate,
             grammar=self._session.python_version,
             serial=options.mode == "serial",
-            stop_on_problem=options.on_error != "continue",
+            stop_on_problem=options.stop_on_error,
         )
         self._blocks = generation.blocks
         async with self._upstream.stream(self._body, options.headers) as stream:
@@ -159,15 +227,21 @@ class _Request:
                     emitter=emitter,
                     queue=queue,
                     clock=clock,
-                    on_error=options.on_error,
+                    on_error="interrupt" if options.stop_on_error else "continue",
                     budget_s=self._budget_s,
-                    stop_generation=producer.cancel,
+                    stop_generation=lambda: not generation.shown_calls and producer.cancel(),
                 )
                 try:
                     await executor.run()
                 finally:
                     self._budget_s = executor.budget_s
         return generation, "error" if generation.stopped else executor.stopped
+
+
+def _usage_of(generation: Generation, stopped: str | None) -> Usage | None:
+    if generation.usage is None and stopped is not None:
+        return estimated_usage(generation.deltas)
+    return generation.usage
 
 
 def _first(group: BaseExceptionGroup[EagerError]) -> EagerError:

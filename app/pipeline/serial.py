@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from app.detection.chunk import Chunk, SyntaxProblem
 
+#: Kind of its chunk.
+WHOLE_PROGRAM = "program"
+
 
 class WholeProgram:
     """A ``Detector`` whose only chunk is all of the code."""
@@ -27,4 +30,4 @@ class WholeProgram:
     def flush(self) -> list[Chunk]:
         source = self.remainder
         self._parts.clear()
-        return [Chunk(0, source, 0, len(source), 1, 0, "program")] if source else []
+        return [Chunk(0, source, 0, len(source), 1, 0, WHOLE_PROGRAM)] if source else []

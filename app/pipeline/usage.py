@@ -6,12 +6,21 @@ from typing import Any
 
 Usage = dict[str, Any]
 
+#: Marks a sum in which something was counted here, not by an upstream.
+ESTIMATED = "estimated"
+
 
 def add_usage(total: Usage | None, usage: Usage | None) -> Usage | None:
     """The sum, number by number, details included. A mark such as ``estimated`` of either side stays."""
     if total is None or usage is None:
         return usage if total is None else total
     return {key: _add(total.get(key), usage.get(key)) for key in {**total, **usage}}
+
+
+def estimated_usage(deltas: int) -> Usage:
+    """What an answer cost that was cut short: the upstream never told. About one token came with each delta; the
+    prompt's tokens are not known here."""
+    return {"prompt_tokens": 0, "completion_tokens": deltas, "total_tokens": deltas, ESTIMATED: True}
 
 
 def _add(left: Any, right: Any) -> Any:

@@ -77,6 +77,8 @@ class Pool:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = lambda: random.uniform(0.5, 1.5),  # noqa: S311 - not a secret
     ) -> None:
+        #: Called when somebody has to wait and no room is left: it may discard a worker that can be spared.
+        self.on_shortage: Callable[[], None] | None = None
         if not 0 < warm <= limit:
             raise ValueError(f"cannot keep {warm} of at most {limit} sandboxes warm")
         self._backend = backend
@@ -167,6 +169,8 @@ class Pool:
         future: asyncio.Future[Worker] = loop.create_future()
         self._waiting.append(future)
         self._match()
+        if self.on_shortage is not None and self.is_short():
+            self.on_shortage()
         try:
             async with asyncio.timeout(deadline_s):
                 await future
@@ -192,6 +196,10 @@ class Pool:
             self._retire(worker)
 
     # -------------------------------------------------- decisions: nothing here waits
+
+    def is_short(self) -> bool:
+        """Whether more callers wait than workers are on their way, at the limit."""
+        return len(self._waiting) > self._starting + len(self._closing) and not self._has_room()
 
     def _match(self) -> None:
         """Give warm workers to those who wait, first come, first served."""

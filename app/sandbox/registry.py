@@ -3,6 +3,9 @@
 Each holds one worker of the pool. It belongs to an owner (an API key): to others it does not exist. It is used by one
 request at a time, expires when nobody has used it for ``idle_s``, and when an owner has too many, the one unused for
 longest makes room.
+
+A *spare* session is one that nobody asked to keep (the container of ``{"type": "auto"}``). It does not count against
+the owner's limit while it is used, and it makes room for anybody when sandboxes are short.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -37,6 +40,8 @@ class _Named:
     id: str
     owner: str
     worker: Worker
+    idle_s: float
+    spare: bool
     busy: bool = False
     created_at: float = field(default_factory=time.time)
     last_used_at: float = field(default_factory=time.time)
@@ -61,8 +66,8 @@ class SessionRegistry:
     """
 
     def __init__(self, pool: Pool, *, idle_s: float, limit: int) -> None:
+        self.idle_s = idle_s
         self._pool = pool
-        self._idle_s = idle_s
         self._limit = limit
         self._sessions: dict[str, _Named] = {}
         self._opening: dict[str, int] = {}
@@ -81,21 +86,31 @@ class SessionRegistry:
         )
 
     async def __aenter__(self) -> Self:
+        self._pool.on_shortage = self._give_way
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._pool.on_shortage = None
         for session in list(self._sessions.values()):
             self._drop(session)
 
-    async def create(self, *, owner: str, deadline_s: float) -> SessionEntry:
-        """A new session, with a fresh worker.
+    async def create(
+        self,
+        *,
+        owner: str,
+        deadline_s: float,
+        id: str | None = None,
+        idle_s: float | None = None,
+        spare: bool = False,
+    ) -> SessionEntry:
+        """A new session, with a fresh worker. ``id`` is the caller's own, and unguessable; None makes one.
 
         Raises:
             SandboxUnavailable: no worker in time, or the owner has as many sessions as allowed and all are busy.
         """
-        self._make_room(owner)
+        self._make_room(owner, spare=spare)
         self._opening[owner] = self._opening.get(owner, 0) + 1
         try:
             worker = await self._pool.acquire(deadline_s)
@@ -103,7 +118,9 @@ class SessionRegistry:
             self._opening[owner] -= 1
             if not self._opening[owner]:
                 del self._opening[owner]
-        session = _Named(f"ses_{secrets.token_hex(12)}", owner, worker)
+        session = _Named(
+            id or f"ses_{secrets.token_hex(12)}", owner, worker, self.idle_s if idle_s is None else idle_s, spare
+        )
         self._sessions[session.id] = session
         self._created += 1
         self._wait_for_expiry(session)
@@ -115,6 +132,11 @@ class SessionRegistry:
             RequestError: 404.
         """
         return self._entry(self._find(id, owner))
+
+    def is_alive(self, id: str, *, owner: str) -> bool:
+        """Whether there is such a session, and its sandbox has not died."""
+        session = self._sessions.get(id)
+        return session is not None and session.owner == owner and session.worker.death is None
 
     def list(self, *, owner: str) -> list[SessionEntry]:
         """Sessions of one owner, oldest first."""
@@ -161,6 +183,7 @@ class SessionRegistry:
                 self._drop(session)
             elif session.id in self._sessions:
                 self._wait_for_expiry(session)
+                self._trim(session.owner)
 
     def _find(self, id: str, owner: str) -> _Named:
         session = self._sessions.get(id)
@@ -173,18 +196,36 @@ class SessionRegistry:
             self._drop(session)
             raise SandboxGone(f"the sandbox of session {session.id} is gone: {session.worker.death}")
 
-    def _make_room(self, owner: str) -> None:
+    def _make_room(self, owner: str, *, spare: bool) -> None:
         own = [session for session in self._sessions.values() if session.owner == owner]
         if len(own) + self._opening.get(owner, 0) < self._limit:
             return
-        idle = [session for session in own if not session.busy]
-        if not idle:
+        if not self._displace(own) and not spare:
             raise SandboxUnavailable(f"{len(own)} sessions are in use, which is the limit")
+
+    def _trim(self, owner: str) -> None:
+        """A spare session may have been made beyond the limit, and others may be waiting for its sandbox."""
+        own = [session for session in self._sessions.values() if session.owner == owner]
+        if len(own) > self._limit:
+            self._displace([session for session in own if session.spare])
+        if self._pool.is_short():
+            self._give_way()
+
+    def _give_way(self) -> None:
+        """Somebody waits for a sandbox, and none can be started."""
+        self._displace([session for session in self._sessions.values() if session.spare])
+
+    def _displace(self, sessions: Iterable[_Named]) -> bool:
+        """Close that which has not been used for longest; whether there was one."""
+        idle = [session for session in sessions if not session.busy]
+        if not idle:
+            return False
         self._drop(min(idle, key=lambda session: session.last_used_at))
         self._displaced += 1
+        return True
 
     def _wait_for_expiry(self, session: _Named) -> None:
-        session.expiry = asyncio.get_running_loop().call_later(self._idle_s, self._expire, session)
+        session.expiry = asyncio.get_running_loop().call_later(session.idle_s, self._expire, session)
 
     def _expire(self, session: _Named) -> None:
         self._expired += 1
@@ -202,5 +243,5 @@ class SessionRegistry:
             busy=session.busy,
             created_at=session.created_at,
             last_used_at=session.last_used_at,
-            expires_after_s=self._idle_s,
+            expires_after_s=session.idle_s,
         )

@@ -35,7 +35,7 @@ class BlobStore:
 
     async def prepare(self) -> None:
         """Create the folder, and remove what processes that died left unfinished."""
-        await _in_thread(self._prepare, self._path("", "tmp"))
+        await in_thread(self._prepare, self._path("", "tmp"))
 
     @asynccontextmanager
     async def create(self, name: str, *, max_bytes: int) -> AsyncIterator[BlobWriter]:
@@ -45,17 +45,17 @@ class BlobStore:
             RequestError: 413, by the writer.
         """
         final, temporary = self._path(name), self._path(uuid4().hex, "tmp")
-        file = await _in_thread(self._files.open, temporary, "wb")
+        file = await in_thread(self._files.open, temporary, "wb")
         try:
             try:
                 writer = BlobWriter(file, max_bytes)
                 yield writer
                 await writer.flush()
             finally:
-                await _in_thread(file.close)
-            await _in_thread(self._files.mv, temporary, final)
+                await in_thread(file.close)
+            await in_thread(self._files.mv, temporary, final)
         except BaseException:
-            await _in_thread(self._remove, temporary)
+            await in_thread(self._remove, temporary)
             raise
 
     async def put(self, name: str, content: bytes) -> None:
@@ -69,11 +69,11 @@ class BlobStore:
             FileNotFoundError: there is none of this name.
         """
         path = self._path(name)
-        file = await _in_thread(self._files.open, path, "rb")
+        file = await in_thread(self._files.open, path, "rb")
         try:
-            yield BlobReader(file, await _in_thread(self._files.size, path))
+            yield BlobReader(file, await in_thread(self._files.size, path))
         finally:
-            await _in_thread(file.close)
+            await in_thread(file.close)
 
     async def read(self, name: str) -> bytes:
         """All of it. For those who know that it is small."""
@@ -82,7 +82,7 @@ class BlobStore:
 
     async def delete(self, name: str) -> None:
         """Does nothing if there is none."""
-        await _in_thread(self._remove, self._path(name))
+        await in_thread(self._remove, self._path(name))
 
     def _prepare(self, folder: str) -> None:
         self._files.makedirs(folder, exist_ok=True)
@@ -129,7 +129,7 @@ class BlobWriter:
 
     async def flush(self) -> None:
         data, self._gathered = self._gathered, bytearray()
-        await _in_thread(self._file.write, data)
+        await in_thread(self._file.write, data)
 
 
 class BlobReader:
@@ -140,11 +140,11 @@ class BlobReader:
         self._file = file
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while piece := await _in_thread(self._file.read, PIECE):
+        while piece := await in_thread(self._file.read, PIECE):
             yield piece
 
 
-async def _in_thread(function: Callable[..., Returned], *args: Any, **kwargs: Any) -> Returned:
+async def in_thread(function: Callable[..., Returned], *args: Any, **kwargs: Any) -> Returned:
     """Call ``function`` in a thread. A cancelled caller still waits until it is done with the file."""
     work = asyncio.get_running_loop().run_in_executor(None, lambda: function(*args, **kwargs))
     try:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
-from sqlalchemy import delete, insert, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -140,6 +140,32 @@ class ContainerFiles:
                     return renewed
             except IntegrityError:  # somebody else recorded the path in between: now it is known
                 continue
+
+    async def sync(
+        self, sizes: Mapping[str, int], *, owner: str, container_id: str, new_id: Callable[[], str]
+    ) -> list[ContainerFileRecord]:
+        """Record what lies in the container: ``sizes`` of all its files, by path. What was not known, or has another
+        size, was written by code. Answers with the records there are now."""
+        table = container_files
+        mine = (table.c.owner == owner, table.c.container_id == container_id)
+        async with self._engine.begin() as connection:
+            rows = (await connection.execute(select(table).where(*mine))).all()
+            known = {row.path: ContainerFileRecord(**row._mapping) for row in rows}
+            current = {
+                path: record
+                if (record := known.get(path)) is not None and record.bytes == size
+                else ContainerFileRecord(
+                    record.id if record else new_id(), owner, container_id, self._clock(), path, size, "assistant"
+                )
+                for path, size in sizes.items()
+            }
+            changed = [record for path, record in current.items() if record != known.get(path)]
+            stale = [record.id for path, record in known.items() if current.get(path) != record]
+            if stale:
+                await connection.execute(delete(table).where(*mine, table.c.id.in_(stale)))
+            if changed:
+                await connection.execute(insert(table), [asdict(record) for record in changed])
+        return list(current.values())
 
     async def get(self, id: str, *, owner: str, container_id: str) -> ContainerFileRecord | None:
         query = owned(container_files, owner).where(

@@ -92,7 +92,9 @@ def test_what_ran_before_an_error_is_told(session: Interpreter) -> None:
 
 
 def test_progress_is_in_shared_memory_while_code_runs(session: Interpreter) -> None:
-    number = session.send([[0, 1, 0, "a = 1\n"], [1, 2, 0, "print('on')\nimport time\ntime.sleep(60)\n"]], block="p", final=True)
+    number = session.send(
+        [[0, 1, 0, "a = 1\n"], [1, 2, 0, "print('on')\nimport time\ntime.sleep(60)\n"]], block="p", final=True
+    )
     turn = Turn()
     session.wait_for_output(turn, "on")
     assert session.progress == (number, 1)
@@ -178,7 +180,9 @@ def test_an_exception_survives_a_program_that_replaces_the_unraisable_hook(sessi
 
 
 def test_a_program_s_own_excepthook_runs(session: Interpreter) -> None:
-    turn = session.run("import sys\nsys.excepthook = lambda kind, value, tb: print('hook', value)\nraise ValueError(3)\n")
+    turn = session.run(
+        "import sys\nsys.excepthook = lambda kind, value, tb: print('hook', value)\nraise ValueError(3)\n"
+    )
     assert turn.stdout == "hook 3\n"
     assert turn.error is not None
     assert turn.error["ename"] == "ValueError"
@@ -410,14 +414,22 @@ def test_a_result_that_cannot_be_shown_is_interrupted(session: Interpreter) -> N
 
 def test_the_program_s_own_sigint_handler_lasts_for_its_block(session: Interpreter) -> None:
     session.run("import signal\nold = signal.signal(signal.SIGINT, lambda *a: print('mine'))\n")
-    turn = session.run("import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\nexcept KeyboardInterrupt:\n    print('default')\n")
+    turn = session.run(
+        "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\nexcept KeyboardInterrupt:\n    print('default')\n"
+    )
     assert turn.stdout == "default\n"
 
 
 def test_an_alarm_that_rings_between_executions_is_handled_in_the_next_one(session: Interpreter) -> None:
     code = "import signal, time\ndef ring(*a): raise TimeoutError('late')\nold = signal.signal(signal.SIGALRM, ring)\nold = signal.setitimer(signal.ITIMER_REAL, 0.000001)\n"
-    session.execute([[0, 1, 0, code + "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])\n"]], block="a", final=False)
-    turn = session.execute([[0, 7, 0, "signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])\ntime.sleep(0.01)\n"]], block="a", final=True)
+    session.execute(
+        [[0, 1, 0, code + "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])\n"]], block="a", final=False
+    )
+    turn = session.execute(
+        [[0, 7, 0, "signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])\ntime.sleep(0.01)\n"]],
+        block="a",
+        final=True,
+    )
     errors = [part.error["ename"] for part in (turn,) if part.error]
     assert errors in ([], ["TimeoutError"])
     assert session.run("1\n").result == "1"

@@ -1,0 +1,134 @@
+"""Containers as records and sessions: the record outlives the session, and tells what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Literal
+from uuid import uuid4
+
+from app.api.containers.open_container import OpenContainer
+from app.errors import RequestError
+from app.sandbox.registry import SessionRegistry
+from app.sandbox.worker import Worker
+from app.store.blobs import BlobStore
+from app.store.containers import ContainerRecord
+from app.store.database import Store
+
+Status = Literal["running", "expired"]
+
+#: OpenAI's, and what code is told of memory is the deployment's (EAGER_MEMORY_MB).
+DEFAULT_MEMORY_LIMIT = "1g"
+
+
+class Containers:
+    """``app.state.containers``. The session of a container has the container's id.
+
+    Args:
+        gateway: name of this process among those that share the store.
+    """
+
+    def __init__(
+        self, *, store: Store, blobs: BlobStore, registry: SessionRegistry, gateway: str, checkout_timeout_s: float
+    ) -> None:
+        self.idle_minutes = max(1, int(registry.idle_s // 60))
+        self._store = store
+        self._blobs = blobs
+        self._registry = registry
+        self._gateway = gateway
+        self._checkout_timeout_s = checkout_timeout_s
+
+    async def find(self, id: str, *, owner: str) -> ContainerRecord:
+        """
+        Raises:
+            RequestError: 404.
+        """
+        record = await self._store.containers.get(id, owner=owner)
+        if record is None:
+            raise _not_found(id)
+        return record
+
+    async def require_alive(self, id: str, *, owner: str) -> None:
+        """
+        Raises:
+            RequestError: 404, there is none, or it has expired.
+        """
+        await self.find(id, owner=owner)
+        if not self.is_alive(id, owner=owner):
+            raise expired(id)
+
+    def status(self, record: ContainerRecord, now: float) -> Status:
+        """Of our own ones the session is what counts."""
+        if record.gateway != self._gateway:
+            return record.status(now)
+        return "running" if self.is_alive(record.id, owner=record.owner) else "expired"
+
+    def is_alive(self, id: str, *, owner: str) -> bool:
+        """Whether it can be used, here and now."""
+        return self._registry.is_alive(id, owner=owner)
+
+    @asynccontextmanager
+    async def create(
+        self,
+        *,
+        owner: str,
+        name: str,
+        idle_minutes: int | None = None,
+        memory_limit: str | None = None,
+        spare: bool = False,
+    ) -> AsyncIterator[OpenContainer]:
+        """A new one, in use. ``spare``: nobody asked to keep it.
+
+        Raises:
+            SandboxError: no sandbox came free.
+        """
+        id = f"cntr_{uuid4().hex}"
+        idle_s = None if idle_minutes is None else idle_minutes * 60.0
+        await self._registry.create(owner=owner, deadline_s=self._checkout_timeout_s, id=id, idle_s=idle_s, spare=spare)
+        async with self._registry.use(id, owner=owner) as worker:
+            await self._store.containers.add(
+                id,
+                owner=owner,
+                name=name,
+                idle_minutes=idle_minutes or self.idle_minutes,
+                memory_limit=memory_limit or DEFAULT_MEMORY_LIMIT,
+                gateway=self._gateway,
+            )
+            yield self._open(id, worker, owner=owner, fresh=True)
+
+    @asynccontextmanager
+    async def use(self, id: str, *, owner: str) -> AsyncIterator[OpenContainer]:
+        """
+        Raises:
+            RequestError: 404, there is none, or it has expired.
+            SessionBusy: another request uses it.
+        """
+        await self.require_alive(id, owner=owner)
+        async with self._registry.use(id, owner=owner) as worker:
+            await self._store.containers.touch(id, owner=owner)
+            yield self._open(id, worker, owner=owner, fresh=False)
+
+    async def delete(self, id: str, *, owner: str) -> None:
+        """
+        Raises:
+            RequestError: 404.
+        """
+        if not await self._store.containers.delete(id, owner=owner):
+            raise _not_found(id)
+        with suppress(RequestError):  # its session has expired
+            self._registry.delete(id, owner=owner)
+
+    def _open(self, id: str, worker: Worker, *, owner: str, fresh: bool) -> OpenContainer:
+        return OpenContainer(id, worker, owner=owner, fresh=fresh, store=self._store, blobs=self._blobs)
+
+
+def expired(id: str) -> RequestError:
+    return RequestError(
+        f"Container with id '{id}' has expired.", param="container_id", code="container_expired", status=404
+    )
+
+
+def _not_found(id: str) -> RequestError:
+    return RequestError(
+        f"Container with id '{id}' not found.", param="container_id", code="container_not_found", status=404
+    )

@@ -1,0 +1,102 @@
+"""``/v1/containers``: make, list, look at and remove containers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+
+from app.api.auth import Caller, authenticate
+from app.api.containers.host import Containers
+from app.api.containers.schemas import CreateContainer, container_object
+from app.api.filenames import base_name
+from app.api.files import find_file
+from app.api.listing import list_object, page_query
+from app.api.responses.schemas import is_id
+from app.errors import RequestError
+from app.store.database import Store
+from app.store.files import FileRecord
+from app.store.paging import PageRequest
+
+router = APIRouter(prefix="/v1/containers")
+AuthenticatedCaller = Annotated[Caller, Depends(authenticate)]
+
+
+@router.post("")
+async def create_container(request: Request, caller: AuthenticatedCaller, body: CreateContainer) -> dict[str, Any]:
+    """A sandbox that is kept until it was not used for as long as ``expires_after`` says."""
+    containers: Containers = request.app.state.containers
+    minutes = body.expires_after.minutes if body.expires_after else None
+    if minutes is not None and minutes > containers.idle_minutes:
+        raise RequestError(
+            f"A container can be kept for at most {containers.idle_minutes} minutes.", param="expires_after.minutes"
+        )
+    records = await find_files(request.app.state.store, caller, body.file_ids or (), param="file_ids")
+    async with containers.create(
+        owner=caller.name, name=body.name, idle_minutes=minutes, memory_limit=body.memory_limit
+    ) as container:
+        try:
+            await container.add_files(file_names(records), records)
+        except BaseException:
+            await containers.delete(container.id, owner=caller.name)
+            raise
+    return await _describe(request, caller, container.id)
+
+
+@router.get("")
+async def list_containers(
+    request: Request,
+    caller: AuthenticatedCaller,
+    page: Annotated[PageRequest, Depends(page_query)],
+    name: Annotated[str | None, Query(max_length=255)] = None,
+) -> dict[str, Any]:
+    state = request.app.state
+    containers: Containers = state.containers
+    records, more = await state.store.containers.list(owner=caller.name, page=page, name=name)
+    now = time.time()
+    return list_object([container_object(record, containers.status(record, now)) for record in records], has_more=more)
+
+
+@router.get("/{container_id}")
+async def get_container(request: Request, caller: AuthenticatedCaller, container_id: str) -> dict[str, Any]:
+    """Also when it has expired: ``status`` says so."""
+    return await _describe(request, caller, container_id)
+
+
+@router.delete("/{container_id}")
+async def delete_container(request: Request, caller: AuthenticatedCaller, container_id: str) -> dict[str, Any]:
+    """Ends its sandbox at once, whatever it runs."""
+    containers: Containers = request.app.state.containers
+    await containers.delete(container_id, owner=caller.name)
+    return {"id": container_id, "object": "container.deleted", "deleted": True}
+
+
+async def _describe(request: Request, caller: Caller, container_id: str) -> dict[str, Any]:
+    containers: Containers = request.app.state.containers
+    record = await containers.find(container_id, owner=caller.name)
+    return container_object(record, containers.status(record, time.time()))
+
+
+async def find_files(store: Store, caller: Caller, ids: Iterable[str], *, param: str) -> list[FileRecord]:
+    """Each once.
+
+    Raises:
+        RequestError: one of them is none of the caller's.
+    """
+    records = []
+    for id in dict.fromkeys(ids):
+        if not is_id(id):
+            raise RequestError("A file's id is printable ASCII.", param=param)
+        records.append(await find_file(store, caller, id))
+    return records
+
+
+def file_names(records: Sequence[FileRecord]) -> dict[str, str]:
+    """How files are called in a container, by id. A name that is taken is told apart by the id."""
+    names: dict[str, str] = {}
+    for record in records:
+        name = base_name(record.filename)
+        names[record.id] = name if name not in names.values() else base_name(f"{record.id}-{name}")
+    return names

@@ -1,0 +1,125 @@
+"""One answer of ``/v1/responses`` on its way: our events in; files noted, the end stored, OpenAI's events out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from app.api.containers.open_container import OpenContainer
+from app.api.responses.events import Emitted, ResponseStream
+from app.api.responses.request import envelope, includes_outputs
+from app.api.responses.schemas import Item, ResponsesRequest
+from app.errors import EagerError, SandboxError
+from app.events import CodeEnd, Error, Event, Start
+from app.pipeline.emitter import Send
+from app.store.database import Store
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Answer:
+    """The ``Wire`` of a streamed answer, and what makes the document of one that is not.
+
+    ``container`` is set before the first event; None if no code can run.
+    """
+
+    def __init__(
+        self,
+        id: str,
+        request: ResponsesRequest,
+        *,
+        owner: str,
+        own_items: Sequence[Item],
+        store: Store,
+        carry_events: bool,
+        created_at: float,
+    ) -> None:
+        self.id = id
+        self.container: OpenContainer | None = None
+        self._request = request
+        self._owner = owner
+        self._own_items = list(own_items)
+        self._store = store
+        self._stream = ResponseStream(
+            id,
+            envelope=envelope(request, created_at=created_at),
+            include_outputs=includes_outputs(request),
+            carry_events=carry_events,
+        )
+        self._emitted: list[Emitted] = []
+
+    def __repr__(self) -> str:
+        return f"<Answer {self._stream!r}>"
+
+    async def relay(self, event: Event, send: Send) -> None:
+        """Take an event of the pipeline. The answer is stored before the client learns that it is over: it may refer
+        to it at once.
+
+        Raises:
+            EagerError: the request failed, and nothing was streamed yet that could say so.
+        """
+        if isinstance(event, Start) and self.container is not None:
+            event.container_id = self.container.id
+            if not self.container.fresh:
+                await self._note_files(self.container)
+        elif isinstance(event, CodeEnd) and self.container is not None:
+            await self._note_files(self.container)
+        elif isinstance(event, Error) and not self._request.stream:
+            raise _as_exception(event)
+        emitted = self._stream.feed(event)
+        if emitted and self._stream.response is not None:
+            await self._keep(self._stream.response)
+        if self._request.stream:
+            self._emitted += emitted
+        await send(event)
+
+    def encode(self, event: Event) -> bytes:
+        """What ``relay`` made of the event; of an error of our own, which it did not see, the end."""
+        if isinstance(event, Error):
+            self._emitted += self._stream.fail(event.error)
+        emitted, self._emitted = self._emitted, []
+        return _frames(emitted)
+
+    def close(self) -> bytes:
+        return _frames(self._stream.flush())
+
+    def document(self, _: list[Event]) -> bytes:
+        """The whole answer, for a client that did not ask for a stream."""
+        assert self._stream.response is not None
+        return _encode(self._stream.response)
+
+    async def _note_files(self, container: OpenContainer) -> None:
+        """Later text may link to them. No code runs at this moment: a piece of it has just ended."""
+        try:
+            records = await container.list()
+        except SandboxError:  # the sandbox is gone, which the pipeline tells
+            return
+        for record in records:
+            self._stream.know_file(record.path, record.id)
+
+    async def _keep(self, response: dict[str, Any]) -> None:
+        request = self._request
+        if request.store is False:
+            return
+        await self._store.responses.add(
+            self.id,
+            owner=self._owner,
+            model=request.model[:255],
+            previous_response_id=request.previous_response_id,
+            container_id=self.container.id if self.container else None,
+            input_items=self._own_items,
+            output_items=self._stream.output_items,
+            response=response,
+        )
+
+
+def _frames(emitted: Iterable[Emitted]) -> bytes:
+    return b"".join(b"event: %b\ndata: %b\n\n" % (type.encode(), _encode(data)) for type, data in emitted)
+
+
+def _as_exception(event: Error) -> EagerError:
+    error = EagerError(event.error.message, param=event.error.param)
+    error.status, error.type, error.code = event.status, event.error.type, event.error.code
+    return error

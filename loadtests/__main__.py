@@ -1,0 +1,5 @@
+"""``python -m loadtests``: the same as ``eager bench``."""
+
+from loadtests.cli import main
+
+main()

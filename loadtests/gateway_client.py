@@ -1,0 +1,89 @@
+"""What an evaluation asks of a gateway: a session with files in it, and the events of one request."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import msgspec
+
+from loadtests.measurement import JsonEvent, RunFailed
+
+PYTHON_TOOL: Final = {
+    "type": "function",
+    "function": {
+        "name": "python",
+        "parameters": {"type": "object", "properties": {"code": {"type": "string"}}, "required": ["code"]},
+    },
+}
+
+
+class GatewayClient:
+    def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
+        self._http = http
+        self.url = url
+
+    @asynccontextmanager
+    async def session(self, files: Sequence[Path] = ()) -> AsyncIterator[str]:
+        """A fresh kept session with files in its work folder, put there as any client can: by running code."""
+        id = (await self._post("/v1/sessions", {}))["id"]
+        try:
+            for file in files:
+                await self.execute(id, _writes(file))
+            yield id
+        finally:
+            async with self._http.delete(f"{self.url}/v1/sessions/{id}") as answer:
+                await answer.read()
+
+    async def execute(self, session: str, code: str) -> dict[str, Any]:
+        """
+        Raises:
+            RunFailed: the code, or the request.
+        """
+        done = await self._post(f"/v1/sessions/{session}/execute", {"code": code})
+        if done["status"] != "ok":
+            raise RunFailed(f"{done['status']}: {done['exec_error']}")
+        return done
+
+    async def complete(self, body: dict[str, Any]) -> tuple[list[JsonEvent], float]:
+        """The events of a streamed request, and the milliseconds from sending it to receiving the last of them.
+
+        Raises:
+            RunFailed: it was refused.
+        """
+        events: list[JsonEvent] = []
+        ended = started = time.perf_counter()
+        rest = b""
+        async with self._http.post(f"{self.url}/v1/eager/completions", json=body) as answer:
+            if answer.status != 200:
+                raise RunFailed(f"HTTP {answer.status}: {(await answer.text())[:1000]}")
+            async for data in answer.content.iter_any():
+                *lines, rest = (rest + data).split(b"\n")
+                for line in lines:
+                    if line.startswith(b"data: {"):
+                        ended = time.perf_counter()
+                        events.append(msgspec.json.decode(line.removeprefix(b"data: ")))
+        return events, (ended - started) * 1e3
+
+    async def readiness(self) -> dict[str, Any]:
+        async with self._http.get(f"{self.url}/readyz") as answer:
+            document: dict[str, Any] = await answer.json()
+            return document
+
+    async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        async with self._http.post(f"{self.url}{path}", json=body) as answer:
+            if answer.status != 200:
+                raise RunFailed(f"POST {path}: HTTP {answer.status}: {(await answer.text())[:1000]}")
+            document: dict[str, Any] = await answer.json()
+            return document
+
+
+def _writes(file: Path) -> str:
+    """Code that writes the file and leaves no name behind."""
+    content = base64.b64encode(file.read_bytes()).decode()
+    return f"__import__('pathlib').Path({file.name!r}).write_bytes(__import__('base64').b64decode('{content}'));\n"

@@ -1,0 +1,143 @@
+"""Server processes on loopback, and what they cost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+
+_READY_TIMEOUT_S: Final = 120.0
+_STOP_TIMEOUT_S: Final = 30.0
+_POLL_S: Final = 0.05
+_LOG_LINES_TOLD: Final = 15
+
+
+class ServerFailed(Exception):
+    """A server ended or did not get ready; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    url: str
+    pid: int
+
+    def cpu_s(self) -> float:
+        """CPU time of all threads of the process, without its children, to the nanosecond."""
+        tasks = Path(f"/proc/{self.pid}/task").glob("*/schedstat")
+        return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+
+
+@asynccontextmanager
+async def server(
+    command: Callable[[int], Sequence[str]],
+    environment: Mapping[str, str],
+    *,
+    ready_path: str,
+    is_ready: Callable[[Any], bool] = lambda document: True,
+) -> AsyncIterator[Server]:
+    """Run ``command(port)`` until the block ends; yields when its ``ready_path`` answers 200 and ``is_ready``.
+
+    Raises:
+        ServerFailed: it did not get that far.
+    """
+    port = _free_port()
+    with tempfile.TemporaryFile() as log:
+        process = await asyncio.create_subprocess_exec(
+            *command(port),
+            env={**os.environ, **environment},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+        url = f"http://127.0.0.1:{port}"
+        try:
+            try:
+                await wait_ready(url + ready_path, is_ready, alive=lambda: process.returncode is None)
+            except ServerFailed as failure:
+                log.seek(0)
+                words = log.read().decode(errors="replace").splitlines()[-_LOG_LINES_TOLD:]
+                raise ServerFailed("\n".join([str(failure), *words])) from None
+            yield Server(url, process.pid)
+        finally:
+            await _stop(process)
+
+
+async def wait_ready(url: str, is_ready: Callable[[Any], bool], *, alive: Callable[[], bool] = lambda: True) -> None:
+    """
+    Raises:
+        ServerFailed: not in time, or the process has ended.
+    """
+    try:
+        async with asyncio.timeout(_READY_TIMEOUT_S), aiohttp.ClientSession() as client:
+            while True:
+                if not alive():
+                    raise ServerFailed("the server ended")
+                try:
+                    async with client.get(url) as answer:
+                        if answer.status == 200 and is_ready(await answer.json(content_type=None)):
+                            return
+                except aiohttp.ClientError:
+                    pass
+                await asyncio.sleep(_POLL_S)
+    except TimeoutError:
+        raise ServerFailed(f"{url} is not ready after {_READY_TIMEOUT_S:.0f} s") from None
+
+
+def eager(*arguments: str) -> Callable[[int], list[str]]:
+    """The command line of one of our own servers."""
+    return lambda port: [sys.executable, "-m", "app.cli", *arguments, "--host", "127.0.0.1", "--port", str(port)]
+
+
+@asynccontextmanager
+async def gateway(upstream: Server, backend: str, **settings: str) -> AsyncIterator[Server]:
+    """``eager serve`` with its sandboxes warm. The user's other settings (``EAGER_...``) hold.
+
+    Raises:
+        ServerFailed: it could not be started.
+    """
+    with tempfile.TemporaryDirectory(prefix="eager-bench-") as data:
+        environment = {
+            "EAGER_UPSTREAM_BASE_URL": f"{upstream.url}/v1",
+            "EAGER_UPSTREAM_API_KEY": "bench",
+            "EAGER_API_KEYS": "",
+            "EAGER_SANDBOX": backend,
+            "EAGER_DATA_DIR": data,
+            "EAGER_LOG_LEVEL": "warning",
+            **settings,
+        }
+        async with server(eager("serve"), environment, ready_path="/readyz", is_ready=pool_is_quiet) as running:
+            yield running
+
+
+def pool_is_quiet(readiness: Any) -> bool:
+    """No sandbox is being started or closed: it would take time from the code that is measured."""
+    pool = readiness["pool"]
+    return bool(readiness["ready"] and pool["warm"] and not pool["starting"] and not pool["closing"])
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    """SIGTERM, a bounded wait, SIGKILL."""
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        async with asyncio.timeout(_STOP_TIMEOUT_S):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()

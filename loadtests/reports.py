@@ -1,0 +1,70 @@
+"""The reports of the replay and the error evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from loadtests import plots
+from loadtests.measurement import Measurement, Mode
+from loadtests.report import Report
+from loadtests.summaries import closeness, remainders, savings
+from loadtests.tables import (
+    baseline_title,
+    closeness_table,
+    errors_table,
+    fidelity,
+    remainder_table,
+    savings_table,
+)
+
+
+def replay_report(measurements: Sequence[Measurement], folder: Path, remarks: Sequence[str]) -> Report:
+    """The paper's RQ1."""
+    modes: tuple[Mode, ...] = ("cold", "warm")
+    saved = {mode: savings(measurements, mode) for mode in modes}
+    close, rest = closeness(measurements), remainders(measurements)
+    body = ""
+    for mode in modes:
+        if saved[mode]:
+            body += f"### Saved against {baseline_title(mode)}\n\n"
+            body += "Percent NEL / E2EL; in brackets the NEL that an executor without any cost would save (Eq. 12).\n\n"
+            body += savings_table(saved[mode]) + "\n"
+    body += f"### Measured E2EL over the bound of Eq. 12\n\n{closeness_table(close)}\n"
+    body += f"### Where the time goes\n\nMilliseconds, medians over the runs.\n\n{remainder_table(rest)}\n"
+    body += fidelity(measurements)
+    pictures = []
+    if measurements and plots.available():
+        pictures = [plots.plot_savings(saved[mode], folder / f"saved-{mode}.png") for mode in modes if saved[mode]]
+        pictures.append(plots.plot_timeline(_most_telling(measurements), folder / "timeline.png"))
+    return Report(
+        name="replay",
+        title="Replay: execution hidden behind generation",
+        body=body,
+        data={"savings": saved, "closeness": close, "remainders": rest},
+        plots=pictures,
+        remarks=[*remarks, *([] if plots.available() else [plots.MISSING])],
+    )
+
+
+def errors_report(measurements: Sequence[Measurement], remarks: Sequence[str]) -> Report:
+    """The error half of the paper's RQ2."""
+    rows = savings(measurements, "warm")
+    body = "Programs that fail at run time; baseline: serial execution in our own warm sandbox.\n\n"
+    body += errors_table(rows) + "\n" + fidelity(measurements)
+    return Report(
+        name="errors", title="Errors: generation stopped early", body=body, data={"errors": rows}, remarks=remarks
+    )
+
+
+def _most_telling(measurements: Sequence[Measurement]) -> list[Measurement]:
+    """The runs of one program in all modes: the one that took most batches, and the first repeat of it."""
+    best = max(
+        (m for m in measurements if m.run.mode == "eager"), key=lambda m: len(m.batches), default=measurements[0]
+    )
+    key = best.run
+    return [
+        m
+        for m in measurements
+        if (m.run.program, m.run.backend, m.run.tps, m.run.repeat) == (key.program, key.backend, key.tps, key.repeat)
+    ]
