@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import metadata
 
 from fastapi import Depends, FastAPI
 
-from app.api import chat, eager, errors, files, sessions, system
+from app.api import chat, eager, errors, files, metrics, sessions, system
 from app.api.auth import AuthMiddleware, Keyring, authenticate
 from app.api.body_limit import BodyLimitMiddleware
+from app.api.containers import files as container_files
+from app.api.containers import routes as containers
+from app.api.containers.host import Containers
 from app.api.limits import Admission, admitted
+from app.api.metrics import Metrics
 from app.api.request_id import RequestIdMiddleware
+from app.api.responses import create as responses
 from app.api.responses import stored
 from app.api.tools import code_tool_names
 from app.config import MiB, Settings
@@ -46,7 +52,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         await blobs.prepare()
         async with open_store(database) as store, _open_gateway(settings) as gateway:
             await store.purge()
+            name = settings.gateway_name or socket.gethostname()
+            await store.containers.expire_all_of(name)
             app.state.store, app.state.blobs, app.state.gateway = store, blobs, gateway
+            app.state.metrics = Metrics(gateway, app.state.admission)
+            app.state.containers = Containers(
+                store=store,
+                blobs=blobs,
+                registry=gateway.registry,
+                gateway=name,
+                checkout_timeout_s=settings.checkout_timeout_s,
+            )
             yield
 
     app = FastAPI(title="Eager", version=metadata.version("eager"), lifespan=lifespan)
@@ -65,7 +81,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(AuthMiddleware, keyring=app.state.keyring)
     app.add_middleware(RequestIdMiddleware)
     app.include_router(system.open_router)
-    for module in (system, eager, chat, sessions, files, stored):
+    app.include_router(metrics.router)
+    for module in (system, eager, chat, sessions, files, responses, stored, containers, container_files):
         app.include_router(module.router, dependencies=[Depends(authenticate), Depends(admitted)])
     return app
 

@@ -18,7 +18,8 @@ _SMALL_FRAME = 1 << 24
 
 
 class Channel:
-    """Frames are sent whole, also by threads of the program and when an interrupt comes. Forked children are mute."""
+    """Messages belong to the execution in flight. Threads of the program send too; what they show when nothing is in
+    flight is lost. Frames are sent whole, whatever interrupts. Forked children are mute."""
 
     def __init__(self, stream: socket.socket, interrupts: Interrupts) -> None:
         self._stream = stream
@@ -27,6 +28,7 @@ class Channel:
         self._pid = os.getpid()
         self._lock = _thread.allocate_lock()
         self._zero_sent = False
+        self._execution: int | None = None
 
     def receive(self) -> Iterator[dict[str, Any]]:
         """Messages, until the supervisor closes its end."""
@@ -35,11 +37,22 @@ class Channel:
             for _, payload in decoder.feed(data):
                 yield loads(payload)
 
+    def begin(self, execution: int) -> int:
+        """What follows answers this execution."""
+        self._execution = execution
+        return execution
+
     def send(self, message: dict[str, Any]) -> None:
         if os.getpid() == self._pid:
-            frame = _encode(message)
             with self._interrupts.deferred(), self._lock:
-                self._write(frame)
+                self._write(message)
+
+    def end(self, message: dict[str, Any]) -> None:
+        """Send the message that ends the execution."""
+        if os.getpid() == self._pid:
+            with self._interrupts.deferred(), self._lock:
+                self._write(message)
+                self._execution = None
 
     def send_in_order(self, message: dict[str, Any]) -> None:
         """Send, and return when the supervisor has passed the message on: what is printed afterwards comes after it.
@@ -48,17 +61,21 @@ class Channel:
         first byte of the next frame, always zero, follows on its own: when that is read, the message is on its way.
         """
         if os.getpid() == self._pid:
-            frame = _encode(message)
             with self._interrupts.deferred(), self._lock:
-                self._write(frame)
+                if not self._write(message):
+                    return
                 wait_socket_read(self._stream.fileno())
                 self._stream.sendall(b"\0")
                 self._zero_sent = True
                 wait_socket_read(self._stream.fileno())
 
-    def _write(self, frame: bytes) -> None:
+    def _write(self, message: dict[str, Any]) -> bool:
+        if self._execution is None:
+            return False
+        frame = _encode({**message, "id": self._execution})
         self._stream.sendall(frame[1:] if self._zero_sent else frame)
         self._zero_sent = False
+        return True
 
 
 def _encode(message: dict[str, Any]) -> bytes:

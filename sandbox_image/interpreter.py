@@ -64,7 +64,6 @@ class Interpreter:
     def __init__(self, channel: socket.socket, progress: mmap.mmap) -> None:
         self._progress = progress
         self._pid = os.getpid()
-        self._execution = 0
         self._streams = Streams()
         self._interrupts = Interrupts()
         self._channel = Channel(channel, self._interrupts)
@@ -92,10 +91,10 @@ class Interpreter:
             yield from self._execute(message)
 
     def _execute(self, message: dict[str, Any]) -> Iterator[object]:
-        self._execution = message["id"]
+        number = self._channel.begin(message["id"])
         block = self._begin(message["block"])
         # From here on we may be interrupted: not before ``_begin``, which forgets interrupts that came too late.
-        PROGRESS.pack_into(self._progress, 0, self._execution, 0)
+        PROGRESS.pack_into(self._progress, 0, number, 0)
         chunks = message["chunks"]
         block.add((line, column, source) for _, line, column, source in chunks)
         durations: list[int] = []
@@ -109,7 +108,7 @@ class Interpreter:
                 end = self._fail(block, index, *failure)
                 break
             if os.getpid() == self._pid:
-                PROGRESS.pack_into(self._progress, 0, self._execution, len(durations))
+                PROGRESS.pack_into(self._progress, 0, number, len(durations))
         if os.getpid() != self._pid:
             self._end_forked_child(end)
         if message["language"] == "bash" and end["status"] == "ok":
@@ -119,7 +118,7 @@ class Interpreter:
             self._show_result()
         self._finish(block, over=message["final"] or end["status"] != "ok", status=end["status"])
         PROGRESS.pack_into(self._progress, 0, 0, 0)
-        self._channel.send({"t": "done", "id": self._execution, "ran": ran, "ns": durations, **end})
+        self._channel.end({"t": "done", "ran": ran, "ns": durations, **end})
 
     def _begin(self, name: str) -> Block:
         """The block that the execution belongs to, and a process fit to run it."""
@@ -177,7 +176,7 @@ class Interpreter:
         first = code
         if code.co_flags & _COROUTINE:
             function, first = self._awaiter.run, Awaiter.run.__code__
-        border: KeyboardInterrupt | None = None
+        border: BaseException | None = None
         prepared = [] if plainly else [self._runner.prepare(function, code, namespace, code=first)]
         try:
             self._enter()
@@ -188,7 +187,7 @@ class Interpreter:
             else:
                 yield prepared.pop()  # and no reference to it remains
             self._leave()
-        except KeyboardInterrupt as error:  # on the border between user code and ours
+        except BaseException as error:  # by a signal handler, on the border between user code and ours
             self._leave()
             border = error
             if prepared:
@@ -227,7 +226,7 @@ class Interpreter:
             print(described["traceback"], end="", file=sys.stderr)
         self._streams.flush()
         self._streams.wait_read()
-        self._channel.send({"t": "error", "id": self._execution, "chunk": index, **described})
+        self._channel.send({"t": "error", "chunk": index, **described})
         return {"status": "error", "code": None}
 
     def _show_result(self) -> None:
@@ -240,7 +239,7 @@ class Interpreter:
         if shown is not None and shown[0]:
             self._streams.flush()
             self._streams.wait_read()
-            self._channel.send({"t": "result", "id": self._execution, "data": shown[0], "metadata": shown[1]})
+            self._channel.send({"t": "result", "data": shown[0], "metadata": shown[1]})
 
     def _finish(self, block: Block, *, over: bool, status: str) -> None:
         block.over = over
@@ -251,12 +250,12 @@ class Interpreter:
         self._streams.flush()
 
     def _interruptible(self, function: Any, *arguments: Any) -> Any:
-        """Call what runs methods of the program's objects; None if it was interrupted."""
+        """Call what runs methods of the program's objects; None if a signal handler cut it short."""
         try:
             self._enter()
             value = function(*arguments)
             self._leave()
-        except KeyboardInterrupt:
+        except BaseException:
             self._leave()
             return None
         return value
@@ -276,7 +275,7 @@ class Interpreter:
             self._interrupts.leave()
             self._end_bash(interrupt=True)
             return error, "run"
-        except OSError as error:  # there is no bash, or no process can be started
+        except Exception as error:  # no bash, no more processes, or a signal handler of the program
             self._interrupts.leave()
             return error, "run"
         if status is None:
@@ -299,7 +298,7 @@ class Interpreter:
         """In the order of what is printed: what was before must have been read, and this before what follows."""
         self._streams.flush()
         self._streams.wait_read()
-        self._channel.send_in_order({"t": "display", "id": self._execution, "data": data, "metadata": metadata})
+        self._channel.send_in_order({"t": "display", "data": data, "metadata": metadata})
 
     def _end_forked_child(self, end: dict[str, Any]) -> NoReturn:
         """A child that user code forked has come to the end of what is known of its program."""

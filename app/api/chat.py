@@ -1,65 +1,88 @@
-"""``POST /v1/chat/completions``: the drop-in. With a code tool the agent loop runs here; without one this is a proxy."""
+"""``POST /v1/chat/completions``: with a code tool the agent loop runs here; without one this is a proxy."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from fastapi import APIRouter, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from app.api.auth import Caller
 from app.api.chat_wire import ChatWire, chat_document
-from app.api.event_stream import EventDocument, EventStream, ProxyStream
-from app.api.options import pipeline_options, with_headers
-from app.api.schemas import CompletionRequest
+from app.api.event_stream import EventDocument, EventStream, ProxyDocument, ProxyStream
+from app.api.hidden_calls import keeper, restored
+from app.api.idempotency import idempotent
+from app.api.options import drop_in_options, with_headers
+from app.api.schemas import CompletionRequest, EagerOptions
 from app.api.tools import for_upstream, has_code_tool
 from app.events import Event
 from app.gateway import Gateway, new_id
 from app.pipeline.emitter import Send
-from app.pipeline.run import run
+from app.pipeline.run import Options, run
+from app.store.database import Store
 
 router = APIRouter()
 
 
 @router.post("/v1/chat/completions")
 async def create_chat_completion(request: Request, body: CompletionRequest) -> Response:
+    """OpenAI's chat completions. Calls of code tools are run here while they are written, and answered to the model;
+    those of other tools are the client's."""
     gateway: Gateway = request.app.state.gateway
+    store: Store = request.app.state.store
     caller: Caller = request.state.caller
     caller.require_model(body.model)
-    upstream = gateway.require_upstream()
     asked = with_headers(body.eager, request.headers)
-    options = pipeline_options(asked, gateway, request.headers, sources=("tool",), max_turns=gateway.turn_limit)
-    upstream_body = body.upstream_body()
-    if options.sources <= {"tool"} and not has_code_tool(upstream_body, options.tools):
-        if body.stream:
-            return ProxyStream(upstream.stream(upstream_body, options.headers))
-        return JSONResponse(await upstream.complete(upstream_body, options.headers))
+    options = drop_in_options(asked, gateway, request.headers)
+    if options.sources <= {"tool"} and not has_code_tool(body.upstream_body(), options.tools):
+        response = _proxied(gateway, body, options)
+    else:
+        response = _run_here(gateway, store, caller, body, asked, options)
+    return idempotent(
+        request,
+        caller,
+        await request.body(),
+        response,
+        keys=store.idempotency_keys,
+        streaming=bool(body.stream),
+    )
+
+
+def _proxied(gateway: Gateway, body: CompletionRequest, options: Options) -> Response:
+    upstream, upstream_body = gateway.require_upstream(), body.upstream_body()
+    if body.stream:
+        return ProxyStream(upstream.stream(upstream_body, options.headers))
+    return ProxyDocument(lambda: upstream.complete(upstream_body, options.headers))
+
+
+def _run_here(
+    gateway: Gateway, store: Store, caller: Caller, body: CompletionRequest, asked: EagerOptions, options: Options
+) -> Response:
     body.require_one_choice()
+    upstream = gateway.require_upstream()
+    upstream_body, tools = for_upstream(body.upstream_body(), options.tools)
     id, created = new_id("chatcmpl"), int(time.time())
+    carry = gateway.events if asked.events is None else asked.events
 
     async def pipeline(send: Send) -> None:
+        messages = await restored(body.messages, store.hidden_calls, owner=caller.name)
         async with gateway.session(asked.session, owner=caller.name) as lease:
             await run(
-                for_upstream(upstream_body),
-                options,
+                {**upstream_body, "messages": messages},
+                replace(options, tools=tools),
                 request_id=id,
                 upstream=upstream,
                 session=lease.session,
                 session_name=lease.name,
                 send=send,
+                keep_hidden=keeper(body.messages, store.hidden_calls, owner=caller.name),
             )
 
+    def render(events: list[Event]) -> bytes:
+        return chat_document(events, id=id, created=created, model=body.model, carry=carry)
+
     if not body.stream:
-
-        def render(events: list[Event]) -> bytes:
-            return chat_document(events, id=id, created=created, model=body.model, carry=asked.events is True)
-
         return EventDocument(pipeline, render)
-    wire = ChatWire(
-        id=id,
-        created=created,
-        model=body.model,
-        include_usage=body.wants_usage,
-        events=asked.events is True,
-    )
+    wire = ChatWire(id=id, created=created, model=body.model, include_usage=body.wants_usage, events=carry)
     return EventStream(pipeline, wire)

@@ -6,19 +6,30 @@ survives and that they can still read (R4, section 2.1). They are sent when aske
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
-from app.events import Done, Error, Event, Start, Token, ToolCall, TurnEnd
+from app.errors import EagerError
+from app.events import Done, Error, Event, Start, Token, ToolCall, ToolCallDelta
+from app.pipeline.usage import ESTIMATED
 
 _encode = msgspec.json.Encoder().encode
 DONE = b"data: [DONE]\n\n"
 
 
-def summary(done: Done) -> dict[str, Any]:
+def summary(start: Start, done: Done) -> dict[str, Any]:
     """What always rides on the last chunk."""
-    return {"type": "summary", "seq": done.seq, "t_ms": done.t_ms, "timing": done.timing, "usage": done.usage}
+    return {
+        "type": "summary",
+        "seq": done.seq,
+        "t_ms": done.t_ms,
+        "session": start.session,
+        "finish_reason": done.finish_reason,
+        "timing": done.timing,
+        "usage": done.usage,
+    }
 
 
 def finish_reason(done: Done) -> str:
@@ -27,14 +38,11 @@ def finish_reason(done: Done) -> str:
 
 
 def public_usage(usage: dict[str, Any] | None) -> dict[str, Any]:
-    """Usage as the client is owed it: zeros where the upstream never told."""
-    return {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0, **(usage or {})}
-
-
-def tool_call(call: ToolCall, index: int) -> dict[str, Any]:
-    """R9: a fresh contiguous index, the original id, the arguments byte for byte."""
-    function = {"name": call.name, "arguments": call.arguments}
-    return {"index": index, "id": call.id, "type": "function", "function": function}
+    """Usage as the client is owed it: zeros where the upstream never told, estimates like any other (the summary
+    tells)."""
+    usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0, **(usage or {})}
+    usage.pop(ESTIMATED, None)
+    return usage
 
 
 class ChatWire:
@@ -46,23 +54,22 @@ class ChatWire:
         self._usage = b',"usage":null' if include_usage else b""  # R5
         self._include_usage = include_usage
         self._events = events
-        self._calls = 0
+        self._start: Start | None = None
+        #: Indices of the calls that were begun, fresh and contiguous (R9).
+        self._calls: dict[str, int] = {}
         self._has_text = False
 
     def encode(self, event: Event) -> bytes:
         match event:
-            case Token(channel="content", text=text):
-                if not text:
-                    return b""
-                self._has_text = True
-                return self._chunk({"content": text})
-            case Token(channel="reasoning", text=text):
-                return self._chunk({event.key or "reasoning_content": text})
+            case Token(channel="content" | "refusal" | "reasoning"):
+                return self._token(event)
             case Start():
+                self._start = event
                 return self._chunk({"role": "assistant", "content": None})  # R3, R7
+            case ToolCallDelta():
+                return self._call_delta(event)
             case ToolCall():
-                self._calls += 1
-                return self._chunk({"tool_calls": [tool_call(event, self._calls - 1)]})
+                return self._call(event)
             case Done():
                 return self._finish(event)
             case Error(error=error):
@@ -73,6 +80,37 @@ class ChatWire:
     def close(self) -> bytes:
         return DONE
 
+    def _token(self, token: Token) -> bytes:
+        match token.channel:
+            case "content":
+                self._has_text = True
+                return self._chunk({"content": token.text}, logprobs=_known(token.logprobs))
+            case "refusal":
+                return self._chunk({"refusal": token.text})
+            case _:
+                return self._chunk({token.key or "reasoning_content": token.text})
+
+    def _call_delta(self, call: ToolCallDelta) -> bytes:
+        """R9: id and name once, the arguments byte for byte."""
+        if (index := self._calls.get(call.id)) is not None:
+            return self._chunk({"tool_calls": [{"index": index, "function": {"arguments": call.arguments}}]})
+        return self._begin_call(call.id, call.name, call.arguments)
+
+    def _call(self, call: ToolCall) -> bytes:
+        """The end of a call, all of which was shown or nothing."""
+        extras = _known(call.extras) or {}
+        if (index := self._calls.get(call.id)) is None:
+            return self._begin_call(call.id, call.name, call.arguments, extras)
+        return (
+            self._chunk({"tool_calls": [{"index": index, "function": {"arguments": ""}, **extras}]}) if extras else b""
+        )
+
+    def _begin_call(self, id: str, name: str, arguments: str, extras: dict[str, Any] | None = None) -> bytes:
+        index = self._calls[id] = len(self._calls)
+        function = {"name": name, "arguments": arguments}
+        call = {"index": index, "id": id, "type": "function", "function": function, **(extras or {})}
+        return self._chunk({"tool_calls": [call]})
+
     def _carry(self, event: Event) -> bytes:
         """R6: an empty delta that is no text before the first text, and empty text after it."""
         return self._chunk({"content": ""} if self._has_text else {}, eager=event)
@@ -80,44 +118,98 @@ class ChatWire:
     def _finish(self, done: Done) -> bytes:
         if done.finish_reason == "error":
             return b""
-        last = self._chunk({}, finish=finish_reason(done), eager=summary(done))  # R8
+        assert self._start is not None
+        last = self._chunk({}, finish=finish_reason(done), eager=summary(self._start, done))  # R8
         if not self._include_usage:
             return last
         usage = {"choices": [], "usage": public_usage(done.usage)}
         return last + b"data: %b,%b\n\n" % (self._head, _encode(usage)[1:])
 
-    def _chunk(self, delta: dict[str, Any], *, finish: str | None = None, eager: Any = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+    def _chunk(
+        self, delta: dict[str, Any], *, finish: str | None = None, logprobs: Any = None, eager: Any = None
+    ) -> bytes:
+        choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
         carried = b',"eager":[%b]' % _encode(eager) if eager is not None else b""
         return b'data: %b,"choices":[%b]%b%b}\n\n' % (self._head, _encode(choice), self._usage, carried)
 
 
 def chat_document(events: list[Event], *, id: str, created: int, model: str, carry: bool) -> bytes:
-    """The answer without a stream. ``content`` is the text of all turns exactly as it would have streamed."""
-    done = next(event for event in reversed(events) if isinstance(event, Done))
+    """The answer without a stream. ``content`` is the text of all turns exactly as it would have streamed.
+
+    Raises:
+        EagerError: the request failed.
+    """
+    for event in events:
+        if isinstance(event, Error):
+            raise _failure(event)
+    start, done = events[0], events[-1]
+    assert isinstance(start, Start)
+    assert isinstance(done, Done)
     tokens = [event for event in events if isinstance(event, Token)]
-    content = "".join(token.text for token in tokens if token.channel == "content")
-    reasoning = [token for token in tokens if token.channel == "reasoning"]
-    calls = [event for event in events if isinstance(event, ToolCall)]
-    message: dict[str, Any] = {"role": "assistant", "content": content or None, "refusal": None}
-    if reasoning:
-        message[reasoning[0].key or "reasoning_content"] = "".join(token.text for token in reasoning)
-    if calls:
-        listed = [tool_call(call, index) for index, call in enumerate(calls)]
-        message["tool_calls"] = [{key: call[key] for key in ("id", "type", "function")} for call in listed]
     carried: list[Any] = [event for event in events if _is_carried(event)] if carry else []
+    choice = {
+        "index": 0,
+        "message": _message(tokens, [event for event in events if isinstance(event, ToolCall)]),
+        "logprobs": _join_logprobs(token.logprobs for token in tokens),
+        "finish_reason": finish_reason(done),
+    }
     return _encode(
         {
             "id": id,
             "object": "chat.completion",
             "created": created,
             "model": model,
-            "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason(done)}],
+            "choices": [choice],
             "usage": public_usage(done.usage),
-            "eager": [*carried, summary(done)],
+            "eager": [*carried, summary(start, done)],
         }
     )
 
 
+def _message(tokens: list[Token], calls: list[ToolCall]) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": _text(tokens, "content") or None}
+    message["refusal"] = _text(tokens, "refusal") or None
+    if reasoning := _text(tokens, "reasoning"):
+        key = next(token.key for token in tokens if token.channel == "reasoning")
+        message[key or "reasoning_content"] = reasoning
+    if calls:
+        message["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+                **(_known(call.extras) or {}),
+            }
+            for call in calls
+        ]
+    return message
+
+
+def _text(tokens: list[Token], channel: str) -> str:
+    return "".join(token.text for token in tokens if token.channel == channel)
+
+
+def _join_logprobs(parts: Iterable[Any]) -> dict[str, list[Any]] | None:
+    """The fragments' lists (``content``, ``refusal``), put together."""
+    joined: dict[str, list[Any]] = {}
+    for part in parts:
+        for name, values in part.items() if isinstance(part, dict) else ():
+            if isinstance(values, list):
+                joined.setdefault(name, []).extend(values)
+    return joined or None
+
+
+def _known(value: Any) -> Any:
+    return None if value is msgspec.UNSET else value
+
+
 def _is_carried(event: Event) -> bool:
-    return not isinstance(event, Token | Start | ToolCall | Done | Error | TurnEnd)
+    return not isinstance(event, Token | Start | ToolCallDelta | ToolCall | Done)
+
+
+def _failure(event: Error) -> EagerError:
+    """A failure after the first event, for a client that has not been told anything yet."""
+    error = event.error
+    failure = EagerError(error.message, param=error.param, code=error.code)
+    failure.status, failure.type, failure.code = event.status, error.type, error.code
+    return failure

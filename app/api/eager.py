@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from app.api.auth import Caller
 from app.api.event_stream import EventDocument, EventStream
+from app.api.idempotency import idempotent
 from app.api.options import pipeline_options, with_headers
 from app.api.schemas import CompletionRequest
 from app.api.tools import for_upstream
@@ -27,13 +30,16 @@ async def create_eager_completion(request: Request, body: CompletionRequest) -> 
     caller.require_model(body.model)
     body.require_one_choice()
     asked = with_headers(body.eager, request.headers)
-    options = pipeline_options(asked, gateway, request.headers, sources=("tool", "fence", "tag"), max_turns=1)
+    # A repair is another turn, so who asks for repairs asks for turns.
+    turns = gateway.turn_limit if asked.on_error == "repair" else 1
+    options = pipeline_options(asked, gateway, request.headers, sources=("tool", "fence", "tag"), max_turns=turns)
+    upstream_body, tools = for_upstream(body.upstream_body(), options.tools)
 
     async def pipeline(send: Send) -> None:
         async with gateway.session(asked.session, owner=caller.name) as lease:
             await run(
-                for_upstream(body.upstream_body()),
-                options,
+                upstream_body,
+                replace(options, tools=tools),
                 request_id=new_id("eager"),
                 upstream=upstream,
                 session=lease.session,
@@ -41,4 +47,11 @@ async def create_eager_completion(request: Request, body: CompletionRequest) -> 
                 send=send,
             )
 
-    return EventStream(pipeline, EagerWire()) if body.stream else EventDocument(pipeline, completion_document)
+    return idempotent(
+        request,
+        caller,
+        await request.body(),
+        EventStream(pipeline, EagerWire()) if body.stream else EventDocument(pipeline, completion_document),
+        keys=request.app.state.store.idempotency_keys,
+        streaming=bool(body.stream),
+    )

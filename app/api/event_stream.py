@@ -24,7 +24,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.api.errors import error_response, to_body
 from app.errors import EagerError
-from app.events import Error, Event, ExecStart
+from app.events import Done, Error, Event, ExecStart
 from app.pipeline.emitter import Send as EventSend
 
 log = logging.getLogger(__name__)
@@ -76,10 +76,12 @@ async def until_client_leaves(receive: Receive, work: Coroutine[None, None, None
         log.info("client left")
 
 
-def _note_execution(scope: Scope, event: Event) -> None:
+def _note(scope: Scope, event: Event) -> None:
     """Once code has run, a retry would run it again: errors and idempotency look at this (``request.state``)."""
     if isinstance(event, ExecStart):
         scope.setdefault("state", {})["code_ran"] = True
+    elif isinstance(event, Done):
+        scope["app"].state.metrics.observe(event.finish_reason, event.timing)
 
 
 class EventStream(Response):
@@ -101,7 +103,7 @@ class EventStream(Response):
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def push(event: Event) -> None:
-            _note_execution(scope, event)
+            _note(scope, event)
             data = self._wire.encode(event)
             if self._held is None:
                 self._held = data
@@ -159,7 +161,7 @@ class EventDocument(Response):
             events: list[Event] = []
 
             async def collect(event: Event) -> None:
-                _note_execution(scope, event)
+                _note(scope, event)
                 events.append(event)
 
             try:
@@ -177,8 +179,8 @@ class EventDocument(Response):
 class ProxyDocument(Response):
     """Passes the upstream's whole answer on."""
 
-    def __init__(self, answer: Coroutine[None, None, Any]) -> None:
-        self._answer = answer
+    def __init__(self, fetch: Callable[[], Awaitable[Any]]) -> None:
+        self._fetch = fetch
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -187,7 +189,7 @@ class ProxyDocument(Response):
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             # The json module writes half surrogates as it read them.
-            response = Response(json.dumps(await self._answer).encode(), media_type="application/json")
+            response = Response(json.dumps(await self._fetch()).encode(), media_type="application/json")
         except EagerError as error:
             response = error_response(error)
         await response(scope, receive, send)

@@ -30,24 +30,28 @@ def code_tool_names(asked: Collection[str] | None) -> frozenset[str]:
 
 
 def has_code_tool(body: dict[str, Any], names: Collection[str]) -> bool:
-    """Whether the model may call code that runs here."""
-    return any(_is_interpreter(tool) or _is_code_function(tool, names) for tool in _tools(body))
+    """Whether the model may call code that runs here; without ``names`` nothing does."""
+    return bool(names) and any(_is_interpreter(tool) or _is_code_function(tool, names) for tool in _tools(body))
 
 
-def for_upstream(body: dict[str, Any]) -> dict[str, Any]:
-    """The body with ``code_interpreter`` tools and choices replaced by a function (PROTOCOL.md 3.1)."""
+def for_upstream(body: dict[str, Any], names: frozenset[str]) -> tuple[dict[str, Any], frozenset[str]]:
+    """The body with ``code_interpreter`` tools and choices replaced by a function (PROTOCOL.md 3.1), and ``names``
+    with that function's."""
     tools = _tools(body)
-    if not any(_is_interpreter(tool) for tool in tools):
-        return body
-    names = {_function_name(tool) for tool in tools}
+    if not names or not any(_is_interpreter(tool) for tool in tools):
+        return body, names
+    declared = {_function_name(tool) for tool in tools}
+    name = INTERPRETER_NAME
+    if name in declared and name not in names:  # one that the client runs itself
+        name = "code_interpreter"
     replaced = [tool for tool in tools if not _is_interpreter(tool)]
-    if INTERPRETER_NAME not in names:
-        replaced.append(INTERPRETER)
+    if name not in declared:
+        replaced.append({**INTERPRETER, "function": {**INTERPRETER["function"], "name": name}})
     body = {**body, "tools": replaced}
     choice = body.get("tool_choice")
     if isinstance(choice, dict) and _is_interpreter(choice):
-        body["tool_choice"] = {"type": "function", "function": {"name": INTERPRETER_NAME}}
-    return body
+        body["tool_choice"] = {"type": "function", "function": {"name": name}}
+    return body, names | {name}
 
 
 def _tools(body: dict[str, Any]) -> list[dict[str, Any]]:

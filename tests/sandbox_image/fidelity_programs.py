@@ -1,4 +1,5 @@
-"""Programs that show whether code runs as a part of a script: (name, code). Expected is what CPython does with the file."""
+# ruff: noqa: E501
+"""Programs that show whether code runs as a part of a script: (name, code). Expected is what CPython does."""
 
 PROGRAMS = [
     ("stack_of_the_program_alone", "import traceback\ndef f():\n    traceback.print_stack()\nf()\nprint(len(traceback.extract_stack()))\n"),

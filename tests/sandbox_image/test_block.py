@@ -99,7 +99,7 @@ def test_future_imports_are_allowed_in_the_head_only() -> None:
     _, compiled = block_with((1, 0, "'doc'\n"), (2, 0, future), (3, 0, future), (4, 0, "x = 1\n"), (5, 0, future))
     assert [isinstance(chunk, SyntaxError) for chunk in compiled] == [False, False, False, False, True]
     namespace: dict[str, Any] = {}
-    block, [_, function] = block_with((1, 0, future), (2, 0, "def f(x: Undefined): pass\n"))
+    _, [_, function] = block_with((1, 0, future), (2, 0, "def f(x: Undefined): pass\n"))
     eval(function.statements, namespace)
     assert namespace["f"].__annotations__ == {"x": "Undefined"}
 

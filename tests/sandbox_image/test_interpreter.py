@@ -230,7 +230,7 @@ def test_the_exit_builtin_leaves_standard_input_to_later_blocks(session: Interpr
         "import sys\nsys.settrace(lambda *a: 1 / 0)\n",
         "import sys\nsys.setrecursionlimit(12)\n",
         "import os, tempfile\nos.chdir(tempfile.mkdtemp())\nos.rmdir(os.getcwd())\n",
-        "import builtins\ndel builtins.print, builtins.display\nbuiltins.print = __import__('functools').partial(__import__('sys').__stdout__.write)\n",
+        "import builtins, sys\ndel builtins.display\nbuiltins.print = lambda text: sys.__stdout__.write(text)\n",
         "globals().clear()\n",
         "import os\nos.environ.clear()\nos.umask(0o777)\n",
         "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))\n",
@@ -238,7 +238,8 @@ def test_the_exit_builtin_leaves_standard_input_to_later_blocks(session: Interpr
         "import threading, time\nthreading.Thread(target=time.sleep, args=(30,), daemon=True).start()\n",
         "import gc\ngc.disable()\n",
         "import time\ntime.perf_counter_ns = time.sleep = time.monotonic = None\n",
-        "import json, linecache, traceback\njson.dumps = json.loads = traceback.format_exception = None\nlinecache.cache.clear()\n",
+        "import json, linecache, traceback\njson.dumps = json.loads = traceback.format_exception = None\n",
+        "import linecache\nlinecache.cache.clear()\n",
     ],
 )
 def test_a_later_block_runs_whatever_a_program_did(damage: str, session: Interpreter) -> None:
@@ -413,25 +414,28 @@ def test_a_result_that_cannot_be_shown_is_interrupted(session: Interpreter) -> N
 
 
 def test_the_program_s_own_sigint_handler_lasts_for_its_block(session: Interpreter) -> None:
-    session.run("import signal\nold = signal.signal(signal.SIGINT, lambda *a: print('mine'))\n")
+    session.run("import os, signal\nold = signal.signal(signal.SIGINT, lambda *a: print('mine'))\n")
     turn = session.run(
-        "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\nexcept KeyboardInterrupt:\n    print('default')\n"
+        "try:\n    os.kill(os.getpid(), signal.SIGINT)\nexcept KeyboardInterrupt:\n    print('default')\n"
     )
     assert turn.stdout == "default\n"
 
 
-def test_an_alarm_that_rings_between_executions_is_handled_in_the_next_one(session: Interpreter) -> None:
-    code = "import signal, time\ndef ring(*a): raise TimeoutError('late')\nold = signal.signal(signal.SIGALRM, ring)\nold = signal.setitimer(signal.ITIMER_REAL, 0.000001)\n"
-    session.execute(
-        [[0, 1, 0, code + "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])\n"]], block="a", final=False
-    )
-    turn = session.execute(
-        [[0, 7, 0, "signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])\ntime.sleep(0.01)\n"]],
-        block="a",
-        final=True,
-    )
-    errors = [part.error["ename"] for part in (turn,) if part.error]
-    assert errors in ([], ["TimeoutError"])
+@pytest.mark.parametrize("delay", [0.000001, 0.0001, 0.001])
+def test_an_alarm_that_rings_at_any_time_fails_the_program_and_not_the_interpreter(
+    delay: float, session: Interpreter
+) -> None:
+    code = dedent(f"""
+        import signal, time
+        def ring(*a): raise TimeoutError("late")
+        old = signal.signal(signal.SIGALRM, ring)
+        old = signal.setitimer(signal.ITIMER_REAL, {delay})
+        x = 1
+        time.sleep(0.01)
+    """)
+    turn = session.run(code)
+    assert turn.error is not None
+    assert turn.error["ename"] == "TimeoutError"
     assert session.run("1\n").result == "1"
 
 
@@ -507,9 +511,26 @@ def test_raw_bundles_and_handles(session: Interpreter) -> None:
     assert [message["data"] for message in turn.of("display")] == [{"text/html": "<i>"}, {"text/plain": "3"}]
 
 
-def test_a_thread_may_display(session: Interpreter) -> None:
+def test_a_thread_may_display_while_the_program_runs(session: Interpreter) -> None:
     code = "import threading\nt = threading.Thread(target=display, args=(1,))\nt.start()\nt.join()\n"
-    assert len(session.run(code).of("display")) == 1
+    assert len(session.run(code, whole=True).of("display")) == 1
+
+
+def test_what_a_thread_displays_between_executions_is_lost(session: Interpreter) -> None:
+    code = dedent("""
+        import threading, os
+        r, w = os.pipe()
+        def late():
+            os.read(r, 1)
+            display(1)
+            os.write(1, b"late")
+        threading.Thread(target=late).start()
+        threading.Timer(0.02, os.write, (w, b"x")).start()
+    """)
+    turn = session.run(code)
+    session.wait_for_output(turn, "late")
+    assert turn.of("display") == []
+    assert session.run("display(2)\n").of("display")[0]["data"] == {"text/plain": "2"}
 
 
 def test_the_environment_is_that_of_the_work_folder(session: Interpreter) -> None:

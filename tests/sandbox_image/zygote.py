@@ -1,4 +1,4 @@
-"""Real interpreters for tests: a zygote process of any Python that forks them, and a small reader in the supervisor's place."""
+"""Real interpreters for tests: a zygote of any Python that forks them, and a reader in the supervisor's place."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ class Interpreter:
         return self.wait_done()
 
     def run(self, code: str, *, whole: bool = False, batch: bool = False) -> Turn:
-        """One block, statement by statement; as one chunk (``whole``), or as one execution of all chunks (``batch``)."""
+        """One block, statement by statement; as one chunk (``whole``); or as one execution of all (``batch``)."""
         self._block += 1
         chunks = [[0, 1, 0, code]] if whole else split(code)
         turn = Turn()

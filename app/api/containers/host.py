@@ -8,6 +8,7 @@ from typing import Literal
 from uuid import uuid4
 
 from app.api.containers.open_container import OpenContainer
+from app.api.responses.schemas import is_id
 from app.errors import RequestError
 from app.sandbox.registry import SessionRegistry
 from app.sandbox.worker import Worker
@@ -43,7 +44,7 @@ class Containers:
         Raises:
             RequestError: 404.
         """
-        record = await self._store.containers.get(id, owner=owner)
+        record = await self._store.containers.get(id, owner=owner) if is_id(id) else None
         if record is None:
             raise _not_found(id)
         return record

@@ -147,7 +147,7 @@ class ResponseStream:
             self._accept_in_code(self._open, event)
             return
         match event:
-            case Token(channel="content", text=text):
+            case Token(channel="content" | "refusal", text=text):
                 self._say(text)
             case CodeStart(call_id=call_id):
                 self._close_message()

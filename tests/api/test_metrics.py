@@ -1,0 +1,39 @@
+from types import SimpleNamespace
+from typing import Any
+
+from prometheus_client import generate_latest
+
+from app.api.limits import Admission
+from app.api.metrics import Metrics
+from app.events import Timing
+from app.sandbox.pool import PoolStatistics
+from app.sandbox.registry import RegistryStatistics
+
+POOL = PoolStatistics(
+    warm=2, starting=0, busy=1, closing=0, waiting=0, started=3, failed_starts=0, died_warm=0, checked_out=1,
+    timed_out=0, discarded=0, checkout_s=0.5,
+)  # fmt: skip
+
+
+def gateway() -> Any:
+    registry = RegistryStatistics(sessions=1, busy=0, created=4, expired=2, displaced=1)
+    return SimpleNamespace(
+        pool=SimpleNamespace(statistics=lambda: POOL), registry=SimpleNamespace(statistics=lambda: registry)
+    )
+
+
+async def test_metrics_show_the_live_parts_and_what_requests_have_saved() -> None:
+    metrics = Metrics(gateway(), Admission(limit=8, queue_limit=8, wait_s=1))
+    timing = Timing(
+        ttft_ms=1, gen_ms=900, exec_ms=500, nel_ms=100, e2el_ms=1000, serial_e2el_ms=1400, saved_ms=400,
+        bound_ms=990, chunks=3, batches=2, gates={},
+    )  # fmt: skip
+    metrics.observe("stop", timing)
+    lines = generate_latest(metrics.registry).decode().splitlines()
+    assert "eager_pool_warm 2.0" in lines
+    assert "eager_pool_started_total 3.0" in lines
+    assert "eager_sessions_expired_total 2.0" in lines
+    assert "eager_requests_limit 8.0" in lines
+    assert 'eager_finished_total{reason="stop"} 1.0' in lines
+    assert "eager_saved_seconds_total 0.4" in lines
+    assert 'eager_e2el_seconds_bucket{le="1.0"} 1.0' in lines
