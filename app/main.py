@@ -10,7 +10,7 @@ from importlib import metadata
 
 from fastapi import Depends, FastAPI
 
-from app.api import chat, eager, errors, files, metrics, sessions, system
+from app.api import chat, eager, errors, files, metrics, push, session_files, sessions, system
 from app.api.auth import AuthMiddleware, Keyring, authenticate
 from app.api.body_limit import BodyLimitMiddleware
 from app.api.containers import files as container_files
@@ -82,7 +82,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(RequestIdMiddleware)
     app.include_router(system.open_router)
     app.include_router(metrics.router)
-    for module in (system, eager, chat, sessions, files, responses, stored, containers, container_files):
+    app.include_router(push.router)  # asks for the key itself: a WebSocket is refused in another way
+    for module in (system, eager, chat, sessions, session_files, files, responses, stored, containers, container_files):
         app.include_router(module.router, dependencies=[Depends(authenticate), Depends(admitted)])
     return app
 

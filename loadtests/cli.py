@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -49,7 +50,12 @@ DEFAULT_BACKENDS: Final = [Backend.LOCAL, Backend.DOCKER]
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Without arguments, those of the process."""
-    bench(args=arguments, prog_name="eager bench")
+    from loadtests.processes import ServerFailed
+
+    try:
+        bench(args=arguments, prog_name="eager bench")
+    except ServerFailed as failure:
+        sys.exit(f"eager bench: {failure}")
 
 
 @bench.command()
@@ -112,6 +118,37 @@ def errors(
         folder=folder,
     )
     _finish(errors_report(measurements, remarks), folder, publish)
+
+
+@bench.command()
+def gateway(
+    backend: Backends = DEFAULT_BACKENDS,
+    streams: Annotated[list[int] | None, typer.Option(min=1, max=512, help="Streams at once; several times.")] = None,
+    code_streams: Annotated[int, typer.Option(min=1, help="Most streams with a sandbox each.")] = 64,
+    tps: Annotated[float, typer.Option(min=1, help="Tokens per second of each stream.")] = 50,
+    seconds: Annotated[float | None, typer.Option(min=1, help="Length of a stream.")] = None,
+    litellm: Annotated[Path | None, typer.Option(help="LiteLLM's command, in a venv of its own.")] = None,
+    fast: Fast = False,
+    out: Out = None,
+    publish: Publish = None,
+) -> None:
+    """CPU and latency per token under load, beside other proxies; what sandboxes cost."""
+    from rich.console import Console
+
+    from loadtests.gateway_cost import LITELLM, Plan, measure_gateway
+    from loadtests.gateway_report import gateway_report
+
+    plan = Plan(
+        backends=[name.value for name in backend],
+        streams=streams or ([1, 16, 64] if fast else [1, 8, 64, 256, 512]),
+        code_streams=code_streams,
+        tps=tps,
+        seconds=seconds or (3 if fast else 10),
+        dispatches=50 if fast else 200,
+        litellm=litellm or LITELLM,
+    )
+    folder = out or RESULTS / ("gateway-fast" if fast else "gateway")
+    _finish(gateway_report(asyncio.run(measure_gateway(plan, Console(stderr=True)))), folder, publish)
 
 
 def _programs(corpus: Path, only: Sequence[str] | None) -> list[Program]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 import msgspec
@@ -33,12 +33,13 @@ class LoadClient(asyncio.Protocol):
         self._request = request
         self._marker = marker
         self._last = last
-        self._keep = max(len(marker), len(last)) - 1
+        # A marker may be cut in two; this much of the end is looked at again, and is too short to hold a whole one.
+        self._keep = len(marker) - 1
         self._rest = b""
+        assert len(last) <= len(marker)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
         self._stream.asked_s = time.monotonic()
         transport.write(self._request)
 
@@ -47,16 +48,12 @@ class LoadClient(asyncio.Protocol):
         stream = self._stream
         if not stream.status:
             stream.status = data[:12]
-        # A marker may be cut in two; what is kept is too short to hold a whole one.
         data = self._rest + data
-        count = data.count(self._marker)
-        if count:
-            stream.arrived_s.extend([now] * count)
+        stream.arrived_s += [now] * data.count(self._marker)
+        self._rest = data[-self._keep :]
         if self._last in data:
             stream.ended = True
             self._transport.close()
-        keep = min(self._keep, len(data) - data.rfind(self._marker) - len(self._marker)) if count else self._keep
-        self._rest = data[len(data) - keep :] if keep > 0 else b""
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self.over.done():
@@ -77,16 +74,15 @@ async def run_streams(
     streams = [Stream(id) for id in bodies]
     target = urlsplit(url)
     assert target.hostname is not None
-    host, loop = target.netloc.encode(), asyncio.get_running_loop()
+    assert target.port is not None
+    address, loop = (target.hostname, target.port), asyncio.get_running_loop()
     authorization = f"authorization: Bearer {key}\r\n".encode() if key else b""
 
     async def play(place: int, stream: Stream) -> None:
         await asyncio.sleep(spread_s * place / len(streams))
         body = msgspec.json.encode(bodies[stream.id])
-        request = _HEAD % (target.path.encode(), host, authorization, len(body)) + body
-        transport, client = await loop.create_connection(
-            lambda: LoadClient(stream, request, marker, last), target.hostname, target.port
-        )
+        request = _HEAD % (target.path.encode(), target.netloc.encode(), authorization, len(body)) + body
+        transport, client = await loop.create_connection(lambda: LoadClient(stream, request, marker, last), *address)
         try:
             await client.over
         finally:

@@ -13,18 +13,22 @@ The model name says what to play: ``load-STREAM-KIND@TPS``, with ``max_tokens`` 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import sys
 import time
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
 #: Of the length of a token; looked for by clients that count tokens.
 PROSE_TOKEN: Final = "abc "
-#: Seventeen tokens, as a statement of the corpus has on average.
-STATEMENT: Final = "total = sum(value * value for value in range(10)) + len('abcdefghi')\n"
+#: As long as a statement of the corpus is on average.
+STATEMENT: Final = "total = sum(value * value for value in range(10)) + len('abcdefgh')\n"
 _TOKEN_CHARS: Final = 4
+TOKENS_PER_STATEMENT: Final = len(STATEMENT) // _TOKEN_CHARS
+
+_STREAM_HEAD: Final = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n"
+)
 
 sent_s: dict[str, list[float]] = {}
 
@@ -37,8 +41,7 @@ class LoadUpstream(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by class
         self._loop = asyncio.get_running_loop()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -70,7 +73,9 @@ class LoadUpstream(asyncio.Protocol):
         self._times = sent_s.setdefault(stream, [])
         self._interval_s = 1 / float(rate)
         self._started = self._loop.time()
-        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n"
+        head = (
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n"
+        )
         self._transport.write(head + next(self._frames))
         self._tick()
 
@@ -88,6 +93,7 @@ class LoadUpstream(asyncio.Protocol):
 def frames(model: str, kind: str, tokens: int) -> list[bytes]:
     """The opening, one frame a token, and the end, as HTTP chunks."""
     opening: dict[str, Any] = {"role": "assistant"}
+    deltas: list[dict[str, Any]]
     if kind == "prose":
         deltas = [{"content": PROSE_TOKEN}] * tokens
     else:
@@ -104,11 +110,9 @@ def frames(model: str, kind: str, tokens: int) -> list[bytes]:
 
 
 def _code_tokens(count: int) -> list[str]:
-    """``count`` fragments of the arguments' JSON, whole statements in all."""
-    text = "".join(itertools.islice(itertools.cycle(STATEMENT), count * _TOKEN_CHARS))
+    """Fragments of the arguments' JSON: as many whole statements as have ``count`` tokens."""
+    text = STATEMENT * (count // TOKENS_PER_STATEMENT)
     pieces = [text[at : at + _TOKEN_CHARS] for at in range(0, len(text), _TOKEN_CHARS)]
-    whole = len(text) - len(text) % len(STATEMENT)
-    pieces = [text[at : min(at + _TOKEN_CHARS, whole)] or "\n" for at in range(0, len(text), _TOKEN_CHARS)]
     encoded = [msgspec.json.encode(piece)[1:-1].decode() for piece in pieces]
     encoded[-1] += '"}'
     return encoded

@@ -1,6 +1,6 @@
 """The least a Python proxy can do, to compare with: aiohttp on both sides, bytes passed on as they come.
 
-    python -m loadtests.pass_through PORT UPSTREAM_URL
+python -m loadtests.pass_through PORT UPSTREAM_URL
 """
 
 from __future__ import annotations

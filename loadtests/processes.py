@@ -18,6 +18,7 @@ import aiohttp
 _READY_TIMEOUT_S: Final = 120.0
 _STOP_TIMEOUT_S: Final = 30.0
 _POLL_S: Final = 0.05
+_PROBE_TIMEOUT: Final = aiohttp.ClientTimeout(total=10)
 _LOG_LINES_TOLD: Final = 15
 
 
@@ -77,7 +78,7 @@ async def wait_ready(url: str, is_ready: Callable[[Any], bool], *, alive: Callab
         ServerFailed: not in time, or the process has ended.
     """
     try:
-        async with asyncio.timeout(_READY_TIMEOUT_S), aiohttp.ClientSession() as client:
+        async with asyncio.timeout(_READY_TIMEOUT_S), aiohttp.ClientSession(timeout=_PROBE_TIMEOUT) as client:
             while True:
                 if not alive():
                     raise ServerFailed("the server ended")
@@ -85,7 +86,7 @@ async def wait_ready(url: str, is_ready: Callable[[Any], bool], *, alive: Callab
                     async with client.get(url) as answer:
                         if answer.status == 200 and is_ready(await answer.json(content_type=None)):
                             return
-                except aiohttp.ClientError:
+                except (aiohttp.ClientError, TimeoutError):
                     pass
                 await asyncio.sleep(_POLL_S)
     except TimeoutError:

@@ -193,6 +193,13 @@ class Shadows:
         number = "" if self._count == 1 else f"_{self._count}"
         return Block(name, os.path.join(self._folder, f"main{number}.py"))
 
+    def remove(self) -> None:
+        """The session is over."""
+        if self._folder is not None:
+            import shutil  # not loaded otherwise
+
+            shutil.rmtree(self._folder, ignore_errors=True)
+
 
 def _make_folder() -> str:
     """Named after the process: the same in every fresh sandbox, so that tracebacks are too."""

@@ -89,6 +89,7 @@ class Interpreter:
     def steps(self) -> Iterator[object]:
         for message in self._channel.receive():
             yield from self._execute(message)
+        self._shadows.remove()
 
     def _execute(self, message: dict[str, Any]) -> Iterator[object]:
         number = self._channel.begin(message["id"])

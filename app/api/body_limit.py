@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api.errors import error_response
 
 #: Where files are uploaded, which may be larger than other bodies.
-UPLOADS = re.compile(r"/v1/(files|containers/[^/]+/files)/?")
+UPLOADS = re.compile(r"/v1/(files|containers/[^/]+/files|sessions/[^/]+/files/.+)/?")
 
 #: A body earns more time by arriving: a second for each such piece (as Apache's ``RequestReadTimeout`` MinRate does),
 #: so that large uploads over slow lines pass and a client that drips single bytes does not.

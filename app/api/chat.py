@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from dataclasses import replace
 
@@ -17,7 +18,7 @@ from app.api.options import drop_in_options, with_headers
 from app.api.schemas import CompletionRequest, EagerOptions
 from app.api.tools import for_upstream, has_code_tool
 from app.events import Event
-from app.gateway import Gateway, new_id
+from app.gateway import Gateway
 from app.pipeline.emitter import Send
 from app.pipeline.run import Options, run
 from app.store.database import Store
@@ -62,7 +63,7 @@ def _run_here(
     body.require_one_choice()
     upstream = gateway.require_upstream()
     upstream_body, tools = for_upstream(body.upstream_body(), options.tools)
-    id, created = new_id("chatcmpl"), int(time.time())
+    id, created = f"chatcmpl-{secrets.token_hex(12)}", int(time.time())
     carry = gateway.events if asked.events is None else asked.events
 
     async def pipeline(send: Send) -> None:

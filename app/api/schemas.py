@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
 from app.errors import RequestError
 
@@ -27,15 +27,39 @@ class EagerOptions(BaseModel):
     timeout_s: float | None = Field(None, gt=0)
 
 
+#: As it came: 1 stays 1, and "1" is no number.
+Number = StrictInt | StrictFloat
+
+
 class CompletionRequest(BaseModel):
-    """A chat-completions request with our own object in it."""
+    """A chat-completions request with our own object in it.
+
+    OpenAI's common fields are checked, since not every upstream does; nothing is converted. The rest passes.
+    """
 
     model_config = ConfigDict(extra="allow")
 
-    model: str = Field(min_length=1)
+    model: StrictStr = Field(min_length=1)
     messages: list[dict[str, Any]] = Field(min_length=1)
-    stream: bool | None = False
-    n: int | None = Field(None, ge=1)
+    stream: StrictBool | None = False
+    stream_options: dict[str, Any] | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: StrictStr | dict[str, Any] | None = None
+    parallel_tool_calls: StrictBool | None = None
+    n: StrictInt | None = Field(None, ge=1)
+    temperature: Number | None = None
+    top_p: Number | None = None
+    presence_penalty: Number | None = None
+    frequency_penalty: Number | None = None
+    max_tokens: StrictInt | None = None
+    max_completion_tokens: StrictInt | None = None
+    seed: StrictInt | None = None
+    stop: StrictStr | list[StrictStr] | None = None
+    logprobs: StrictBool | None = None
+    top_logprobs: StrictInt | None = None
+    response_format: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
+    user: StrictStr | None = None
     eager: EagerOptions = Field(default_factory=EagerOptions)
 
     def upstream_body(self) -> dict[str, Any]:
@@ -44,8 +68,7 @@ class CompletionRequest(BaseModel):
 
     @property
     def wants_usage(self) -> bool:
-        options = (self.model_extra or {}).get("stream_options")
-        return isinstance(options, dict) and options.get("include_usage") is True
+        return (self.stream_options or {}).get("include_usage") is True
 
     def require_one_choice(self) -> None:
         """

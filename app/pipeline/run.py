@@ -38,7 +38,7 @@ from app.pipeline.stopwatch import Stopwatch
 from app.pipeline.usage import Usage, add_usage, estimated_usage
 from app.sandbox.session import Session
 from app.scheduling.gate import Policy
-from app.upstream.client import Upstream
+from app.upstream.completions import Completions
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ async def run(
     options: Options,
     *,
     request_id: str,
-    upstream: Upstream,
+    upstream: Completions,
     session: Session,
     session_name: str,
     send: Send,
@@ -98,7 +98,7 @@ class _Request:
         body: dict[str, Any],
         options: Options,
         request_id: str,
-        upstream: Upstream,
+        upstream: Completions,
         session: Session,
         session_name: str,
         send: Send,
@@ -116,6 +116,7 @@ class _Request:
         self._stopwatch = Stopwatch()
         self._budget_s = options.timeout_s
         self._repairs = 0
+        self._did: list[tuple[str, str]] = []
         self._usage: Usage | None = None
         self._blocks: dict[str, Block] = {}
 
@@ -170,10 +171,21 @@ class _Request:
         if stopped is None:
             if generation.finish_reason in ("length", "content_filter"):
                 return generation.finish_reason
+            if self._is_repetition(generation):
+                return "stop"
             return None if generation.blocks or generation.foreign_calls else "stop"
         if self._options.on_error == "interrupt":
             return "timeout" if stopped == "timeout" else "interrupt"
         return None
+
+    def _is_repetition(self, generation: Generation) -> bool:
+        """Whether all there is is code in the content that did the same as that of the turn before. Some models, told
+        what it did, write their answer once more, code and all; no ``tool_choice`` keeps them from it."""
+        blocks = [block for block in generation.blocks.values() if block.source != "tool"]
+        did = [(block.code, str(block.transcript)) for block in blocks]
+        repeated = bool(did) and did == self._did and len(blocks) == len(generation.blocks)
+        self._did = did
+        return repeated and not generation.foreign_calls
 
     @property
     def _repairs_used_up(self) -> bool:

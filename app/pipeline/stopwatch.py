@@ -52,10 +52,12 @@ class TurnClock:
 
     @property
     def bound_s(self) -> float:
-        """Eq. 12 without overheads: what no executor that runs statements in order can go below."""
+        """Eq. 12 without overheads: what no executor that runs statements in order can go below. The last statement may
+        be complete before the answer is over, so Eq. 10 counts from its own end."""
         if not self.chunk_run_s:
             return self.gen_s
-        return latency.lower_bound_s(self.gen_s, self.chunk_generated_s[0] - self.started_s, self.chunk_run_s)
+        generated_s = [at - self.started_s for at in self.chunk_generated_s[: len(self.chunk_run_s)]]
+        return max(self.gen_s, latency.lower_bound_s(generated_s[-1], generated_s[0], self.chunk_run_s))
 
 
 class Stopwatch:

@@ -17,7 +17,7 @@ VALUE, FAKE_GLOBALS = 1, 2
 def chain(monkeypatch: pytest.MonkeyPatch) -> AnnotationChain:
     library = SimpleNamespace(
         Format=SimpleNamespace(VALUE_WITH_FAKE_GLOBALS=FAKE_GLOBALS),
-        call_annotate_function=lambda annotate, format: annotate(format),
+        call_annotate_function=lambda annotate, kind: annotate(kind),
     )
     monkeypatch.setitem(sys.modules, "annotationlib", library)  # type: ignore[arg-type]
     monkeypatch.setattr("sandbox_image.annotations.sys", SimpleNamespace(version_info=(3, 14)))

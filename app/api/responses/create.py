@@ -17,7 +17,7 @@ from app.api.containers.open_container import OpenContainer
 from app.api.containers.routes import file_names, find_files
 from app.api.event_stream import EventDocument, EventStream
 from app.api.idempotency import idempotent
-from app.api.options import pipeline_options, with_headers
+from app.api.options import drop_in_options, with_headers
 from app.api.responses.answer import Answer
 from app.api.responses.history import load_history
 from app.api.responses.place import NoSandbox, open_container
@@ -47,7 +47,7 @@ async def create_response(
     tools = tools_of(body)
     asked = with_headers(body.eager, request.headers)
     _require_no_session(asked)
-    options = pipeline_options(asked, gateway, request.headers, sources=("tool",), max_turns=gateway.turn_limit)
+    options = drop_in_options(asked, gateway, request.headers)
     choice = tools.container
     if choice is None and not options.sources <= {"tool"}:
         choice = ContainerChoice()  # code in the text, which was asked for, needs no tool
@@ -68,7 +68,7 @@ async def create_response(
         owner=caller.name,
         own_items=history.own,
         store=state.store,
-        carry_events=asked.events is True,
+        carry_events=gateway.events if asked.events is None else asked.events,
         created_at=time.time(),
     )
 

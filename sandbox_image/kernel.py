@@ -1,0 +1,259 @@
+"""The interpreter of a session that is a Jupyter kernel: sent there as source (``app/sandbox/kernel_boot.py``), called
+by one cell per execution, in the kernel's main thread.
+
+Chunks run as in ``interpreter.py``: one file name, one set of future flags, lines that count through, the last
+expression only at the end, figures at the end of the block. What it says goes out as ``display_data`` of a MIME type of
+ours; it is as untrusted as the code it runs. Where a kernel differs from our own interpreter:
+
+- frames of the kernel are below the program's: ``traceback.print_stack``, ``stacklevel`` and the recursion limit show it;
+- the streams are ipykernel's: what C code and subprocesses write comes when it comes, not in order; ``input()`` raises
+  its error; ``sys.stdout`` has its attributes;
+- a signal handler of the program's is kept for its block, but the process has threads, a running event loop (hidden
+  from the program, so that ``asyncio.run`` works) and modules that a script has not;
+- a child of ``os.fork()`` ends at the end of the execution.
+"""
+
+from __future__ import annotations
+
+import _sitebuiltins
+import asyncio
+import atexit
+import builtins
+import contextlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from time import perf_counter_ns
+from types import CodeType
+from typing import Any, Final, Literal
+
+from sandbox_image import failures
+from sandbox_image.annotations import AnnotationChain
+from sandbox_image.awaiting import Awaiter
+from sandbox_image.block import Block, Compiled, Piece, Shadows
+from sandbox_image.display import Displays
+from sandbox_image.interrupts import Interrupts
+from sandbox_image.kernel_files import KernelFiles
+from sandbox_image.magics import Magics
+from sandbox_image.mime import Bundle, bundle
+from sandbox_image.namespace import begin_program, new_main_module
+from sandbox_image.protocol import PROTOCOL_VERSION
+
+#: A message of ours, as JSON text.
+MESSAGE_MIME: Final = "application/vnd.eager.message"
+#: How many chunks have ended, told before the next one begins.
+PROGRESS_MIME: Final = "application/vnd.eager.progress"
+#: A piece of a file, as base64.
+DATA_MIME: Final = "application/vnd.eager.data"
+
+_COROUTINE: Final = 0x80  # inspect.CO_COROUTINE
+Failure = tuple[BaseException, Literal["compile", "run"]]
+
+
+class KernelInterpreter:
+    """All state of a session that is not user data."""
+
+    def __init__(self, shell: Any) -> None:
+        self._publish: Callable[..., None] = shell.display_pub.publish
+        self._id = 0
+        self._pid = os.getpid()
+        self._streams = sys.stdin, sys.stdout, sys.stderr
+        self._exits = {name: _sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)") for name in ("exit", "quit")}
+        self._interrupts = Interrupts()
+        self._awaiter = Awaiter()
+        self._main = new_main_module()
+        self._annotations = AnnotationChain(self._main.__dict__)
+        self._displays = Displays(self._send_display)
+        self._displays.install()
+        self._magics = Magics(self._main, self._displays)
+        self._shadows = Shadows()
+        self._block: Block | None = None
+        self._value: Any = None  # of the last statement so far, until the next one runs
+        self.files = KernelFiles(os.getcwd(), self.send, lambda text: self._publish({DATA_MIME: text}))
+        shell.user_module, shell.user_ns = self._main, self._main.__dict__
+        shell.display_pub.publish = self._displays.publish
+        sys.excepthook = sys.__excepthook__
+        os.environ["MPLBACKEND"] = "agg"  # ipykernel's own would send figures at the end of every execution
+
+    def execute(self, message: dict[str, Any]) -> None:
+        self._interrupts.leave()  # ipykernel has set a handler of its own
+        self._id = message["id"]
+        block = self._begin(message["block"])
+        chunks = message["chunks"]
+        block.add((line, column, source) for _, line, column, source in chunks)
+        durations: list[int] = []
+        end: dict[str, Any] = {"status": "ok", "code": None}
+        for index, line, column, source in chunks:
+            if durations:
+                self._flush()
+                self._publish({PROGRESS_MIME: str(len(durations))})
+                self._flush()
+            started = perf_counter_ns()
+            failure = self._run_chunk(block, (line, column, source))
+            durations.append(perf_counter_ns() - started)
+            if failure is not None:
+                end = self._fail(block, index, *failure)
+                break
+        if os.getpid() != self._pid:
+            os._exit({"ok": 0, "exit": end["code"]}.get(end["status"], 1))
+        ran = len(durations) - (end["status"] != "ok")
+        if end["status"] == "ok" and message["final"]:
+            self._show_result()
+        self._finish(block, over=message["final"] or end["status"] != "ok", status=end["status"])
+        self.send({"t": "done", "id": self._id, "ran": ran, "ns": durations, **end})
+
+    def send(self, message: dict[str, Any]) -> None:
+        self._publish({MESSAGE_MIME: json.dumps(message)})
+
+    def _begin(self, name: str) -> Block:
+        """The block that the execution belongs to, and a process fit to run it."""
+        new = self._block is None or self._block.over or self._block.name != name
+        if self._block is None or new:
+            self._value = None
+            self._block = self._shadows.new_block(name)
+            begin_program(self._main, self._block.filename)
+            self._annotations.clear()
+            sys.stdin, sys.stdout, sys.stderr = self._streams
+        for exit, quitter in self._exits.items():  # hidden by IPython while a cell runs
+            setattr(builtins, exit, quitter)
+        self._displays.begin()
+        self._interrupts.begin(new_block=new)
+        return self._block
+
+    def _run_chunk(self, block: Block, piece: Piece) -> Failure | None:
+        try:
+            compiled = self._compile(block, *piece)
+        except Exception as error:
+            return error, "compile"
+        if compiled.is_empty:
+            return None
+        self._value = value = None
+        for code in (compiled.statements, compiled.value):
+            if code is not None:
+                try:
+                    value = self._run(code)
+                except BaseException as error:
+                    self._interrupts.leave()
+                    return error, "run"
+        self._annotations.extend()
+        if compiled.value is not None and not compiled.quiet:
+            self._value = value
+        return None
+
+    def _compile(self, block: Block, line: int, column: int, source: str) -> Compiled:
+        try:
+            return block.compile(line, column, source)
+        except SyntaxError:
+            translated = self._magics.translate(source)
+            if translated is None:
+                raise
+            return block.compile(line, column, translated)
+
+    def _run(self, code: CodeType) -> Any:
+        run: Any = self._awaiter.run if code.co_flags & _COROUTINE else eval
+        with _no_running_loop():
+            self._interrupts.enter()
+            value = run(code, self._main.__dict__)
+            self._interrupts.leave()
+        return value
+
+    def _fail(self, block: Block, index: int, error: BaseException, phase: Literal["compile", "run"]) -> dict[str, Any]:
+        """Tell how a chunk failed; returns the status, and the exit code."""
+        if isinstance(error, SystemExit):
+            return {"status": "exit", "code": failures.exit_code(error)}
+        if isinstance(error, KeyboardInterrupt) and self._interrupts.occurred():
+            return {"status": "interrupted", "code": None}
+        described = self._interruptible(failures.describe, error, block.filename, phase)
+        if described is None:
+            return {"status": "interrupted", "code": None}
+        self._interruptible(failures.call_excepthook, error)
+        self._flush()
+        self.send({"t": "error", "id": self._id, "chunk": index, **described})
+        return {"status": "error", "code": None}
+
+    def _show_result(self) -> None:
+        """The block has ended well: show the value of its last statement."""
+        value, self._value = self._value, None
+        if value is None:
+            return
+        shown = self._interruptible(bundle, value)
+        self._displays.figures.mark_shown(value)
+        if shown is not None and shown[0]:
+            self._flush()
+            self.send({"t": "result", "id": self._id, "data": shown[0], "metadata": shown[1]})
+
+    def _finish(self, block: Block, *, over: bool, status: str) -> None:
+        block.over = over
+        if over:
+            self._value = None
+            if status != "interrupted":
+                self._interruptible(self._displays.figures.finish)
+        self._flush()
+
+    def _interruptible(self, function: Any, *arguments: Any) -> Any:
+        """Call what runs methods of the program's objects; None if it was interrupted."""
+        try:
+            self._interrupts.enter()
+            value = function(*arguments)
+            self._interrupts.leave()
+        except KeyboardInterrupt:
+            self._interrupts.leave()
+            return None
+        return value
+
+    def _send_display(self, data: Bundle, metadata: Bundle) -> None:
+        self._flush()
+        self.send({"t": "display", "id": self._id, "data": data, "metadata": metadata})
+
+    def _flush(self) -> None:
+        """Hand all that was printed to the kernel's thread that sends it: it does so before we return."""
+        for file in (sys.stdout, sys.stderr, *self._streams[1:]):
+            with contextlib.suppress(Exception):
+                file.flush()
+
+
+@contextlib.contextmanager
+def _no_running_loop() -> Iterator[None]:
+    """The kernel runs us inside a task of its event loop. The program may run loops of its own, as a script can."""
+    loop = asyncio._get_running_loop()
+    if loop is None:
+        yield
+        return
+    task = asyncio.current_task(loop)
+    if task is not None:
+        asyncio.tasks._leave_task(loop, task)
+    asyncio._set_running_loop(None)
+    try:
+        yield
+    finally:
+        asyncio._set_running_loop(loop)
+        if task is not None:
+            asyncio.tasks._enter_task(loop, task)
+
+
+_interpreter: KernelInterpreter | None = None
+
+
+def start(shell: Any, folder: str | None) -> None:
+    """To be called once. ``folder`` is where the program works; None makes one that ends with the kernel."""
+    global _interpreter
+    if folder is None:
+        folder = tempfile.mkdtemp(prefix="eager-kernel-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.chdir(folder)
+    _interpreter = KernelInterpreter(shell)
+    ready = {"protocol": PROTOCOL_VERSION, "python": sys.version_info[:3], "languages": ["python"], "workdir": folder}
+    _interpreter.send({"t": "ready", **ready})
+
+
+def call(text: str) -> None:
+    """What a cell says: an execution, or an operation on the work folder."""
+    assert _interpreter is not None
+    message = json.loads(text)
+    if message["op"] == "execute":
+        _interpreter.execute(message)
+    else:
+        _interpreter.files.handle(message)

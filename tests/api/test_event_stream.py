@@ -1,0 +1,170 @@
+"""The response that pushes: status held back, keep-alives, the client's leaving, errors before and after the start."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from starlette.types import Message
+
+from app.api import event_stream
+from app.api.event_stream import EventDocument, EventStream
+from app.api.wire import EagerWire
+from app.errors import UpstreamBroken, UpstreamRefused
+from app.events import Event, ExecStart, Token
+from app.pipeline.emitter import Send
+
+
+class Client:
+    """The other end of an ASGI connection."""
+
+    def __init__(self) -> None:
+        self.sent: list[Message] = []
+        self.left = asyncio.Event()
+        self.scope: dict[str, Any] = {"type": "http", "app": SimpleNamespace(state=SimpleNamespace())}
+        self._came = asyncio.Condition()
+
+    async def receive(self) -> Message:
+        await self.left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        async with self._came:
+            self.sent.append(message)
+            self._came.notify_all()
+
+    async def wait_for_body(self, part: bytes) -> None:
+        async with self._came:
+            await self._came.wait_for(lambda: part in self.body)
+
+    @property
+    def status(self) -> int | None:
+        return self.sent[0]["status"] if self.sent else None
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(message.get("body", b"") for message in self.sent)
+
+
+def token(text: str) -> Token:
+    return Token(turn=0, channel="content", text=text)
+
+
+async def test_the_status_waits_for_the_second_event_so_that_a_refusal_is_an_http_error() -> None:
+    client = Client()
+
+    async def pipeline(send: Send) -> None:
+        await send(token("start"))
+        assert client.sent == []
+        raise UpstreamRefused("slow down", status=429, type="requests")
+
+    await EventStream(pipeline, EagerWire())(client.scope, client.receive, client.send)
+    assert client.status == 429
+    assert json.loads(client.body)["error"]["message"] == "slow down"
+
+
+async def test_events_arrive_as_they_are_pushed_and_the_stream_is_ended() -> None:
+    client = Client()
+    go_on = asyncio.Event()
+
+    async def pipeline(send: Send) -> None:
+        await send(token("one"))
+        await send(token("two"))
+        await go_on.wait()
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(EventStream(pipeline, EagerWire())(client.scope, client.receive, client.send))
+        await client.wait_for_body(b'"two"')
+        assert b'"one"' in client.body
+        assert client.status == 200
+        go_on.set()
+    assert client.body.endswith(b"data: [DONE]\n\n")
+    assert client.sent[-1]["more_body"] is False
+
+
+@pytest.mark.parametrize("response", [EventStream, EventDocument])
+async def test_a_client_that_leaves_cancels_a_silent_pipeline(response: type[EventStream]) -> None:
+    client = Client()
+    cancelled = running = False
+
+    async def pipeline(send: Send) -> None:
+        nonlocal cancelled, running
+        running = True
+        client.left.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled = True
+            raise
+
+    async with asyncio.timeout(5):
+        await response(pipeline, EagerWire())(client.scope, client.receive, client.send)
+    assert running
+    assert cancelled
+
+
+async def test_a_failure_after_the_start_is_an_event_and_the_stream_ends() -> None:
+    client = Client()
+
+    async def pipeline(send: Send) -> None:
+        await send(token("one"))
+        await send(token("two"))
+        raise UpstreamBroken("cut")
+
+    await EventStream(pipeline, EagerWire())(client.scope, client.receive, client.send)
+    assert client.status == 200
+    assert b"event: error" in client.body
+    assert b'"message":"cut"' in client.body
+    assert client.sent[-1]["more_body"] is False
+
+
+async def test_a_bug_is_told_without_its_details(caplog: pytest.LogCaptureFixture) -> None:
+    client = Client()
+
+    async def pipeline(send: Send) -> None:
+        raise RuntimeError("secret")
+
+    await EventStream(pipeline, EagerWire())(client.scope, client.receive, client.send)
+    assert client.status == 500
+    assert b"secret" not in client.body
+    assert "secret" in caplog.text
+
+
+async def test_a_silent_stream_is_kept_alive_and_does_not_hold_its_status_back_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(event_stream, "HOLD_S", 0.01)
+    monkeypatch.setattr(event_stream, "KEEPALIVE_S", 0.01)
+    client = Client()
+    go_on = asyncio.Event()
+
+    async def pipeline(send: Send) -> None:
+        await send(token("one"))
+        await go_on.wait()
+        await send(token("two"))
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(EventStream(pipeline, EagerWire())(client.scope, client.receive, client.send))
+        await client.wait_for_body(event_stream.KEEPALIVE * 2)
+        assert b'"one"' in client.body.split(event_stream.KEEPALIVE)[0]
+        go_on.set()
+    assert b'"two"' in client.body
+
+
+async def test_once_code_has_run_an_error_forbids_retries() -> None:
+    client = Client()
+
+    async def pipeline(send: Send) -> None:
+        await send(ExecStart(call_id="c", batch=0, chunks=[0]))
+        raise UpstreamBroken("cut")
+
+    def render(events: list[Event]) -> bytes:
+        raise AssertionError("not reached")
+
+    await EventDocument(pipeline, render)(client.scope, client.receive, client.send)
+    headers = dict(client.sent[0]["headers"])
+    assert client.status == 502
+    assert headers[b"x-should-retry"] == b"false"
