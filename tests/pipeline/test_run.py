@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from app.events import (
     Token,
     ToolCall,
 )
+from app.pipeline.follow_up import Message
 from app.pipeline.run import Options, run
 from app.sandbox.messages import Failure, Output, Result
 from app.sandbox.session import Execution
@@ -39,11 +41,12 @@ class Request:
         self.upstream = FakeUpstream()
         self.session = FakeSession()
         self.events: list[Event] = []
+        self.kept: dict[tuple[str, ...], list[Message]] = {}
         self._options = Options(**options)
         self._came = asyncio.Condition()
 
-    async def run(self) -> None:
-        body = {"model": "m", "messages": [{"role": "user", "content": "Go."}]}
+    async def run(self, extra: dict[str, Any] | None = None) -> None:
+        body = {"model": "m", "messages": [{"role": "user", "content": "Go."}], **(extra or {})}
         await run(
             body,
             self._options,
@@ -52,7 +55,11 @@ class Request:
             session=self.session,
             session_name="ses_1",
             send=self._receive,
+            keep_hidden=self._keep,
         )
+
+    async def _keep(self, ids: Sequence[str], hidden: Sequence[Message]) -> None:
+        self.kept[tuple(ids)] = list(hidden)
 
     async def _receive(self, event: Event) -> None:
         async with self._came:
