@@ -31,7 +31,9 @@ class Settings(BaseSettings):
     upstream_idle_timeout_s: float = Field(60, gt=0, description="Longest silence in the middle of an answer.")
 
     # sandboxes
-    sandbox: Literal["local", "docker"] = Field("local", description="Where code runs: bubblewrap, or Docker.")
+    sandbox: Literal["local", "docker", "jupyter"] = Field(
+        "local", description="Where code runs: bubblewrap, Docker, or Jupyter kernels (not isolated by us)."
+    )
     pool_size: int = Field(2, ge=1, description="Sandboxes kept warm ahead of need.")
     sandbox_limit: int = Field(16, ge=1, description="Most sandboxes alive at once.")
     checkout_timeout_s: float = Field(10, gt=0, description="Longest wait for a free sandbox; then 429.")
@@ -62,6 +64,11 @@ class Settings(BaseSettings):
     docker_transport: Literal["auto", "unix", "attach"] = Field(
         "auto", description="`docker`: how sandboxes are spoken to: a Unix socket on a shared file system, or attach."
     )
+    jupyter_url: str | None = Field(
+        None, description="`jupyter`: a Jupyter Server or Enterprise Gateway; empty = kernels of this machine."
+    )
+    jupyter_token: SecretStr | None = Field(None, description="`jupyter`: token of that server.")
+    jupyter_kernel: str = Field("python3", description="`jupyter`: name of the kernelspec.")
 
     # the gateway
     api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -106,7 +113,15 @@ class Settings(BaseSettings):
     def _split_keys(cls, value: object) -> object:
         return split_keys(value) if isinstance(value, str) else value
 
-    @field_validator("upstream_base_url", "docker_host", "docker_runtime", "database_url", "files_url", mode="before")
+    @field_validator(
+        "upstream_base_url",
+        "docker_host",
+        "docker_runtime",
+        "jupyter_url",
+        "database_url",
+        "files_url",
+        mode="before",
+    )
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value

@@ -137,6 +137,15 @@ class SessionLost(Event, tag="session.lost"):
     detail: str
 
 
+class Rollback(Event, tag="rollback"):
+    """The session was put back to its state before a piece of code (``done``), or cannot be (``impossible``: told when
+    the code begins, if that is known by then)."""
+
+    call_id: str
+    status: Literal["done", "impossible"]
+    reason: str
+
+
 class Interrupt(Event, tag="interrupt"):
     """Generation was stopped early: the upstream stream is closed."""
 
@@ -216,5 +225,5 @@ class Done(Event, tag="done"):
 
 AnyEvent = (
     Start | Token | CodeStart | CodeEnd | ChunkDetected | ExecStart | ExecOutput | ExecResult | ExecError | ExecEnd
-    | SessionLost | Interrupt | ToolCallDelta | ToolCall | TurnEnd | Error | Done
+    | SessionLost | Rollback | Interrupt | ToolCallDelta | ToolCall | TurnEnd | Error | Done
 )  # fmt: skip

@@ -28,6 +28,9 @@ from app.sandbox.backend import Backend
 from app.sandbox.docker import DockerBackend
 from app.sandbox.docker_container import DockerLimits
 from app.sandbox.environment import inspect_python
+from app.sandbox.jupyter import JupyterBackend, Kernels
+from app.sandbox.kernel_local import LocalKernels
+from app.sandbox.kernel_server import ServerKernels
 from app.sandbox.local import LocalBackend, LocalLimits
 from app.sandbox.pool import Pool
 from app.sandbox.registry import SessionRegistry
@@ -146,6 +149,8 @@ def _backend(settings: Settings) -> Backend:
             output_limit_bytes=output_limit_bytes,
             supervisor_options=options,
         )
+    if settings.sandbox == "jupyter":
+        return JupyterBackend(_kernels(settings), output_limit_bytes=output_limit_bytes)
     return LocalBackend(
         inspect_python(settings.sandbox_env / "bin" / "python"),
         limits=LocalLimits(
@@ -158,4 +163,13 @@ def _backend(settings: Settings) -> Backend:
         output_limit_bytes=output_limit_bytes,
         supervisor_options=options,
         unisolated=settings.unisolated,
+    )
+
+
+def _kernels(settings: Settings) -> Kernels:
+    if settings.jupyter_url is None:
+        return LocalKernels(settings.jupyter_kernel, environment=settings.sandbox_env)
+    token = settings.jupyter_token
+    return ServerKernels(
+        settings.jupyter_url, token=token.get_secret_value() if token else None, name=settings.jupyter_kernel
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
@@ -149,6 +150,31 @@ def gateway(
     )
     folder = out or RESULTS / ("gateway-fast" if fast else "gateway")
     _finish(gateway_report(asyncio.run(measure_gateway(plan, Console(stderr=True)))), folder, publish)
+
+
+@bench.command()
+def live(
+    upstream: Annotated[str, typer.Option(envvar="EAGER_BENCH_UPSTREAM", help="Base URL, with its /v1.")],
+    model: Annotated[str, typer.Option(envvar="EAGER_BENCH_MODEL", help="Name of the model.")],
+    corpus: Corpus = OWN_CORPUS,
+    backend: Backends = DEFAULT_BACKENDS,
+    program: Only = None,
+    fast: Fast = False,
+    out: Out = None,
+    publish: Publish = None,
+) -> None:
+    """The tasks of a corpus as prompts to a real model. Costs tokens. Its key comes from EAGER_BENCH_KEY only, so that
+    no report can quote it."""
+    from rich.console import Console
+
+    from loadtests.live import live_report, measure_live
+
+    programs = _programs(corpus, program)
+    programs = sample(programs, 1) if fast and not program else programs
+    backends = [name.value for name in backend]
+    key = os.environ.get("EAGER_BENCH_KEY", "")
+    answers, failures = asyncio.run(measure_live(upstream, key, model, programs, backends, Console(stderr=True)))
+    _finish(live_report(model, answers, failures), out or RESULTS / "live", publish)
 
 
 def _programs(corpus: Path, only: Sequence[str] | None) -> list[Program]:

@@ -4,6 +4,7 @@ its sandboxes cost: check-out, dispatch, memory."""
 from __future__ import annotations
 
 import asyncio
+import itertools
 import shutil
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from loadtests.gateway_client import PYTHON_TOOL, GatewayClient
 from loadtests.load import Load, LoadFailed, request_body, summarize
 from loadtests.load_client import run_streams
 from loadtests.load_upstream import PROSE_TOKEN, TOKENS_PER_STATEMENT
+from loadtests.measurement import RunFailed
 from loadtests.processes import Server, ServerFailed, gateway, pool_is_quiet, server, wait_ready
 from loadtests.statistics import percentile
 
@@ -107,18 +109,18 @@ async def measure_gateway(plan: Plan, console: Console) -> GatewayCost:
             console.print(f"sandboxes: {backend}")
             try:
                 found.sandboxes.append(await _sandbox_cost(upstream, backend, plan.dispatches))
-            except ServerFailed as failure:
+            except (ServerFailed, RunFailed) as failure:
                 found.failures.append(f"{backend}: {failure}")
         async with AsyncExitStack() as stack:
             targets = await _targets(plan, upstream, stack, found.failures)
-            for count in plan.streams:
-                for target in targets:
-                    if count <= target.most:
-                        console.print(f"{count} streams: {target.name}")
-                        try:
-                            found.loads.append(await _load(plan, upstream, target, count))
-                        except LoadFailed as failure:
-                            found.failures.append(f"{target.name}, {count} streams: {failure}")
+            targets = [target for target in targets if await _answers(plan, upstream, target, found.failures)]
+            for count, target in itertools.product(plan.streams, targets):
+                if count <= target.most:
+                    console.print(f"{count} streams: {target.name}")
+                    try:
+                        found.loads.append(await _load(plan, upstream, target, count))
+                    except LoadFailed as failure:
+                        found.failures.append(f"{target.name}, {count} streams: {failure}")
     return found
 
 
@@ -158,6 +160,16 @@ async def _gateway_targets(plan: Plan, upstream: Server, stack: AsyncExitStack) 
         searched, name="Eager, code run", kind="code", marker=b'"channel":"code"', extra={"tools": [PYTHON_TOOL]}
     )
     return [_Target(name="Eager, passed on", server=ours), searched, run]
+
+
+async def _answers(plan: Plan, upstream: Server, target: _Target, failures: list[str]) -> bool:
+    """A first stream, unmeasured: what a server does once is not what a token costs."""
+    try:
+        await _load(replace(plan, seconds=1), upstream, target, 1)
+    except LoadFailed as failure:
+        failures.append(f"{target.name}: {failure}")
+        return False
+    return True
 
 
 async def _load(plan: Plan, upstream: Server, target: _Target, count: int) -> Load:

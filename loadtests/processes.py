@@ -112,6 +112,7 @@ async def gateway(upstream: Server, backend: str, **settings: str) -> AsyncItera
             "EAGER_API_KEYS": "",
             "EAGER_SANDBOX": backend,
             "EAGER_DATA_DIR": data,
+            "EAGER_CHECKOUT_TIMEOUT_S": "60",
             "EAGER_LOG_LEVEL": "warning",
             **settings,
         }

@@ -5,8 +5,8 @@ yields. While it drops an object the generator is suspended, so no Python frame 
 object is a ``_Call``: its finalizer is a C callable that runs the code and keeps the value. An exception that leaves
 a finalizer goes to ``sys.unraisablehook``, where ``Runner`` picks it up with its traceback.
 
-Where that loop is the first thing a thread does (``Forker``) the stack is empty: the chunk's frame is its bottom.
-Called from Python code (``interpreter.serve``) the frames of that code stay visible to ``traceback.print_stack``.
+``descend`` runs that loop when all frames of the main thread have been left: the chunk's frame is then the bottom of
+the stack. ``drive`` runs it where it is called; the frames of its callers stay visible to ``traceback.print_stack``.
 
 What remains: Python 3.11 counts three C calls of ours against the recursion limit; ``sys.unraisablehook`` is not the
 built-in function; code that replaces that hook is run by ``run_plainly``, with frames of ours below it.
@@ -14,15 +14,13 @@ built-in function; code that replaces that hook is run by ``run_plainly``, with 
 
 from __future__ import annotations
 
-import _thread
 import os
 import sys
-import warnings
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import CodeType
-from typing import Any
+from typing import Any, NoReturn
 
 
 class _Call:
@@ -115,52 +113,30 @@ def drive(steps: Iterator[object]) -> None:
     deque(steps, maxlen=0)
 
 
-class Forker:
-    """Forks children whose stack is empty but for what they run: forks from a thread that never ran anything else.
+class _Descent(BaseException):
+    """Carries the call out of the last frame."""
 
-    In the child that thread is the main thread and the only one. It must outlive its children (a parent death signal
-    comes at the death of the *thread* that forked), so one Forker serves a process for life. While it forks the
-    calling thread waits; no other thread may run.
+    def __init__(self, call: _Call) -> None:
+        super().__init__()
+        self.call = call
+
+
+def descend(steps: Iterator[object]) -> NoReturn:
+    """Leave every frame of the main thread, by an exception which nothing may catch; then drive ``steps``.
+
+    The interpreter prints an exception that left the last frame, which is our hook's part, and drops it: with it the
+    call, at the bottom of the stack. The process ends with ``steps``.
     """
-
-    def __init__(self) -> None:
-        self._steps: Callable[[], Iterator[object]] | None = None
-        self._forked: int | OSError = 0
-        self._asked, self._answered = _thread.allocate_lock(), _thread.allocate_lock()
-        self._asked.acquire()
-        self._answered.acquire()
-        _thread.start_new_thread(deque, (self._life(), 0))
-
-    def fork(self, steps: Callable[[], Iterator[object]]) -> int:
-        """Fork; the child drives ``steps()`` and must leave by ``os._exit``. Returns its pid.
-
-        Raises:
-            OSError: there is no child.
-        """
-        self._steps = steps
-        self._asked.release()
-        self._answered.acquire()
-        if isinstance(self._forked, OSError):
-            raise self._forked
-        return self._forked
-
-    def _life(self) -> Iterator[object]:
-        while True:
-            self._asked.acquire()
-            try:
-                self._forked = _fork()
-            except OSError as error:
-                self._forked = error
-            if self._forked == 0:
-                assert self._steps is not None
-                yield from self._steps()
-                os._exit(0)
-            self._steps = None
-            self._answered.release()
+    sys.excepthook = _forget
+    raise _Descent(_Call(partial(deque, _to_the_end(steps), 0)))
 
 
-def _fork() -> int:
-    with warnings.catch_warnings():
-        # Python 3.12 warns of forks in a process with threads; ours waits for the answer and holds no lock.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return os.fork()
+def _to_the_end(steps: Iterator[object]) -> Iterator[object]:
+    yield from steps
+    os._exit(0)
+
+
+def _forget(*_: object) -> None:
+    sys.excepthook = sys.__excepthook__
+    for name in ("last_exc", "last_type", "last_value", "last_traceback"):
+        sys.__dict__.pop(name, None)

@@ -59,9 +59,11 @@ class Block:
     def add(self, pieces: Iterable[Piece]) -> None:
         """Make source known, before any of it is compiled: a statement is then shown with its trailing comment."""
         text = "".join(source for _, _, source in pieces)
+        # After a rollback there may be a file already, of a block that never was.
+        mode = "w" if self._lines == [""] else "a"
         with (
             contextlib.suppress(OSError),
-            open(self.filename, "a", encoding="utf-8", errors="replace", newline="") as file,
+            open(self.filename, mode, encoding="utf-8", errors="replace", newline="") as file,
         ):
             file.write(text)
         lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
@@ -192,13 +194,6 @@ class Shadows:
         self._count += 1
         number = "" if self._count == 1 else f"_{self._count}"
         return Block(name, os.path.join(self._folder, f"main{number}.py"))
-
-    def remove(self) -> None:
-        """The session is over."""
-        if self._folder is not None:
-            import shutil  # not loaded otherwise
-
-            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _make_folder() -> str:

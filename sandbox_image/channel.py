@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import array
 import os
 import socket
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from sandbox_image.streams import wait_socket_read
 
 #: The length field of a shorter frame begins with a zero byte.
 _SMALL_FRAME = 1 << 24
+_FD_BYTES = array.array("i").itemsize
 
 
 class Channel:
@@ -33,14 +35,31 @@ class Channel:
     def receive(self) -> Iterator[dict[str, Any]]:
         """Messages, until the supervisor closes its end."""
         decoder = FrameDecoder()
-        while data := self._stream.recv(65536):
+        room = socket.CMSG_SPACE(_FD_BYTES)
+        while True:
+            data, ancillary, _, _ = self._stream.recvmsg(65536, room, socket.MSG_CMSG_CLOEXEC)
+            if not data:
+                return
+            if ancillary:
+                self.received_fd = array.array("i", ancillary[0][2])[0]
             for _, payload in decoder.feed(data):
                 yield loads(payload)
+
+    def replace(self, fd: int) -> bool:
+        """In a copy of the interpreter: talk over ``fd`` from now on. Waits for the first byte that comes over it;
+        false if none does. The descriptor keeps its number: ``receive`` is in the middle of its loop."""
+        os.dup2(fd, self._stream.fileno(), inheritable=False)
+        os.close(fd)
+        self._pid = os.getpid()
+        return bool(self._stream.recv(1, socket.MSG_PEEK))
 
     def begin(self, execution: int) -> int:
         """What follows answers this execution."""
         self._execution = execution
         return execution
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
 
     def send(self, message: dict[str, Any]) -> None:
         if os.getpid() == self._pid:

@@ -1,8 +1,8 @@
 """How an interpreter copies itself: the copy is the checkpoint, and goes on from there if the supervisor says so.
 
-Fork copies memory. What lies outside it must not matter, or the copy is refused: other threads (a fork has only one, and
-would wait for ever for their locks), child processes, sockets, pipes, shared memory, timers. Positions in open files
-are put back when the copy goes on; their contents are the supervisor's business (snapshot.py).
+Fork copies memory. What lies outside it must not matter, or the copy is refused: other threads (a fork has only one,
+and would wait for ever for their locks), child processes, sockets, pipes, shared memory, timers. Positions in open
+files are put back when the copy goes on; their contents are the supervisor's business (snapshot.py).
 
 The copy is no child of the interpreter, so that ``os.wait()`` of the program does not see it: it is forked twice and
 becomes the supervisor's. It is forked by the C library, not by ``os.fork``: hooks of ``os.register_at_fork`` would run
@@ -23,6 +23,7 @@ from pathlib import Path
 
 _PID = struct.Struct("<i")
 _KINDS = {stat.S_IFSOCK: "a socket is open", stat.S_IFIFO: "a pipe is open"}
+_HARMLESS = {stat.S_IFDIR, stat.S_IFCHR}
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 #: Keeps the interpreter lock while it calls: no other thread of Python may run.
 _libc = ctypes.PyDLL(None, use_errno=True)
@@ -50,9 +51,10 @@ class Positions:
                 continue
             if stat.S_ISREG(status.st_mode):
                 self._positions.append((fd, os.lseek(fd, 0, os.SEEK_CUR)))
-            elif not (stat.S_ISDIR(status.st_mode) or stat.S_ISCHR(status.st_mode)):
-                if (status.st_dev, status.st_ino) not in known:
-                    raise Refused(_KINDS.get(stat.S_IFMT(status.st_mode), "an event descriptor is open"))
+                continue
+            kind = stat.S_IFMT(status.st_mode)
+            if kind not in _HARMLESS and (status.st_dev, status.st_ino) not in known:
+                raise Refused(_KINDS.get(kind, "an event descriptor is open"))
 
     def put_back(self) -> None:
         for fd, position in self._positions:
@@ -86,27 +88,26 @@ def fork_copy() -> int:
         OSError: there is no copy.
     """
     read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
-    try:
-        middle = _fork()
-        if middle == 0:
-            try:
-                pid = _fork()
-            except OSError as error:
-                pid = -(error.errno or 1)
-            if pid != 0:
-                os.write(write_fd, _PID.pack(pid))
+    with open(read_fd, "rb", buffering=0) as told:
+        with open(write_fd, "wb", buffering=0) as teller:
+            middle = _fork()
+            if middle == 0:
+                try:
+                    copy = _fork()
+                except OSError as error:
+                    copy = -(error.errno or 1)
+                if copy == 0:
+                    return 0
+                teller.write(_PID.pack(copy))
                 os._exit(0)
-            return 0
         os.waitpid(middle, 0)
-        (pid,) = _PID.unpack(os.read(read_fd, _PID.size))
-    except struct.error:
-        raise OSError("the process between us and the copy was killed") from None
-    finally:
-        os.close(read_fd)
-        os.close(write_fd)
+        answer = told.read(_PID.size)
+    if not answer:
+        raise OSError("the process in the middle was killed")
+    pid: int = _PID.unpack(answer)[0]
     if pid < 0:
         raise OSError(-pid, os.strerror(-pid))
-    return int(pid)
+    return pid
 
 
 def _fork() -> int:

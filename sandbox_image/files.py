@@ -18,6 +18,7 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import Any, Final
 
 from sandbox_image.protocol import MAX_DATA_BYTES, ProtocolError
+from sandbox_image.snapshot import Snapshot
 
 #: Fields of a ``file`` message.
 Reply = dict[str, Any]
@@ -140,6 +141,10 @@ class WorkFolder:
         folders, name = split_path(path)
         with self._folder(folders, create=True) as folder:
             return NewFile(os.dup(folder), name, self._owner)
+
+    def snapshot(self) -> Snapshot:
+        """See there for what it raises."""
+        return Snapshot(self._fd, self._owner)
 
     @contextlib.contextmanager
     def _folder(self, names: Sequence[str], *, create: bool = False) -> Iterator[int]:

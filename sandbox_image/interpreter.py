@@ -15,6 +15,7 @@ the program; profilers see our functions; atexit callbacks run in forked childre
 from __future__ import annotations
 
 import atexit
+import contextlib
 import mmap
 import os
 import socket
@@ -24,7 +25,7 @@ from time import perf_counter_ns
 from types import CodeType
 from typing import Any, Literal, NoReturn
 
-from sandbox_image import bare_stack, failures
+from sandbox_image import bare_stack, checkpoint, failures
 from sandbox_image.annotations import AnnotationChain
 from sandbox_image.awaiting import Awaiter
 from sandbox_image.block import Block, Compiled, Piece, Shadows
@@ -34,7 +35,8 @@ from sandbox_image.interrupts import Interrupts
 from sandbox_image.magics import Magics
 from sandbox_image.mime import Bundle, bundle
 from sandbox_image.namespace import begin_program, new_main_module, use_work_folder
-from sandbox_image.protocol import PROGRESS
+from sandbox_image.process import die_with_parent
+from sandbox_image.protocol import INTERPRETER, PROGRESS, encode_message
 from sandbox_image.shell import Bash
 from sandbox_image.streams import Streams
 
@@ -47,7 +49,7 @@ _OWN_RECURSION_LIMIT = 500
 def serve(channel: socket.socket, progress: mmap.mmap) -> NoReturn:
     """Serve until the supervisor closes the channel. To be called in a freshly forked child with 0, 1, 2 in place.
 
-    The frames of the caller stay on the stack of user code: ``bare_stack.Forker`` with ``steps`` avoids that.
+    The frames of the caller stay on the stack of user code: ``bare_stack.descend(steps(...))`` avoids that.
     """
     bare_stack.drive(steps(channel, progress))
     os._exit(0)
@@ -88,8 +90,37 @@ class Interpreter:
 
     def steps(self) -> Iterator[object]:
         for message in self._channel.receive():
-            yield from self._execute(message)
-        self._shadows.remove()
+            if message["op"] == "copy":
+                self._copy(self._channel.received_fd)
+            else:
+                yield from self._execute(message)
+
+    def _copy(self, fd: int) -> None:
+        """Leave a copy of this process at the other end of ``fd``: it returns from here when it is spoken to."""
+        self._streams.flush()
+        answer: dict[str, Any]
+        try:
+            checkpoint.require_copyable(self._progress)
+            ours = (self._channel.fileno(), fd, *self._streams.descriptors(), *self._interrupts.descriptors())
+            positions = checkpoint.Positions(ours)
+            pid = checkpoint.fork_copy()
+        except checkpoint.Refused as refusal:
+            answer = {"t": "refused", "reason": str(refusal)}
+        except OSError as error:
+            answer = {"t": "refused", "reason": f"no process can be started: {error.strerror or error}"}
+        else:
+            if pid == 0:
+                self._pid = os.getpid()
+                os.setsid()  # signals to the group of the interpreter are not for us
+                if not self._channel.replace(fd):
+                    os._exit(0)
+                die_with_parent()
+                positions.put_back()
+                return
+            answer = {"t": "copied", "pid": pid}
+        with contextlib.suppress(OSError):
+            os.write(fd, encode_message(INTERPRETER, answer))
+        os.close(fd)
 
     def _execute(self, message: dict[str, Any]) -> Iterator[object]:
         number = self._channel.begin(message["id"])

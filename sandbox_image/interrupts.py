@@ -38,6 +38,10 @@ class Interrupts:
         self._thread = _thread.get_ident()
         self.leave()
 
+    def descriptors(self) -> tuple[int, ...]:
+        """Those that are not the program's."""
+        return self._pipe or ()
+
     def begin(self, *, new_block: bool) -> None:
         """An execution begins: forget what came before it."""
         if new_block:

@@ -5,9 +5,9 @@ Chunks run as in ``interpreter.py``: one file name, one set of future flags, lin
 expression only at the end, figures at the end of the block. What it says goes out as ``display_data`` of a MIME type of
 ours; it is as untrusted as the code it runs. Where a kernel differs from our own interpreter:
 
-- frames of the kernel are below the program's: ``traceback.print_stack``, ``stacklevel`` and the recursion limit show it;
-- the streams are ipykernel's: what C code and subprocesses write comes when it comes, not in order; ``input()`` raises
-  its error; ``sys.stdout`` has its attributes;
+- frames of the kernel are below the program's: ``print_stack``, ``stacklevel`` and the recursion limit show it;
+- the streams are ipykernel's: what C code and subprocesses write comes when it comes, not in order, and what was
+  written just before the process dies may be lost; ``input()`` raises ipykernel's error;
 - a signal handler of the program's is kept for its block, but the process has threads, a running event loop (hidden
   from the program, so that ``asyncio.run`` works) and modules that a script has not;
 - a child of ``os.fork()`` ends at the end of the execution.
@@ -85,19 +85,19 @@ class KernelInterpreter:
         chunks = message["chunks"]
         block.add((line, column, source) for _, line, column, source in chunks)
         durations: list[int] = []
+        self._tell_progress(0)  # from here on we may be interrupted
         end: dict[str, Any] = {"status": "ok", "code": None}
         for index, line, column, source in chunks:
-            if durations:
-                self._flush()
-                self._publish({PROGRESS_MIME: str(len(durations))})
-                self._flush()
+            if durations and os.getpid() == self._pid:
+                self._tell_progress(len(durations))
             started = perf_counter_ns()
             failure = self._run_chunk(block, (line, column, source))
             durations.append(perf_counter_ns() - started)
             if failure is not None:
                 end = self._fail(block, index, *failure)
                 break
-        if os.getpid() != self._pid:
+        if os.getpid() != self._pid:  # a child that user code forked has come to the end of what is known
+            self._flush()
             os._exit({"ok": 0, "exit": end["code"]}.get(end["status"], 1))
         ran = len(durations) - (end["status"] != "ok")
         if end["status"] == "ok" and message["final"]:
@@ -107,6 +107,10 @@ class KernelInterpreter:
 
     def send(self, message: dict[str, Any]) -> None:
         self._publish({MESSAGE_MIME: json.dumps(message)})
+
+    def _tell_progress(self, ran: int) -> None:
+        self._publish({PROGRESS_MIME: str(ran)})
+        self._flush()
 
     def _begin(self, name: str) -> Block:
         """The block that the execution belongs to, and a process fit to run it."""
@@ -136,7 +140,6 @@ class KernelInterpreter:
                 try:
                     value = self._run(code)
                 except BaseException as error:
-                    self._interrupts.leave()
                     return error, "run"
         self._annotations.extend()
         if compiled.value is not None and not compiled.quiet:
@@ -155,10 +158,11 @@ class KernelInterpreter:
     def _run(self, code: CodeType) -> Any:
         run: Any = self._awaiter.run if code.co_flags & _COROUTINE else eval
         with _no_running_loop():
-            self._interrupts.enter()
-            value = run(code, self._main.__dict__)
-            self._interrupts.leave()
-        return value
+            try:
+                self._interrupts.enter()
+                return run(code, self._main.__dict__)
+            finally:
+                self._interrupts.leave()
 
     def _fail(self, block: Block, index: int, error: BaseException, phase: Literal["compile", "run"]) -> dict[str, Any]:
         """Tell how a chunk failed; returns the status, and the exit code."""
@@ -170,6 +174,9 @@ class KernelInterpreter:
         if described is None:
             return {"status": "interrupted", "code": None}
         self._interruptible(failures.call_excepthook, error)
+        if os.getpid() != self._pid:
+            print(described["traceback"], end="", file=sys.stderr)
+            return {"status": "error", "code": None}
         self._flush()
         self.send({"t": "error", "id": self._id, "chunk": index, **described})
         return {"status": "error", "code": None}

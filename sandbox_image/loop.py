@@ -7,7 +7,9 @@ Rules.
    then blocks in write(2). The gateway itself is always read: it must be able to interrupt and reset.
 3. An interpreter dies in one place, ``_bury``, with everything it has started; the next is born in one place, at the
    top of the loop. So events of one turn never meet a descriptor that was closed and opened anew.
-4. A broken rule of the protocol costs the interpreter its life if it broke it, and the sandbox if the gateway did.
+4. A copy of the interpreter that stands by (a checkpoint) survives the interpreter, however that dies. A rollback makes
+   it the interpreter, in the place of whichever is there.
+5. A broken rule of the protocol costs the interpreter its life if it broke it, and the sandbox if the gateway did.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ from sandbox_image.protocol import (
     encode_message,
 )
 from sandbox_image.relay import ChannelClosed, Relay
+from sandbox_image.standby import CopyRequest, Impossible, Standby
 
 _READ_BYTES: Final = 128 * 1024
 #: An interpreter that has closed its channel ends by itself within this time, or it is killed.
@@ -46,6 +49,8 @@ _PARTING_TIME_S: Final = 0.25
 _INTERRUPT_TIME_S: Final = 1.0
 #: How often the two conditions above, of which no event tells, are looked at while one of them lasts.
 _LOOK_INTERVAL_S: Final = 0.001
+#: An interpreter that is idle leaves a copy of itself within this time, unless something of the program holds it up.
+_COPY_TIME_S: Final = 3.0
 #: Interpreters that may die in a row before anything was asked of them.
 _MAX_STILLBORN: Final = 5
 
@@ -66,16 +71,10 @@ class Supervisor:
         workdir: str,
         languages: list[str],
         uid: int | None,
-        fork: Callable[[Lines], int],
     ) -> None:
-        """The gateway is at ``read_fd`` and ``write_fd``: non-blocking, one a duplicate of the other if need be.
-
-        ``fork`` starts an interpreter at the other ends of the lines and returns its pid; 0 in that process, unless it
-        goes its own way in there.
-        """
+        """The gateway is at ``read_fd`` and ``write_fd``: non-blocking, one a duplicate of the other if need be."""
         self._folder = folder
         self._uid = uid
-        self._fork = fork
         self._ready = encode_message(
             CONTROL,
             {
@@ -107,6 +106,9 @@ class Supervisor:
         self._interrupt_deadline = 0.0
         self._parting_deadline = 0.0  # of an interpreter that has closed its channel; 0: it has not
 
+        self._copying: CopyRequest | None = None
+        self._standby: Standby | None = None
+
         self._job: Job | None = None
         self._upload: Upload | None = None
         self._file_id = 0
@@ -115,7 +117,7 @@ class Supervisor:
         return f"<Supervisor {self._relay!r} {self._gateway!r}{' suspended' if self._suspended else ''}>"
 
     def run(self) -> Lines:
-        """The loop. It ends by an exception, and returns only in an interpreter, if ``fork`` does.
+        """The loop. It ends by an exception, and returns only in a new interpreter: its ends of the lines.
 
         Raises:
             StreamEnded: the gateway has left.
@@ -126,15 +128,15 @@ class Supervisor:
         while True:
             if self._relay is None:
                 lines = Lines.open(self._uid)
-                pid = self._fork(lines)
+                pid = os.fork()
                 if pid == 0:
                     return lines
-                self._adopt(pid, lines)
+                self._welcome(pid, lines)
             for fd, _ in poll(self._wait_time_s()):
                 handler = handlers.get(fd)
                 if handler is not None:
                     handler()
-            if self._interrupted or self._parting_deadline:
+            if self._interrupted or self._parting_deadline or self._copying:
                 self._look()
             if self._job is not None and not self._gateway.pending:
                 self._continue(self._job)
@@ -146,7 +148,7 @@ class Supervisor:
             return 0
         if self._interrupted or self._parting_deadline:
             return _LOOK_INTERVAL_S
-        return None
+        return _COPY_TIME_S if self._copying else None
 
     def _look(self) -> None:
         now = time.monotonic()
@@ -158,6 +160,8 @@ class Supervisor:
                 self._interrupted = 0
         if self._parting_deadline and now > self._parting_deadline:
             self._bury("protocol", "the interpreter closed its channel")
+        if self._copying and now > self._copying.deadline:
+            self._end_copying("the interpreter does not answer")
 
     def _watch(self, fd: int, handler: Callable[[], None]) -> None:
         self._handlers[fd] = handler
@@ -165,15 +169,18 @@ class Supervisor:
 
     # Life and death of interpreters.
 
-    def _adopt(self, pid: int, lines: Lines) -> None:
+    def _welcome(self, pid: int, lines: Lines) -> None:
         lines.close_interpreter_side()
+        self._adopt(pid, lines)
+        self._gateway.write(self._ready)
+
+    def _adopt(self, pid: int, lines: Lines) -> None:
         self._relay = relay = Relay(pid, lines, self._gateway, self._epoll)
         self._handlers[relay.channel.fd] = self._flush_channel
         self._add_source(relay.channel_fd, self._on_channel)
         for fd in relay.outputs:
             self._add_source(fd, functools.partial(self._on_output, fd))
         self._oom_kills = process.oom_kills()
-        self._gateway.write(self._ready)
 
     def _add_source(self, fd: int, handler: Callable[[], None]) -> None:
         self._sources.add(fd)
@@ -220,6 +227,8 @@ class Supervisor:
     def _on_child(self) -> None:
         os.read(self._wakeup_fd, 4096)
         for pid, status in process.reap():
+            if self._standby is not None and pid == self._standby.pid:
+                self._forget_standby()
             if self._relay is not None and pid == self._relay.pid:
                 out_of_memory = process.oom_kills() > self._oom_kills
                 self._bury(*process.describe_end(status, out_of_memory=out_of_memory))
@@ -230,24 +239,104 @@ class Supervisor:
         if relay is None:  # a reset in the turn of its death is answered all the same
             self._tell_loss(0, 0, reason, detail)
             return
-        process.kill_everything()
+        self._end_copying("the interpreter ended")
+        self._kill_all_that_runs()
         if reason != "protocol":
             relay.relay_rest()
         self._tell_loss(*relay.progress(), reason, detail)
+        self._part_with(relay)
+        if reason != "reset":
+            self._stillborn += 1
+            if self._stillborn > _MAX_STILLBORN:
+                raise InterpreterBroken(f"{self._stillborn} died in a row before anything was asked of them: {detail}")
+
+    def _kill_all_that_runs(self) -> None:
+        if self._standby is None:
+            process.kill_everything()
+        elif not process.kill_everything_but(self._standby.pid):
+            self._forget_standby()
+
+    def _part_with(self, relay: Relay) -> None:
         for fd in list(self._sources):
             self._remove_source(fd)
         del self._handlers[relay.channel.fd]
         relay.close()
         self._interrupted = 0
         self._parting_deadline = 0.0
-        if reason != "reset":
-            self._stillborn += 1
-            if self._stillborn > _MAX_STILLBORN:
-                raise InterpreterBroken(f"{self._stillborn} died in a row before anything was asked of them: {detail}")
 
     def _tell_loss(self, number: int, ran: int, reason: str, detail: str) -> None:
         lost = {"t": "lost", "id": number or None, "ran": ran if number else 0, "reason": reason, "detail": detail}
         self._gateway.write(encode_message(CONTROL, lost))
+
+    # Transactions.
+
+    def _start_copying(self, number: int) -> None:
+        self._commit()
+        if self._copying is not None:
+            raise ProtocolError("a checkpoint is still being made")
+        if self._relay is None:
+            self._answer_transaction(number, "the interpreter ended")
+            return
+        try:
+            request = CopyRequest(number, self._relay, time.monotonic() + _COPY_TIME_S)
+        except Impossible as error:
+            self._answer_transaction(number, str(error))
+            return
+        self._copying = request
+        self._watch(request.fd, self._on_copy_answer)
+
+    def _on_copy_answer(self) -> None:
+        assert self._copying is not None
+        try:
+            standby = self._copying.read(self._folder)
+        except Impossible as error:
+            self._end_copying(str(error))
+        else:
+            if standby is not None:
+                self._standby = standby
+                self._answer_transaction(self._end_watching(self._copying), None)
+
+    def _end_copying(self, reason: str) -> None:
+        if self._copying is not None:
+            request = self._copying
+            self._answer_transaction(self._end_watching(request), reason)
+            request.give_up()
+
+    def _end_watching(self, request: CopyRequest) -> int:
+        self._copying = None
+        del self._handlers[request.fd]
+        self._epoll.unregister(request.fd)
+        return request.id
+
+    def _commit(self) -> None:
+        standby, self._standby = self._standby, None
+        if standby is not None:
+            standby.drop()
+
+    def _forget_standby(self) -> None:
+        standby, self._standby = self._standby, None
+        if standby is not None:
+            standby.forget()
+
+    def _roll_back(self) -> str | None:
+        """Returns why that was not possible."""
+        if self._standby is None or process.has_ended(self._standby.pid):
+            self._forget_standby()
+            return "there is no checkpoint, or its copy of the interpreter was killed"
+        self._kill_all_that_runs()
+        relay, self._relay = self._relay, None
+        if relay is not None:
+            self._part_with(relay)
+        standby, self._standby = self._standby, None
+        if standby is None:
+            self._tell_loss(0, 0, "signal", "the copy of the interpreter was killed")
+            return "the copy of the interpreter was killed"
+        self._adopt(standby.pid, standby.lines)
+        return standby.go_on()
+
+    def _answer_transaction(self, number: int, error: str | None) -> None:
+        message = {"t": "snapshot", "id": number, "ok": error is None, "error": error}
+        self._gateway.write(encode_message(CONTROL, message))
 
     # What the gateway says.
 
@@ -300,6 +389,13 @@ class Supervisor:
                 self._bury("reset", "")
             case "ping":
                 self._gateway.write(encode_message(CONTROL, {"t": "pong", "id": _number(message, "id")}))
+            case "checkpoint":
+                self._start_copying(_number(message, "id"))
+            case "commit":
+                self._commit()
+                self._answer_transaction(_number(message, "id"), None)
+            case "rollback":
+                self._answer_transaction(_number(message, "id"), self._roll_back())
             case "put" | "get" | "list" | "remove" as op:
                 self._start_file_operation(op, message)
             case op:

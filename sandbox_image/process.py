@@ -17,12 +17,16 @@ from pathlib import Path
 
 from sandbox_image.protocol import PROGRESS
 
+#: Far more than a sandbox may have processes.
+_MAX_ROUNDS = 10_000
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 1, 4, 36
 #: Where the interpreter finds its channel. Nothing above it is open when it starts.
 _CHANNEL_FD = 3
 #: No descriptor is ever above it. Taken at start: user code of our uid may lower our limits (prlimit), and what lies
 #: above a lowered limit would stay open in the next interpreter.
 _MAX_FDS = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+#: In the place of a descriptor that is not ours any more.
+_CLOSED = -1
 #: Python's own settings at start; a program may rely on BrokenPipeError.
 _IGNORED_BY_PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}
 #: oom_kill counters of the memory cgroup, version 2 and version 1, as a container sees its own.
@@ -75,14 +79,21 @@ class Lines:
         PROGRESS.pack_into(lines.progress, 0, 0, 0)
         return lines
 
+    def for_copy(self) -> Lines:
+        """Those of a copy of the interpreter: a channel of its own; it writes to the same pipes and the same memory."""
+        ours, theirs = socket.socketpair()
+        stdout, stderr = (os.dup(fd) for fd, _ in (self.stdout, self.stderr))
+        os.set_blocking(ours.fileno(), False)
+        return Lines((ours.detach(), theirs.detach()), (stdout, _CLOSED), (stderr, _CLOSED), self.progress)
+
     def close_interpreter_side(self) -> None:
         for _, theirs in (self.channel, self.stdout, self.stderr):
-            os.close(theirs)
+            if theirs != _CLOSED:
+                os.close(theirs)
 
     def close_supervisor_side(self) -> None:
         for ours, _ in (self.channel, self.stdout, self.stderr):
             os.close(ours)
-        self.progress.close()
 
 
 def become_interpreter(lines: Lines, workdir: str, uid: int | None) -> socket.socket:
@@ -106,7 +117,7 @@ def become_interpreter(lines: Lines, workdir: str, uid: int | None) -> socket.so
         os.setgroups([])
         os.setgid(uid)
         os.setuid(uid)
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent()
     _prctl(_PR_SET_DUMPABLE, 1)
     # The kernel is to choose the interpreter, never its supervisor. A raise needs no privilege; where /proc is
     # read-only a lack of memory may cost the sandbox instead of its interpreter.
@@ -115,6 +126,10 @@ def become_interpreter(lines: Lines, workdir: str, uid: int | None) -> socket.so
     _reseed()
     os.chdir(workdir)
     return socket.socket(fileno=_CHANNEL_FD)
+
+
+def die_with_parent() -> None:
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _reseed() -> None:
@@ -134,7 +149,7 @@ def kill_everything() -> None:
         if os.getpid() == 1:
             _kill(-1)
         else:
-            for pid in _children():
+            for pid in children():
                 _kill(pid)
         try:
             os.waitpid(-1, 0)
@@ -142,12 +157,43 @@ def kill_everything() -> None:
             return
 
 
-def _kill(pid: int) -> None:
+def kill_everything_but(spare: int) -> bool:
+    """The same, but for one child, which has no children. False: that one is dead too.
+
+    As PID 1 everything is stopped first, for nothing may fork while we look. Elsewhere code that forks faster than we
+    kill takes the child with it.
+    """
+    for _ in range(_MAX_ROUNDS):
+        if os.getpid() == 1:
+            _kill(-1, signal.SIGSTOP)
+            others = {int(name) for name in os.listdir("/proc") if name.isdigit()} - {1, spare}
+        else:
+            others = set(children()) - {spare}
+        if not others:
+            _kill(spare, signal.SIGCONT)
+            return not has_ended(spare)
+        for pid in others:
+            _kill(pid)
+        if os.waitpid(-1, 0)[0] == spare:
+            break
+    kill_everything()
+    return False
+
+
+def _kill(pid: int, number: int = signal.SIGKILL) -> None:
     with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
 
 
-def _children() -> list[int]:
+def has_ended(child: int) -> bool:
+    """Dead, whether it was waited for or not."""
+    try:
+        return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True
+
+
+def children() -> list[int]:
     """Of every thread: a child belongs to the thread that forked it."""
     lists = Path("/proc/self/task").glob("*/children")
     return [int(child) for list in lists for child in list.read_text().split()]

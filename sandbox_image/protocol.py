@@ -68,9 +68,14 @@ Messages from the interpreter (kind 3):
                                          ``code`` is the exit status, 0 for success. A SyntaxError has phase
                                          "compile" and status "error"; chunks before it in the same batch have run.
 
-Transactions. ``checkpoint`` makes the supervisor keep a copy (fork) of the idle interpreter; ``commit`` drops the copy;
-``rollback`` drops the current interpreter and goes on with the copy, files of the work folder included. ``ok`` false
-with a reason where that is not possible (threads of the program's own, work folder above the limit).
+Transactions, while no execution is in flight. ``checkpoint`` makes the supervisor keep a copy (fork) of the interpreter
+and of the work folder, in the place of the one it has; ``commit`` drops it; ``rollback`` kills the interpreter and all
+it started and goes on with the copy, files included. The copy survives the interpreter: after ``lost`` and ``ready`` a
+``rollback`` still leads back. A rollback has no ``lost`` and no ``ready`` of its own, unless the copy is dead as well.
+``ok`` is false, with a reason, where that is not possible (threads of the program, a work folder above the limit).
+
+    supervisor -> interpreter (kind 3)      {"op": "copy"}, with a descriptor: one end of the copy's channel
+    interpreter -> that channel (kind 3)    {"t": "copied", "pid": n} | {"t": "refused", "reason": str}
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import fcntl
 import os
 import select
 import signal
+import socket
 import termios
 from typing import Final
 
@@ -32,7 +33,7 @@ class Relay:
         self.outputs = {lines.stdout[0]: STDOUT, lines.stderr[0]: STDERR}
         #: Messages to the interpreter.
         self.channel = Outlet(os.dup(self.channel_fd), epoll)
-        self._lines = lines
+        self.lines = lines
         self._gateway = gateway
         self._cutter = FrameCutter()
         self._new_buffer()
@@ -117,8 +118,20 @@ class Relay:
 
     def progress(self) -> tuple[int, int]:
         """Execution in flight (0: none) and how many of its chunks have finished, as the interpreter claims."""
-        number, ran = PROGRESS.unpack_from(self._lines.progress)
+        number, ran = PROGRESS.unpack_from(self.lines.progress)
         return number, ran
+
+    def send_descriptor(self, frame: bytes, fd: int) -> bool:
+        """Send a frame with a descriptor, which remains ours as well. False: the interpreter does not read."""
+        if self.channel.pending:
+            return False
+        with socket.socket(fileno=os.dup(self.channel_fd)) as channel:
+            try:
+                sent = socket.send_fds(channel, [frame], [fd])
+            except OSError:
+                return False
+        self.channel.write(frame[sent:])
+        return True
 
     def interrupt(self) -> None:
         """SIGINT, also for a process that has stopped itself. The interpreter only: its children are its own."""
@@ -128,4 +141,4 @@ class Relay:
     def close(self) -> None:
         self.channel.drop()
         os.close(self.channel.fd)
-        self._lines.close_supervisor_side()
+        self.lines.close_supervisor_side()

@@ -40,6 +40,10 @@ class Streams:
         self._replaced = (sys.stdin, sys.stdout, sys.stderr, old_stdout, old_stderr)  # closing them would close 0, 1, 2
         self.restore()
 
+    def descriptors(self) -> tuple[int, ...]:
+        """Those that are not the program's."""
+        return tuple(self._pipes.values())
+
     def restore(self) -> None:
         """Undo what a program did to its standard streams: the state in which a script starts."""
         for fd, pipe in self._pipes.items():

@@ -26,7 +26,7 @@ if _BY_PATH:
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from sandbox_image import preload, process
-from sandbox_image.bare_stack import Forker, drive
+from sandbox_image.bare_stack import descend
 from sandbox_image.files import WorkFolder
 from sandbox_image.loop import InterpreterBroken, Supervisor
 from sandbox_image.outlet import StreamEnded
@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         os.umask(0o022)
         folder = WorkFolder(options.workdir, options.uid)
         steps = _make_zygote(options)
-        supervisor = _start(options, steps, folder, read_fd, write_fd)
+        supervisor = _start(options, folder, read_fd, write_fd)
     except OSError as error:
         _say(f"cannot start: {error}")
         sys.exit(_CANNOT_START)
@@ -70,8 +70,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         status = _FAILED
         traceback.print_exc()
     else:  # in an interpreter
-        drive(_live(lines, steps, options))
-        os._exit(0)
+        descend(_live(lines, steps, options))
     process.kill_everything()
     os._exit(status)
 
@@ -99,7 +98,7 @@ def _make_zygote(options: argparse.Namespace) -> Steps:
     return steps
 
 
-def _start(options: argparse.Namespace, steps: Steps, folder: WorkFolder, read_fd: int, write_fd: int) -> Supervisor:
+def _start(options: argparse.Namespace, folder: WorkFolder, read_fd: int, write_fd: int) -> Supervisor:
     process.protect_supervisor()
     supervisor = Supervisor(
         read_fd=read_fd,
@@ -108,19 +107,9 @@ def _start(options: argparse.Namespace, steps: Steps, folder: WorkFolder, read_f
         workdir=options.workdir,
         languages=["python", "bash"] if shutil.which("bash") else ["python"],
         uid=options.uid,
-        fork=_choose_fork(steps, options),
     )
     preload.freeze()
     return supervisor
-
-
-def _choose_fork(steps: Steps, options: argparse.Namespace) -> Callable[[Lines], int]:
-    if sys.version_info >= (3, 13):
-        # Seen with 3.13.0: a child forked by another thread than the main one never runs Python's signal handlers, so
-        # it cannot be interrupted. The price: two frames of ours below those of the program.
-        return lambda lines: os.fork()
-    forker = Forker()
-    return lambda lines: forker.fork(lambda: _live(lines, steps, options))
 
 
 def _fill_standard_descriptors() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,11 @@ def require_backend(name: str) -> None:
 def _missing(name: str) -> str | None:
     if name == "local":
         return None if SANDBOX_ENV.exists() else "no sandbox environment: run `make install`"
+    if name == "jupyter":
+        launcher = SANDBOX_ENV.parents[1] / "share" / "jupyter" / "kernels" / "python3" / "kernel.json"
+        if launcher.exists() and find_spec("jupyter_client"):
+            return None
+        return "no jupyter_client, or no ipykernel in the sandbox environment: run `make install`"
     if os.environ.get("EAGER_TEST_DOCKER") == "off":
         return "EAGER_TEST_DOCKER=off"
     import docker

@@ -26,6 +26,12 @@ log = logging.getLogger(__name__)
 COME_BACK = {429, 503}
 COME_BACK_S = 1
 
+#: How pydantic names members of a union, beside what is no identifier (``list[str]``).
+UNION_MEMBERS = {"bool", "float", "int", "str"}
+
+#: Types that pydantic names where one member of a union was not met.
+BUILT_IN = {"bool", "dict", "float", "int", "list", "str"}
+
 #: What the framework, or a middleware, may answer by an ``HTTPException``: status -> type, code.
 FRAMEWORK = {
     404: ("invalid_request_error", "unknown_url"),
@@ -128,7 +134,11 @@ def _validation_error(error: RequestValidationError) -> RequestError:
             return RequestError(f"Invalid value for '{param or 'body'}': {problem['msg']}.", param=param)
 
 
+def _is_field(step: str) -> bool:
+    return step.isidentifier() and step not in UNION_MEMBERS
+
+
 def _param(location: tuple[str | int, ...]) -> str | None:
     """``("body", "messages", 0, "role")`` -> ``messages.0.role``. Names of a union's members are left out."""
-    steps = [str(step) for step in location[1:] if isinstance(step, int) or step.isidentifier()]
+    steps = [str(step) for step in location[1:] if isinstance(step, int) or _is_field(step)]
     return ".".join(steps) or None

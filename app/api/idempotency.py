@@ -74,6 +74,7 @@ class _Once(Response):
             await self._response(scope, receive, recorder.send)
         finally:
             await self._settle(recorder, code_ran=bool(scope.get("state", {}).get("code_ran")))
+        await recorder.send_last()
 
     def _repeat(self, known: KeyRecord) -> Response:
         if known.fingerprint != self._fingerprint:
@@ -110,13 +111,17 @@ class _Once(Response):
 
 
 class _Recorder:
-    """Passes an answer on and remembers it. ``body`` is None unless it was complete and small enough."""
+    """Passes an answer on and remembers it. ``body`` is None unless it was complete and small enough.
+
+    The last piece waits for ``send_last``: who has all of an answer may come back at once, and must find it settled.
+    """
 
     def __init__(self, send: Send, *, keep_body: bool) -> None:
         self.status: int | None = None
         self.body: bytearray | None = None
         self._send = send
         self._gathering = bytearray() if keep_body else None
+        self._last: Message | None = None
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -127,4 +132,11 @@ class _Recorder:
                 self._gathering = None
             elif not message.get("more_body", False):
                 self.body = self._gathering
-        await self._send(message)
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            self._last = message
+        else:
+            await self._send(message)
+
+    async def send_last(self) -> None:
+        if self._last is not None:
+            await self._send(self._last)

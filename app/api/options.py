@@ -13,6 +13,7 @@ from app.api.tools import code_tool_names
 from app.errors import RequestError
 from app.gateway import Gateway
 from app.pipeline.run import OnFailure, Options
+from app.pipeline.transaction import RollbackPolicy
 
 PREFIX = "x-eager-"
 
@@ -56,6 +57,7 @@ def pipeline_options(
     sources: Collection[str],
     max_turns: int,
     on_error: OnFailure = "interrupt",
+    rollback: RollbackPolicy = "off",
 ) -> Options:
     """The endpoint's defaults (the named arguments) and the deployment's filled in, limits applied."""
     if options.tools == "off":
@@ -67,6 +69,7 @@ def pipeline_options(
         on_error=options.on_error or on_error,
         repair_from=options.repair_from,
         max_repairs=gateway.max_repairs if options.max_repairs is None else options.max_repairs,
+        rollback=options.rollback or rollback,
         sources=frozenset(sources if options.sources is None else options.sources),
         tools=tools,
         gate=options.gate or gateway.gate,
@@ -79,7 +82,13 @@ def pipeline_options(
 def drop_in_options(options: EagerOptions, gateway: Gateway, headers: Mapping[str, str]) -> Options:
     """The same for OpenAI's endpoints: code runs to an answer, and what fails is repaired on the way."""
     return pipeline_options(
-        options, gateway, headers, sources=gateway.sources, max_turns=gateway.turn_limit, on_error="repair"
+        options,
+        gateway,
+        headers,
+        sources=gateway.sources,
+        max_turns=gateway.turn_limit,
+        on_error="repair",
+        rollback="on_syntax_error",
     )
 
 

@@ -32,10 +32,11 @@ from starlette.websockets import WebSocketDisconnect
 from app.api.auth import Caller, authenticate
 from app.api.errors import error_response, to_body
 from app.api.limits import Admission
+from app.api.metrics import Metrics
 from app.api.options import pipeline_options, with_headers
 from app.api.schemas import EagerOptions
 from app.errors import EagerError, RequestError, UpstreamBroken
-from app.events import Error, Event
+from app.events import Done, Error, Event
 from app.gateway import Gateway, new_id
 from app.pipeline.run import run
 
@@ -105,6 +106,7 @@ class _Push:
         self._socket = socket
         self._caller = caller
         self._gateway: Gateway = socket.app.state.gateway
+        self._metrics: Metrics = socket.app.state.metrics
         self._heard: asyncio.Queue[Message] = asyncio.Queue(READ_AHEAD)
 
     async def run(self) -> None:
@@ -183,6 +185,8 @@ class _Push:
         return decoded
 
     async def _send(self, event: Event) -> None:
+        if isinstance(event, Done):
+            self._metrics.observe(event.finish_reason, event.timing)
         with suppress(WebSocketDisconnect):  # the listener hears of it, too
             await self._socket.send_text(_encode(event).decode())
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
+from app.api.wellformed import well_formed
 from app.errors import RequestError
 
 
@@ -18,6 +19,7 @@ class EagerOptions(BaseModel):
     on_error: Literal["interrupt", "continue", "repair"] | None = None
     repair_from: Literal["partial", "full"] = "partial"
     max_repairs: int | None = Field(None, ge=0)
+    rollback: Literal["off", "on_error", "on_syntax_error"] | None = None
     events: bool | None = None
     session: str | None = Field(None, min_length=1, max_length=128)
     sources: list[Literal["tool", "fence", "tag"]] | None = None
@@ -61,6 +63,8 @@ class CompletionRequest(BaseModel):
     metadata: dict[str, Any] | None = None
     user: StrictStr | None = None
     eager: EagerOptions = Field(default_factory=EagerOptions)
+
+    _mend = model_validator(mode="before")(well_formed)
 
     def upstream_body(self) -> dict[str, Any]:
         """What the upstream is sent: everything but our own object."""

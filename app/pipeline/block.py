@@ -17,7 +17,8 @@ Status = Literal["ok", "error", "interrupted", "timeout", "incomplete"]
 class Block:
     """A tool call, a fence or a tag with code in it.
 
-    Generation fills in ``chunks``, ``problem`` and ``incomplete``; the executor ``ran``, ``status`` and ``state_lost``.
+    Generation fills in ``chunks``, ``problem`` and ``incomplete``; the executor ``ran``, ``status``,
+    ``state_lost``, ``compile_failed`` (a statement does not compile) and ``rolled_back``.
     ``problem`` is code that can never compile: the chunks before ``problem_chunk`` run, then it is reported.
     """
 
@@ -33,6 +34,8 @@ class Block:
     ran: int = 0
     status: Status | None = None
     state_lost: bool = False
+    compile_failed: bool = False
+    rolled_back: bool = False
     transcript: Transcript = field(default_factory=Transcript)
 
     @property

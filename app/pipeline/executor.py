@@ -20,6 +20,7 @@ from app.pipeline.block import Block, Status, code_end
 from app.pipeline.emitter import Emitter
 from app.pipeline.queue import ExecutionQueue, Work
 from app.pipeline.stopwatch import TurnClock
+from app.pipeline.transaction import NoTransaction, Transaction
 from app.sandbox.messages import Display, Failure, Output, Result
 from app.sandbox.session import Execution, Session, Sink
 
@@ -45,6 +46,7 @@ class Executor:
         emitter: Emitter,
         queue: ExecutionQueue,
         clock: TurnClock,
+        transaction: Transaction | NoTransaction,
         on_error: OnError,
         budget_s: float,
         stop_generation: Callable[[], bool],
@@ -56,6 +58,7 @@ class Executor:
         self._emitter = emitter
         self._queue = queue
         self._clock = clock
+        self._transaction = transaction
         self._on_error = on_error
         self._stop_generation = stop_generation
         self._batch = -1
@@ -63,8 +66,12 @@ class Executor:
         self._told = False
 
     async def run(self) -> None:
-        while (work := await self._queue.take()) is not None:
-            await self._execute(work)
+        async with self._transaction:
+            while (taken := await self._queue.take()) is not None:
+                if isinstance(taken, Work):
+                    await self._execute(taken)
+                elif not self._halted:
+                    await self._transaction.begin(taken.block)
 
     async def _execute(self, work: Work) -> None:
         block = work.block
@@ -144,6 +151,7 @@ class Executor:
 
     async def _report(self, block: Block, failure: Failure) -> None:
         block.transcript.fail(failure)
+        block.compile_failed = failure.phase == "compile"
         await self._emitter.emit(
             ExecError(
                 call_id=block.call_id,
@@ -160,6 +168,7 @@ class Executor:
     async def _end(self, block: Block, status: Status) -> None:
         block.status = status
         self._queue.drop(block)
+        await self._transaction.end(block)
         await self._emitter.emit(code_end(block))
         if self.stopped is not None and not self._told:
             self._told = True

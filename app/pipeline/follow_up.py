@@ -73,6 +73,11 @@ def report(block: Block) -> str:
 
 def _notes(block: Block) -> list[str]:
     """What the output does not say: what ran and what did not, and in what state that left the interpreter."""
+    if block.rolled_back:
+        return [
+            "The code failed as a whole, and whatever of it ran was undone: variables and files are as they were "
+            "before. Correct it and send all of it again."
+        ]
     if block.status == "incomplete":
         return ["The code was cut off; its unfinished last statement was not run."]
     if block.status == "interrupted" and not block.ran and not str(block.transcript):

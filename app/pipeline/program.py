@@ -9,6 +9,7 @@ from app.pipeline.executor import Executor
 from app.pipeline.queue import ExecutionQueue
 from app.pipeline.serial import WholeProgram
 from app.pipeline.stopwatch import Stopwatch
+from app.pipeline.transaction import NoTransaction
 from app.sandbox.session import Session
 
 
@@ -42,6 +43,7 @@ async def run_program(
         emitter=emitter,
         queue=queue,
         clock=clock,
+        transaction=NoTransaction(),
         on_error="interrupt",
         budget_s=timeout_s,
         stop_generation=lambda: False,

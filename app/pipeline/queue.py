@@ -24,12 +24,20 @@ class Work:
     final: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """It is this block's turn: those before it are over. Comes before its first batch, as early as possible."""
+
+    block: Block
+
+
 class ExecutionQueue:
     """One producer (generation), one consumer (the executor)."""
 
     def __init__(self, limit_chars: int = LIMIT_CHARS) -> None:
         self._pending = Pending()
         self._blocks: dict[str, Block] = {}
+        self._opened: str | None = None
         self._limit_chars = limit_chars
         self._waiting_chars = 0
         self._changed = asyncio.Event()
@@ -43,6 +51,7 @@ class ExecutionQueue:
         """The model has begun this block: it runs after those begun before."""
         self._blocks[block.call_id] = block
         self._pending.begin(block.call_id)
+        self._changed.set()
 
     async def add(self, block: Block, chunk: Chunk, decision: Decision) -> None:
         """Waits while too much code waits. A block that is over already (it failed) takes nothing more."""
@@ -73,10 +82,13 @@ class ExecutionQueue:
         self._pending.generation_over()
         self._changed.set()
 
-    async def take(self) -> Work | None:
+    async def take(self) -> Opening | Work | None:
         """The next batch, as soon as there is one; None when everything was taken and nothing can come."""
         while True:
             self._changed.clear()
+            if (front := self._pending.front) is not None and front != self._opened:
+                self._opened = front
+                return Opening(self._blocks[front])
             if (batch := self._pending.take_batch()) is not None:
                 self._waiting_chars -= sum(len(chunk.source) for chunk in batch.chunks)
                 self._room.set()

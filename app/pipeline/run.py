@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from app.errors import EagerError
-from app.events import Done, Error, ErrorBody, Start
+from app.events import Done, Error, ErrorBody, Rollback, Start
 from app.extraction.names import CODE_TOOLS
 from app.extraction.turn import TurnReader
 from app.pipeline.block import Block, code_end
@@ -35,6 +35,7 @@ from app.pipeline.follow_up import Message, follow_up
 from app.pipeline.generation import Generation
 from app.pipeline.queue import ExecutionQueue
 from app.pipeline.stopwatch import Stopwatch
+from app.pipeline.transaction import NoTransaction, RollbackPolicy, Transaction
 from app.pipeline.usage import Usage, add_usage, estimated_usage
 from app.sandbox.session import Session
 from app.scheduling.gate import Policy
@@ -60,6 +61,7 @@ class Options:
     on_error: OnFailure = "interrupt"
     repair_from: RepairFrom = "partial"
     max_repairs: int = 3
+    rollback: RollbackPolicy = "off"
     sources: frozenset[str] = frozenset({"tool", "fence", "tag"})
     tools: frozenset[str] = CODE_TOOLS
     gate: Policy = "permissive"
@@ -139,6 +141,8 @@ class _Request:
         for block in self._blocks.values():
             if block.status is None:
                 block.status = "incomplete"
+                if block.rolled_back:
+                    await self._emitter.emit(Rollback(call_id=block.call_id, status="done", reason="incomplete"))
                 await self._emitter.emit(code_end(block))
         error = ErrorBody(failure.message, failure.type, failure.param, failure.code)
         await self._emitter.emit(Error(error=error, status=failure.status))
@@ -239,6 +243,7 @@ class _Request:
                     emitter=emitter,
                     queue=queue,
                     clock=clock,
+                    transaction=self._transaction(),
                     on_error="interrupt" if options.stop_on_error else "continue",
                     budget_s=self._budget_s,
                     stop_generation=lambda: not generation.shown_calls and producer.cancel(),
@@ -248,6 +253,10 @@ class _Request:
                 finally:
                     self._budget_s = executor.budget_s
         return generation, "error" if generation.stopped else executor.stopped
+
+    def _transaction(self) -> Transaction | NoTransaction:
+        policy = self._options.rollback
+        return NoTransaction() if policy == "off" else Transaction(self._session, self._emitter, policy)
 
 
 def _usage_of(generation: Generation, stopped: str | None) -> Usage | None:

@@ -73,7 +73,8 @@ def command_line(
         line += ["--ro-bind-try", name, name]
     for fd, name in etc:
         line += ["--perms", "0444", "--file", str(fd), name]
-    line += ["--proc", "/proc", "--dev", "/dev"]
+    # Settings of its own IPC namespace would be the sandbox's to change.
+    line += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]
     for folder, size, mode in (
         ("/tmp", sizes.tmp, "1777"),  # noqa: S108 - inside
         ("/dev/shm", sizes.shared, "1777"),  # noqa: S108

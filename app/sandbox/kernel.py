@@ -5,10 +5,11 @@ Source: "Messaging in Jupyter", https://jupyter-client.readthedocs.io/en/stable/
 
 from __future__ import annotations
 
+import ast
 import json
 import uuid
-from collections.abc import Awaitable, Callable
-from datetime import datetime, timezone
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
@@ -16,12 +17,6 @@ from typing import Any, Final, Literal, Protocol
 import msgspec
 
 import sandbox_image
-
-#: What a kernel is sent of ``sandbox_image``, each after those it imports.
-_MODULES: Final = (
-    "protocol failures imports mime figures display annotations awaiting block interrupts namespace "
-    "ipython_shell magics files kernel_files kernel"
-).split()
 
 #: Modules are put in place by hand: the kernel may be on another machine, and a file there may have our name.
 _BOOT: Final = """
@@ -99,7 +94,7 @@ def request(type: str, content: dict[str, Any], *, session: str) -> Request:
         "msg_type": type,
         "username": "eager",
         "session": session,
-        "date": datetime.now(timezone.utc).isoformat(),
+        "date": datetime.now(UTC).isoformat(),
         "version": "5.3",
     }
     return {"header": header, "parent_header": {}, "metadata": {}, "content": content, "buffers": []}
@@ -130,6 +125,27 @@ def call_code(message: dict[str, Any]) -> str:
 
 @cache
 def _sources() -> list[tuple[str, str]]:
+    """The interpreter and what it imports of ours, each module after those it needs."""
     folder = Path(sandbox_image.__file__).parent
-    named = [(f"sandbox_image.{name}", (folder / f"{name}.py").read_text(encoding="utf-8")) for name in _MODULES]
-    return [("sandbox_image", ""), *named]
+    found: dict[str, str] = {"sandbox_image": ""}
+    seen = set()
+
+    def add(name: str) -> None:
+        if name in seen:
+            return
+        seen.add(name)
+        source = (folder / f"{name.partition('.')[2]}.py").read_text(encoding="utf-8")
+        for needed in _imports(source):
+            add(needed)
+        found[name] = source
+
+    add("sandbox_image.kernel")
+    return list(found.items())
+
+
+def _imports(source: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module == "sandbox_image":
+            yield from (f"sandbox_image.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("sandbox_image."):
+            yield node.module

@@ -6,8 +6,9 @@ the kernel publishes becomes frames. Like a supervisor it replaces a lost interp
 Rules.
 1. An execution is over when its cell is idle *and* every interrupt sent to it has been answered: an interrupt that came
    late would hit the next one. Only then ``done`` is passed on.
-2. A cell that ends without ``done`` was interrupted before it began, or has broken its kernel: that one is replaced.
-3. Kernels publish without waiting for those who listen. Nothing can slow them down, so output that the sink has not
+2. An interrupt is held back until the execution has begun: an idle kernel would ignore it.
+3. A cell that ends without ``done`` has broken its kernel, which is replaced.
+4. Kernels publish without waiting for those who listen. Nothing can slow them down, so output that the sink has not
    taken waits here, up to the worker's limit of output per execution. Files are fetched piece by piece.
 """
 
@@ -21,7 +22,7 @@ from typing import Any, Final, Literal
 from uuid import uuid4
 
 from app.errors import SandboxStartError
-from app.sandbox.kernel import KernelMessage, Kernel, OpenKernel, boot_code, call_code, cell, request
+from app.sandbox.kernel import Kernel, KernelMessage, OpenKernel, boot_code, call_code, cell, request
 from app.sandbox.transport import Channel
 from sandbox_image.kernel import DATA_MIME, MESSAGE_MIME, PROGRESS_MIME
 from sandbox_image.protocol import (
@@ -69,7 +70,7 @@ class KernelChannel(Channel):
         self._cells.clear()
         self._interrupts.clear()
         self._execution: int | None = None
-        self._execution_cell = ""
+        self._begun = False
         self._interrupted = False
         self._done: bytes | None = None
         self._ran = 0
@@ -137,29 +138,34 @@ class KernelChannel(Channel):
             case "execute":
                 self._forget()
                 self._execution = message["id"]
-                self._execution_cell = self._call(message)
+                self._call(message)
             case "interrupt" if message["id"] == self._execution:
                 self._interrupted = True
-                order = request("interrupt_request", {}, session=self._session)
-                self._interrupts.add(order["header"]["msg_id"])
-                self._send("control", order)
+                self._interrupt()
             case "reset":
                 self._lose("reset", "")
             case "ping":
                 self._say(CONTROL, {"t": "pong", "id": message["id"]})
+            case "checkpoint" | "commit" | "rollback":
+                error = "a Jupyter kernel cannot be copied"
+                self._say(CONTROL, {"t": "snapshot", "id": message["id"], "ok": False, "error": error})
             case "list" | "remove" | "get" | "put":
                 self._file = message
                 self._call(message)
 
-    def _call(self, message: dict[str, Any]) -> str:
-        return self._run(call_code(message))
+    def _interrupt(self) -> None:
+        if self._begun and self._interrupted:
+            order = request("interrupt_request", {}, session=self._session)
+            self._interrupts.add(order["header"]["msg_id"])
+            self._send("control", order)
 
-    def _run(self, code: str) -> str:
+    def _call(self, message: dict[str, Any]) -> None:
+        self._run(call_code(message))
+
+    def _run(self, code: str) -> None:
         order = cell(code, session=self._session)
-        id: str = order["header"]["msg_id"]
-        self._cells.add(id)
+        self._cells.add(order["header"]["msg_id"])
         self._send("shell", order)
-        return id
 
     def _send(self, channel: Literal["shell", "control"], order: dict[str, Any]) -> None:
         if self._kernel is not None:
@@ -207,7 +213,7 @@ class KernelChannel(Channel):
         if MESSAGE_MIME in data:
             self._on_message(str(data[MESSAGE_MIME]).encode("utf-8", "replace"))
         elif PROGRESS_MIME in data:
-            self._ran = int(data[PROGRESS_MIME]) if str(data[PROGRESS_MIME]).isdecimal() else 0
+            self._on_progress(str(data[PROGRESS_MIME]))
         elif DATA_MIME in data:
             self._on_file_data(str(data[DATA_MIME]))
         elif self._execution is not None:  # of a library that speaks to the kernel directly
@@ -227,6 +233,12 @@ class KernelChannel(Channel):
         else:
             self._frame(INTERPRETER, payload)
 
+    def _on_progress(self, text: str) -> None:
+        self._ran = int(text[:9]) if text.isascii() and text.isdecimal() else 0
+        if not self._begun:
+            self._begun = True
+            self._interrupt()
+
     def _on_file_data(self, text: str) -> None:
         try:
             data = base64.b64decode(text, validate=True)
@@ -241,7 +253,7 @@ class KernelChannel(Channel):
         if self._cells or self._interrupts:
             return
         if self._execution is not None:
-            self._conclude(self._execution)
+            self._conclude()
         elif not self._ready.done():
             self._lose("protocol", self._error or "it does not run our code")
         elif self._file is not None:
@@ -251,14 +263,11 @@ class KernelChannel(Channel):
             elif self._file["op"] != "put":
                 self._lose("protocol", self._error or "no answer")
 
-    def _conclude(self, id: int) -> None:
+    def _conclude(self) -> None:
         if self._done is not None:
             done = self._done
             self._forget()
             self._frame(INTERPRETER, done)
-        elif self._interrupted:
-            self._forget()
-            self._say(INTERPRETER, {"t": "done", "id": id, "status": "interrupted", "ran": 0, "ns": []})
         else:
             self._lose("protocol", self._error or "the execution has no end")
 

@@ -5,11 +5,19 @@ The wire form and its rules are in ``sandbox_image/protocol.py``; this module is
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
 Mime = dict[str, Any]
+_MOST: Final = 2**63 - 1
+#: A number of something. JSON has no bounds; what comes after us has.
+Count = Annotated[int, msgspec.Meta(ge=0, le=_MOST)]
+_Number = Annotated[int, msgspec.Meta(ge=-_MOST, le=_MOST)]
+#: Well above what our interpreter sends (failures.py), where a character that is escaped counts as six.
+_Name = Annotated[str, msgspec.Meta(max_length=8 * 1024)]
+_Message = Annotated[str, msgspec.Meta(max_length=512 * 1024)]
+_Traceback = Annotated[str, msgspec.Meta(max_length=8 * 1024 * 1024)]
 
 
 class Output(msgspec.Struct, frozen=True):
@@ -40,10 +48,10 @@ class Failure(msgspec.Struct, frozen=True, tag_field="t", tag="error"):
 
     id: int
     chunk: int
-    ename: str
-    evalue: str
-    traceback: str
-    line: int | None = None
+    ename: _Name
+    evalue: _Message
+    traceback: _Traceback
+    line: Count | None = None
     phase: Literal["compile", "run"] = "run"
 
 
@@ -52,9 +60,9 @@ class Finished(msgspec.Struct, frozen=True, tag_field="t", tag="done"):
 
     id: int
     status: Literal["ok", "error", "exit", "interrupted"]
-    ran: int
-    ns: list[int] = []
-    code: int | None = None
+    ran: Count
+    ns: list[_Number] = []  # below zero where code has replaced the clock
+    code: _Number | None = None
 
 
 class Ready(msgspec.Struct, frozen=True, tag_field="t", tag="ready"):

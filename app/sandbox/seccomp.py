@@ -95,6 +95,7 @@ DENIED: Final[dict[str, tuple[int | None, int | None]]] = {
 _CLONE: Final = (56, 220)
 _CLONE3: Final = (435, 435)
 _SOCKET: Final = (41, 198)
+_PRLIMIT: Final = (302, 261)
 
 
 def assemble(machine: str) -> bytes:
@@ -121,6 +122,12 @@ def assemble(machine: str) -> bytes:
     )
     families = [instruction for family in _FAMILIES for instruction in _if(_EQUAL, family, [_return(_ALLOW)])]
     program += _if(_EQUAL, _SOCKET[column], [_load(_FIRST_ARGUMENT), *families, _fail(errno.EAFNOSUPPORT)])
+    # The limits of others: their uid is ours, and a supervisor that may open no file cannot go on.
+    program += _if(
+        _EQUAL,
+        _PRLIMIT[column],
+        [_load(_FIRST_ARGUMENT), *_if(_EQUAL, 0, [_return(_ALLOW)]), _fail(errno.EPERM)],
+    )
     for numbers in DENIED.values():
         number = numbers[column]
         if number is not None:

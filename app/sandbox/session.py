@@ -70,6 +70,31 @@ class Session(Protocol):
         """
         ...
 
+    async def checkpoint(self) -> str | None:
+        """Keep the state as it is now, files of the work folder included, so that ``rollback`` can go back to it. One
+        at most is kept. Returns why that is not possible, or None.
+
+        Raises:
+            SandboxGone: the sandbox is dead.
+        """
+        ...
+
+    async def commit(self) -> None:
+        """Forget the checkpoint: what ran since is to stay.
+
+        Raises:
+            SandboxGone: the sandbox is dead.
+        """
+        ...
+
+    async def rollback(self) -> str | None:
+        """Go back to the checkpoint, also when the interpreter has died since. Returns why that is not possible.
+
+        Raises:
+            SandboxGone: the sandbox is dead.
+        """
+        ...
+
     async def interrupt(self) -> None:
         """Stop the running execution, if any: SIGINT, a bounded wait, SIGKILL of the interpreter. The execution then
         ends with ``interrupted`` or ``lost``. Never raises."""

@@ -92,7 +92,7 @@ class Turn:
 
     def _progress(self) -> tuple[int, list[int]]:
         if self._finished is not None:
-            return self._finished.ran, self._finished.ns
+            return self._finished.ran, [max(ns, 0) for ns in self._finished.ns]
         if self.lost is None or self.lost.id != self.id:
             return 0, []
         # This count comes from memory that the interpreter could write to.

@@ -49,7 +49,7 @@ from app.detection.chunk import Chunk
 from app.errors import RequestError, SandboxGone, SandboxStartError, SessionBusy
 from app.sandbox.decoding import decode_interpreter, decode_supervisor
 from app.sandbox.mailbox import Mailbox
-from app.sandbox.messages import Display, Failure, FileReply, Finished, Lost, Output, Pong, Ready, Result
+from app.sandbox.messages import Display, Failure, FileReply, Finished, Lost, Output, Pong, Ready, Result, Snapshot
 from app.sandbox.question import Answer, Question, send_file
 from app.sandbox.session import Execution, Sink
 from app.sandbox.transport import Channel
@@ -354,6 +354,21 @@ class Worker:
         """Ask the supervisor, not the interpreter, whether it is there."""
         await self._ask({"op": "ping"}, Pong)
 
+    async def checkpoint(self) -> str | None:
+        """See ``Session.checkpoint``."""
+        return _reason(await self._ask({"op": "checkpoint"}, Snapshot))
+
+    async def commit(self) -> None:
+        """See ``Session.commit``."""
+        await self._ask({"op": "commit"}, Snapshot)
+
+    async def rollback(self) -> str | None:
+        """See ``Session.rollback``."""
+        reason = _reason(await self._ask({"op": "rollback"}, Snapshot))
+        if reason is None:
+            self._unreported = None  # an interpreter that died since is of no interest any more
+        return reason
+
     async def list_files(self, limit: int) -> FileReply:
         """Files of the work folder, at most ``limit`` of them."""
         return cast(FileReply, await self._ask({"op": "list", "limit": limit}, FileReply))
@@ -588,6 +603,11 @@ class Worker:
 
 async def _discard(message: Output | Display | Result) -> None:
     """Sink of an execution that nobody listens to."""
+
+
+def _reason(answer: Answer) -> str | None:
+    assert isinstance(answer, Snapshot)
+    return None if answer.ok else answer.error or "unknown"
 
 
 def _new_decoders() -> dict[int, codecs.IncrementalDecoder]:

@@ -56,6 +56,11 @@ class Pending:
         """Chunks that wait."""
         return sum(len(block.chunks) for block in self._order)
 
+    @property
+    def front(self) -> str | None:
+        """The block whose turn it is, whether there is anything to take of it or not."""
+        return self._order[0].name if self._order else None
+
     def begin(self, block: str) -> None:
         """The model has begun ``block``: it runs after those begun before. ``add`` and ``end`` imply it."""
         if block not in self._blocks:

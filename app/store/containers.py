@@ -71,10 +71,6 @@ class Containers:
         """It was used just now."""
         await self._update(id, owner, last_active_at=self._clock())
 
-    async def expire(self, id: str, *, owner: str) -> None:
-        """Its session is gone, with what was in it."""
-        await self._update(id, owner, expired=True)
-
     async def expire_all_of(self, gateway: str) -> None:
         """At the start of a gateway: the sessions that it held before are gone."""
         async with self._engine.begin() as connection:

@@ -100,7 +100,7 @@ async def test_a_body_that_does_not_validate_is_a_400_that_names_the_parameter(
 
 async def test_names_of_a_unions_members_are_no_part_of_the_path(client: httpx.AsyncClient) -> None:
     body = {"model": "m", "messages": [{"role": "u"}], "input": [{"role": "u"}, {"role": 1}]}
-    assert error_of(await client.post("/v1/things", json=body), 400)["param"] in ("input.str", "input.1.role")
+    assert error_of(await client.post("/v1/things", json=body), 400)["param"] in ("input", "input.1.role")
 
 
 @pytest.mark.parametrize("content", [b"{not json", b'{"model": "\xff"}', b"[" * 100_000])

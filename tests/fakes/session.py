@@ -36,6 +36,11 @@ class FakeSession:
     running: asyncio.Event = field(default_factory=asyncio.Event)
     executed: list[Executed] = field(default_factory=list)
     cancelled: bool = False
+    #: Why no checkpoint can be made, or no rollback.
+    refuses_checkpoint: str | None = None
+    refuses_rollback: str | None = None
+    #: checkpoint, commit, rollback, and the sources of each execution, in order.
+    history: list[str] = field(default_factory=list)
 
     async def execute(
         self,
@@ -47,6 +52,7 @@ class FakeSession:
         timeout_s: float | None,
         language: str = "python",
     ) -> Execution:
+        self.history.append("".join(chunk.source for chunk in chunks))
         self.executed.append(Executed([chunk.source for chunk in chunks], block, final, language))
         for ran, chunk in enumerate(chunks):
             if self.hold is not None and self.hold in chunk.source:
@@ -67,6 +73,17 @@ class FakeSession:
 
     async def interrupt(self) -> None:
         self.release.set()
+
+    async def checkpoint(self) -> str | None:
+        self.history.append("checkpoint")
+        return self.refuses_checkpoint
+
+    async def commit(self) -> None:
+        self.history.append("commit")
+
+    async def rollback(self) -> str | None:
+        self.history.append("rollback")
+        return self.refuses_rollback
 
 
 def failing(ename: str = "ValueError", line: int = 1, chunk: int = 0) -> Execution:

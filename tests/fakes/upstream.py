@@ -10,9 +10,11 @@ from typing import Any
 
 
 class FakeUpstream:
-    """Stands in for ``Upstream``: answers with what was ``say``-ed; notices when it is no longer read."""
+    """Stands in for ``Upstream``: answers with what was ``say``-ed; notices when it is no longer read. ``refusal`` is
+    raised instead of an answer."""
 
     def __init__(self) -> None:
+        self.refusal: Exception | None = None
         self.requests: list[dict[str, Any]] = []
         self.closed = asyncio.Event()
         self._events: asyncio.Queue[str | Exception | None] = asyncio.Queue()
@@ -22,6 +24,8 @@ class FakeUpstream:
         self, body: dict[str, Any], headers: dict[str, str] | None = None
     ) -> AsyncIterator[AsyncIterator[Sequence[str]]]:
         self.requests.append(json.loads(json.dumps(body)))
+        if self.refusal is not None:
+            raise self.refusal
         try:
             yield self._read()
         finally:

@@ -22,10 +22,12 @@ from app.sandbox.backend import Backend
 from app.sandbox.docker import GATEWAY_LABEL, DockerBackend
 from app.sandbox.docker_container import DockerLimits
 from app.sandbox.environment import inspect_python
+from app.sandbox.jupyter import JupyterBackend
+from app.sandbox.kernel_local import LocalKernels
 from app.sandbox.local import LocalBackend, LocalLimits
 from app.sandbox.pool import Pool
 from app.sandbox.worker import Worker
-from tests.backends import SANDBOX_IMAGE, require_backend
+from tests.backends import SANDBOX_ENV, SANDBOX_IMAGE, require_backend
 from tests.sandbox.fakes import Recorder, chunks_of, run
 
 #: Small, so that bombs go off quickly.
@@ -91,10 +93,44 @@ def _docker_leftovers(instance: str) -> list[str]:
         client.close()
 
 
+@asynccontextmanager
+async def open_jupyter() -> AsyncIterator[Opened]:
+    require_backend("jupyter")
+    kernels = LocalKernels("python3", environment=SANDBOX_ENV.parents[1])
+    yield Opened(JupyterBackend(kernels, output_limit_bytes=OUTPUT_LIMIT_BYTES), _kernel_leftovers)
+
+
+def _kernel_leftovers() -> list[str]:
+    return _local_leftovers() + [
+        str(folder) for folder in Path(tempfile.gettempdir()).glob(f"eager-kernel-{os.getpid()}-*")
+    ]
+
+
+#: A kernel isolates nothing, so only these run over one, each looked at: code that is harmless where it runs as us.
+HARMLESS = frozenset(
+    {
+        "test_names_stay_from_execution_to_execution",
+        "test_two_sessions_do_not_see_each_other",
+        "test_output_comes_while_the_code_runs",
+        "test_the_value_of_the_last_expression_is_the_result",
+        "test_an_error_names_its_chunk_and_line_and_the_session_goes_on",
+        "test_sys_exit_ends_the_block_and_not_the_session",
+        "test_an_endless_loop_is_interrupted_at_its_deadline",
+        "test_code_that_cannot_be_interrupted_is_killed_and_the_session_says_so",
+        "test_code_that_stops_itself_is_stopped_at_its_deadline",
+        "test_a_cancelled_execution_leaves_a_usable_session",
+        "test_a_checkout_left_while_code_runs_ends_the_code",
+        "test_a_sandbox_closed_under_running_code_is_gone",
+        "test_files_go_in_and_out",
+        "test_output_of_a_thread_that_outlives_its_execution_comes_with_the_next",
+    }
+)
+
 BACKENDS: dict[str, tuple[Opener, pytest.MarkDecorator]] = {
     "local": (open_local, pytest.mark.local),
     "docker over a Unix socket": (partial(open_docker, "unix"), pytest.mark.docker),
     "docker over attach": (partial(open_docker, "attach"), pytest.mark.docker),
+    "jupyter": (open_jupyter, pytest.mark.jupyter),
 }
 
 

@@ -51,3 +51,19 @@ def test_anything_else_is_a_violation(payload: bytes) -> None:
 def test_an_interpreter_cannot_speak_for_the_supervisor() -> None:
     with pytest.raises(ProtocolError):
         decode_supervisor(b'{"t":"done","id":1,"status":"ok","ran":0}')
+
+
+@pytest.mark.parametrize(
+    "field",
+    ['"ran":-1', '"ran":1e300', f'"ran":1,"ns":[{10**300}]', f'"ran":1,"code":{-(10**300)}'],
+    ids=lambda text: text[:20],
+)
+def test_numbers_that_nothing_behind_us_could_hold_are_refused(field: str) -> None:
+    with pytest.raises(ProtocolError):
+        decode_interpreter(f'{{"t":"done","id":1,"status":"ok",{field}}}'.encode())
+
+
+def test_an_error_longer_than_any_that_our_interpreter_tells_is_refused() -> None:
+    message = {"t": "error", "id": 1, "chunk": 0, "ename": "E", "evalue": "x" * (1 << 20), "traceback": ""}
+    with pytest.raises(ProtocolError):
+        decode_interpreter(json.dumps(message).encode())

@@ -143,3 +143,49 @@ async def test_leaving_the_registry_closes_every_session() -> None:
             await registry.create(owner="b", deadline_s=5)
         await until(backend, lambda: pool.statistics().discarded == 2)
         assert registry.statistics().sessions == 0
+
+
+async def test_spare_sessions_give_way_when_sandboxes_are_short() -> None:
+    async with fake_registry(limit=9, workers=2) as (registry, _):
+        kept = (await registry.create(owner="a", deadline_s=5)).id
+        spare = (await registry.create(owner="a", deadline_s=5, spare=True)).id
+        other = (await registry.create(owner="b", deadline_s=5)).id
+        assert [entry.id for entry in registry.list(owner="a")] == [kept]
+        assert not registry.is_alive(spare, owner="a")
+        assert registry.is_alive(other, owner="b")
+        with pytest.raises(SandboxUnavailable):
+            await registry.create(owner="b", deadline_s=0.01)
+
+
+async def test_a_spare_session_in_use_gives_way_when_it_is_not_any_more() -> None:
+    async with fake_registry(limit=9, workers=1) as (registry, _):
+        spare = (await registry.create(owner="a", deadline_s=5, spare=True)).id
+        async with asyncio.TaskGroup() as tasks, registry.use(spare, owner="a"):
+            waiting = tasks.create_task(registry.create(owner="b", deadline_s=5))
+            await asyncio.sleep(0)
+            assert registry.is_alive(spare, owner="a")
+        assert registry.is_alive(waiting.result().id, owner="b")
+        assert not registry.is_alive(spare, owner="a")
+
+
+async def test_spare_sessions_do_not_count_while_they_are_used() -> None:
+    async with fake_registry(limit=1) as (registry, _):
+        first = (await registry.create(owner="a", deadline_s=5, spare=True)).id
+        async with registry.use(first, owner="a"):
+            second = (await registry.create(owner="a", deadline_s=5, spare=True)).id
+            async with registry.use(second, owner="a"):
+                with pytest.raises(SandboxUnavailable):
+                    await registry.create(owner="a", deadline_s=5)
+            assert len(registry.list(owner="a")) == 1  # the first is in use, so the second had to go
+        assert [entry.id for entry in registry.list(owner="a")] == [first]
+
+
+async def test_a_session_can_have_an_id_and_an_idle_time_of_its_own() -> None:
+    async with fake_registry(idle_s=60) as (registry, _):
+        entry = await registry.create(owner="a", deadline_s=5, id="cntr_1", idle_s=0.01)
+        assert (entry.id, entry.expires_after_s) == ("cntr_1", 0.01)
+        assert registry.is_alive("cntr_1", owner="a")
+        assert not registry.is_alive("cntr_1", owner="b")
+        while registry.is_alive("cntr_1", owner="a"):
+            await asyncio.sleep(0.001)
+        assert registry.statistics().expired == 1

@@ -37,7 +37,7 @@ class TestFilter:
         program, architecture = assemble(machine), ARCHITECTURES[machine]
         column = list(ARCHITECTURES).index(machine)
         denied = {numbers[column] for numbers in DENIED.values()}
-        special = {(56, 220)[column], 435, (41, 198)[column]}
+        special = {(56, 220)[column], 435, (41, 198)[column], (302, 261)[column]}
         for number in range(500):
             expected = ERRNO | errno.EPERM if number in denied else ALLOW
             if number not in special:
@@ -53,6 +53,12 @@ class TestFilter:
         for flag in (0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000):
             assert decide(program, architecture, clone, flag) == ERRNO | errno.EPERM
         assert decide(program, architecture, 435) == ERRNO | errno.ENOSYS
+
+    def test_limits_are_those_of_the_caller_only(self, machine: str) -> None:
+        program, architecture = assemble(machine), ARCHITECTURES[machine]
+        number = 302 if machine == "x86_64" else 261
+        assert decide(program, architecture, number, 0) == ALLOW
+        assert decide(program, architecture, number, 1) == ERRNO | errno.EPERM
 
     def test_sockets_of_known_families_only(self, machine: str) -> None:
         program, architecture = assemble(machine), ARCHITECTURES[machine]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from sandbox_image.bare_stack import Runner, drive
+from tests.sandbox_image.zygote import ROOT
 
 
 def code_of(source: str, mode: str = "exec") -> Any:
@@ -110,3 +112,34 @@ def test_run_plainly_keeps_value_error_and_trace_function() -> None:
     runner.run_plainly(eval, "1 / 0", {})
     runner.finish()
     assert isinstance(runner.error, ZeroDivisionError)
+
+
+_DESCENDING = """
+import subprocess
+import sys
+sys.path.insert(0, {root!r})
+from sandbox_image.bare_stack import Runner, descend
+
+def steps():
+    runner = Runner()
+    for source in ("import sys; print(sys._getframe().f_back)", "1 / 0", "print(sys.excepthook is sys.__excepthook__)"):
+        code = compile(source, "chunk.py", "exec")
+        yield runner.prepare(eval, code, globals(), code=code)
+        runner.finish()
+        print(runner.error, flush=True)
+
+def main():
+    try:
+        descend(steps())
+    finally:
+        print("left")
+
+main()
+"""
+
+
+def test_a_process_that_descends_has_an_empty_stack_and_ends_with_its_steps() -> None:
+    code = _DESCENDING.format(root=str(ROOT))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "left\nNone\nNone\ndivision by zero\nTrue\nNone\n"
+    assert done.stderr == ""

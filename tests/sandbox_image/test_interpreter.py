@@ -3,11 +3,10 @@ from __future__ import annotations
 import base64
 import os
 import textwrap
-from pathlib import Path
 
 import pytest
 
-from tests.sandbox_image.zygote import Interpreter, Turn, Zygote
+from tests.sandbox_image.zygote import Interpreter, Turn
 
 
 def dedent(code: str) -> str:
@@ -532,14 +531,6 @@ def test_what_a_thread_displays_between_executions_is_lost(session: Interpreter)
     session.wait_for_output(turn, "late")
     assert turn.of("display") == []
     assert session.run("display(2)\n").of("display")[0]["data"] == {"text/plain": "2"}
-
-
-def test_the_shadow_of_the_program_goes_with_the_session(zygote: Zygote, tmp_path: Path) -> None:
-    session = zygote.start(tmp_path)
-    shadow = Path(session.run("__file__\n").result.strip("'"))  # type: ignore[union-attr]
-    assert shadow.exists()
-    assert session.close() == 0
-    assert not shadow.parent.exists()
 
 
 def test_the_environment_is_that_of_the_work_folder(session: Interpreter) -> None:

@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 #: The libraries of the image, where they have been installed (see the Makefile).
 SANDBOX_PYTHON = ROOT / ".eager" / "sandbox-env" / "bin" / "python"
 _TIMEOUT_S = 60
+_CLOSE_TIMEOUT_S = 5
 
 #: Runs in the zygote: forks an interpreter for each set of descriptors it receives, tells its pid, at last its status.
 _ZYGOTE = """
@@ -32,7 +33,6 @@ from sandbox_image import bare_stack, interpreter
 for name in {preload!r}:
     __import__(name)
 control = socket.socket(fileno=int(sys.argv[1]))
-forker = bare_stack.Forker()
 
 def child(fds, folder):
     control.close()
@@ -48,7 +48,9 @@ while True:
     folder, fds, _, _ = socket.recv_fds(control, 65536, 4)
     if not folder:
         break
-    pid = forker.fork(lambda: child(fds, folder.decode()))
+    pid = os.fork()
+    if pid == 0:
+        bare_stack.descend(child(fds, folder.decode()))
     for fd in fds:
         os.close(fd)
     control.send(str(pid).encode())
@@ -139,10 +141,12 @@ class Interpreter:
         self._unread: list[dict[str, Any]] = []
 
     def close(self) -> int:
-        """The supervisor goes away; returns the exit status."""
+        """The supervisor goes away; returns the exit status. One that stays nevertheless is killed."""
         self._channel.close()
         os.close(self._stdout)
         os.close(self._stderr)
+        if not select.select([self._zygote.control], [], [], _CLOSE_TIMEOUT_S)[0]:
+            os.kill(self.pid, signal.SIGKILL)
         return int(self._zygote.control.recv(100))
 
     @property

@@ -35,8 +35,6 @@ async def test_after_a_restart_the_sessions_of_that_gateway_are_gone_and_no_othe
     await store.containers.expire_all_of("here")
     assert (await get(store, "c1")).status(clock.now) == "expired"
     assert (await get(store, "c2")).status(clock.now) == "running"
-    await store.containers.expire("c2", owner="a")
-    assert (await get(store, "c2")).expired is True
 
 
 async def test_lists_can_be_narrowed_to_a_name(store: Store) -> None:
@@ -79,3 +77,24 @@ async def test_of_many_who_write_one_path_all_get_the_same_id(store: Store) -> N
             for number in range(8)
         ]
     assert len({task.result().id for task in puts}) == 1
+
+
+async def test_records_follow_what_lies_in_the_folder(store: Store) -> None:
+    ids = iter(["cfile_a", "cfile_b", "cfile_c"])
+    files = store.container_files
+
+    async def sync(sizes: dict[str, int]) -> dict[str, tuple[str, int, str]]:
+        records = await files.sync(sizes, owner="a", container_id="c1", new_id=lambda: next(ids))
+        stored, _ = await files.list(owner="a", container_id="c1", page=PageRequest())
+        assert sorted(stored, key=lambda record: record.id) == sorted(records, key=lambda record: record.id)
+        return {record.path: (record.id, record.bytes, record.source) for record in records}
+
+    await files.put("cfile_u", owner="a", container_id="c1", path="/in", bytes=1, source="user")
+    await files.put("cfile_x", owner="a", container_id="c2", path="/in", bytes=1, source="user")
+    assert await sync({"/in": 1, "/out": 5}) == {"/in": ("cfile_u", 1, "user"), "/out": ("cfile_a", 5, "assistant")}
+    assert await sync({"/in": 2, "/out": 5}) == {
+        "/in": ("cfile_u", 2, "assistant"),
+        "/out": ("cfile_a", 5, "assistant"),
+    }
+    assert await sync({}) == {}
+    assert await files.get("cfile_x", owner="a", container_id="c2") is not None

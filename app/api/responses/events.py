@@ -34,6 +34,7 @@ from app.events import (
     ExecResult,
     ExecStart,
     Interrupt,
+    Rollback,
     SessionLost,
     Start,
     Token,
@@ -55,6 +56,7 @@ CARRIED = (
     ExecResult,
     ExecStart,
     Interrupt,
+    Rollback,
     SessionLost,
 )
 
@@ -172,7 +174,9 @@ class ResponseStream:
             case TurnEnd():
                 self._emit(item.end_code())
                 self._held.append(event)  # it ends the code of later items too
-            case Token(channel="reasoning") | ChunkDetected() | ExecStart() | ExecEnd() | Interrupt() | SessionLost():
+            case Token(channel="reasoning") | ChunkDetected() | ExecStart() | ExecEnd():
+                pass
+            case Interrupt() | Rollback() | SessionLost():
                 pass
             case _:
                 self._held.append(event)

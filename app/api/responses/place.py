@@ -59,5 +59,14 @@ class NoSandbox:
     ) -> NoReturn:
         raise AssertionError("nothing is read as code in this request")
 
+    async def checkpoint(self) -> None:
+        raise AssertionError("nothing is read as code in this request")
+
+    async def commit(self) -> None:
+        raise AssertionError("nothing is read as code in this request")
+
+    async def rollback(self) -> None:
+        raise AssertionError("nothing is read as code in this request")
+
     async def interrupt(self) -> None:
         """Nothing runs."""

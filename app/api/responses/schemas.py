@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any, Literal, TypeGuard
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.api.schemas import EagerOptions
+from app.api.wellformed import well_formed
 
 Item = dict[str, Any]
 
@@ -41,6 +42,8 @@ class ResponsesRequest(BaseModel):
     conversation: str | dict[str, Any] | None = None
     prompt: dict[str, Any] | None = None
     eager: EagerOptions = Field(default_factory=EagerOptions)
+
+    _mend = model_validator(mode="before")(well_formed)
 
 
 def is_id(value: object) -> TypeGuard[str]:

@@ -42,7 +42,7 @@ async def test_a_file_put_in_is_what_is_got_out(gateway: Served, container_id: s
         "user",
     )
     assert worker_of(gateway).files == {"in é.csv": content}
-    assert await files.retrieve(made.id, container_id=container_id) == made
+    assert (await files.retrieve(made.id, container_id=container_id)).to_dict() == made.to_dict()
     got = await files.content.retrieve(made.id, container_id=container_id)
     assert got.content == content
     assert got.response.headers["content-length"] == str(len(content))

@@ -26,7 +26,7 @@ async def test_a_container_is_made_listed_looked_at_and_removed(gateway: Served)
     assert made.expires_after is not None
     assert made.expires_after.minutes == 5
     assert made.memory_limit == "4g"
-    assert await containers.retrieve(made.id) == made
+    assert (await containers.retrieve(made.id)).to_dict() == made.to_dict()
     other = await containers.create(name="other")
     assert [listed.id async for listed in containers.list()] == [other.id, made.id]
     assert [listed.id async for listed in containers.list(limit=1, order="asc")] == [made.id, other.id]
@@ -120,9 +120,9 @@ async def test_after_a_restart_containers_are_there_and_have_expired(tmp_path: P
 
 
 async def test_a_container_of_another_gateway_is_shown_and_cannot_be_used_here(tmp_path: Path) -> None:
-    async with served(tmp_path, gateway="there") as there:
+    async with served(tmp_path, gateway_name="there") as there:
         made = await there.sdk().containers.create(name="c")
-        async with served(tmp_path, gateway="here") as here:
+        async with served(tmp_path, gateway_name="here") as here:
             assert (await here.sdk().containers.retrieve(made.id)).status == "running"
             with pytest.raises(openai.NotFoundError):
                 await here.sdk().containers.files.list(made.id)

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from app.api.tools import INTERPRETER, code_tool_names, for_upstream, has_code_tool
+from app.extraction.names import CODE_TOOLS
+
+CODE_INTERPRETER = {"type": "code_interpreter", "container": {"type": "auto"}}
+
+
+def function(name: str) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name, "parameters": {}}}
+
+
+@pytest.mark.parametrize(
+    ("tools", "names", "expected"),
+    [
+        ([function("python")], CODE_TOOLS, True),
+        ([function("Functions.Python")], CODE_TOOLS, False),
+        ([function("functions.PYTHON")], CODE_TOOLS, True),
+        ([CODE_INTERPRETER], CODE_TOOLS, True),
+        ([function("get_weather")], CODE_TOOLS, False),
+        ([function("python")], code_tool_names(["sandbox"]), False),
+        ([function("sandbox")], code_tool_names(["Sandbox"]), True),
+        ([function("python"), CODE_INTERPRETER], frozenset(), False),
+        ([{"type": "function"}, {"type": "function", "function": {"name": 1}}], CODE_TOOLS, False),
+        (None, CODE_TOOLS, False),
+    ],
+)
+def test_which_requests_may_run_code(tools: object, names: frozenset[str], expected: bool) -> None:
+    assert has_code_tool({"tools": tools}, names) is expected
+
+
+def test_the_interpreter_becomes_a_function_and_the_choice_goes_along() -> None:
+    body = {"tools": [function("get_weather"), CODE_INTERPRETER], "tool_choice": {"type": "code_interpreter"}}
+    upstream, names = for_upstream(body, CODE_TOOLS)
+    assert upstream["tools"] == [function("get_weather"), INTERPRETER]
+    assert upstream["tool_choice"] == {"type": "function", "function": {"name": "python"}}
+    assert names == CODE_TOOLS
+    assert body["tools"][1] == CODE_INTERPRETER
+
+
+def test_a_declared_python_tool_is_the_interpreter_too() -> None:
+    upstream, _ = for_upstream({"tools": [function("python"), CODE_INTERPRETER]}, CODE_TOOLS)
+    assert upstream["tools"] == [function("python")]
+
+
+def test_a_python_tool_of_the_clients_own_keeps_its_name() -> None:
+    upstream, names = for_upstream({"tools": [function("python"), CODE_INTERPRETER]}, frozenset({"sandbox"}))
+    assert [tool["function"]["name"] for tool in upstream["tools"]] == ["python", "code_interpreter"]
+    assert names == {"sandbox", "code_interpreter"}
+
+
+def test_calls_of_the_interpreter_are_ours_whatever_names_are_configured() -> None:
+    _, names = for_upstream({"tools": [CODE_INTERPRETER]}, frozenset({"sandbox"}))
+    assert names == {"sandbox", "python"}
+
+
+def test_a_body_without_it_is_not_touched() -> None:
+    body = {"tools": [function("python")]}
+    upstream, names = for_upstream(body, CODE_TOOLS)
+    assert upstream is body
+    assert names is CODE_TOOLS

@@ -1,0 +1,202 @@
+"""Real kernels: of this machine, and of a Jupyter Server on the loopback interface."""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+
+from app.errors import SandboxStartError
+from app.sandbox.jupyter import JupyterBackend
+from app.sandbox.kernel_local import LocalKernels
+from app.sandbox.kernel_server import ServerKernels
+from app.sandbox.messages import Display, Result
+from app.sandbox.worker import Worker
+from tests.backends import SANDBOX_ENV, require_backend
+from tests.sandbox.backends import printed
+from tests.sandbox.fakes import Recorder, chunks_of, run
+
+pytestmark = pytest.mark.jupyter
+TOKEN = "secret"
+
+
+@asynccontextmanager
+async def local_worker() -> AsyncIterator[Worker]:
+    require_backend("jupyter")
+    async with _worker(JupyterBackend(LocalKernels("python3", environment=SANDBOX_ENV.parents[1]))) as worker:
+        yield worker
+
+
+@asynccontextmanager
+async def _worker(backend: JupyterBackend) -> AsyncIterator[Worker]:
+    try:
+        worker = await backend.start()
+        try:
+            yield worker
+        finally:
+            await worker.close()
+    finally:
+        await backend.close()
+
+
+async def test_chunks_of_a_block_are_one_program() -> None:
+    async with local_worker() as worker:
+        sink = Recorder()
+        chunks = chunks_of(
+            "from __future__ import annotations\n",
+            "def f(x: undefined) -> None: raise ValueError(x)\n",
+            "import asyncio, sys\n",
+            "async def answer(): return 42\n",
+            "print(asyncio.run(answer()), __name__, sys.argv == [__file__])\n",
+            "print(await answer())\n",
+        )
+        assert (await run(worker, chunks[:2], sink, final=False)).status == "ok"
+        assert (await run(worker, chunks[2:], sink, final=False)).status == "ok"
+        assert sink.text() == "42 __main__ True\n42\n"
+        execution = await run(worker, chunks_of("f(1)\n", first=6), sink)
+        assert execution.failure is not None
+        assert (execution.status, execution.failure.line, execution.failure.evalue) == ("error", 2, "1")
+        assert "sandbox_image" not in execution.failure.traceback
+        assert "line 7, in <module>" in execution.failure.traceback
+
+
+async def test_only_the_end_of_a_block_shows_a_value_and_figures() -> None:
+    async with local_worker() as worker:
+        sink = Recorder()
+        first = "import matplotlib.pyplot as plt\n", "line = plt.plot([1, 2])\n", "'not shown'\n"
+        await run(worker, chunks_of(*first), sink, final=False)
+        assert sink.messages == []
+        await run(worker, chunks_of("%time pass\n", "display('shown')\n", "plt.gcf().number\n", first=3), sink)
+        kinds = [type(message) for message in sink.messages if isinstance(message, Display | Result)]
+        assert kinds == [Display, Result, Display]
+        assert [m.data for m in sink.messages if isinstance(m, Result)] == [{"text/plain": "1"}]
+
+
+async def test_a_kernel_that_ends_itself_is_replaced() -> None:
+    async with local_worker() as worker:
+        execution = await run(worker, chunks_of("import os\nos._exit(3)\n"))
+        assert (execution.status, execution.state_lost) == ("lost", True)
+        assert execution.failure is not None
+        assert (execution.failure.ename, execution.failure.evalue[:13]) == ("InterpreterExit", "exit status 3")
+        assert await printed(worker, "print(6 * 7)\n") == "42\n"
+
+
+async def test_a_kernel_does_not_see_our_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EAGER_API_KEYS", "hunter2")
+    async with local_worker() as worker:
+        assert await printed(worker, "import os\nprint('EAGER_API_KEYS' in os.environ)\n") == "False\n"
+
+
+async def test_a_kernelspec_that_does_not_exist_is_a_failed_start() -> None:
+    require_backend("jupyter")
+    backend = JupyterBackend(LocalKernels("cobol", environment=SANDBOX_ENV.parents[1]))
+    with pytest.raises(SandboxStartError, match="cobol"):
+        await backend.start()
+    await backend.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a Jupyter Server that offers the kernel of the sandbox environment."""
+    require_backend("jupyter")
+    pytest.importorskip("jupyter_server")
+    folder = tmp_path_factory.mktemp("server")
+    kernel = folder / "share" / "kernels" / "sandbox"
+    kernel.mkdir(parents=True)
+    python = SANDBOX_ENV.absolute()
+    argv = f'["{python}", "-m", "ipykernel_launcher", "-f", "{{connection_file}}"]'
+    (kernel / "kernel.json").write_text(f'{{"argv": {argv}, "display_name": "sandbox", "language": "python"}}')
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "jupyter_server", "--allow-root", "--no-browser", f"--port={port}"]
+    command += ["--ip=127.0.0.1", "--ServerApp.port_retries=0", f"--IdentityProvider.token={TOKEN}"]
+    command += [f"--ServerApp.root_dir={folder}", "--MappingKernelManager.shutdown_wait_time=0.5"]
+    environment = {
+        **os.environ,
+        "JUPYTER_PATH": str(folder / "share"),
+        "JUPYTER_RUNTIME_DIR": str(folder / "run"),
+        "JUPYTER_CONFIG_DIR": str(folder / "config"),
+        "JUPYTER_DATA_DIR": str(folder / "data"),
+        "IPYTHONDIR": str(folder / "ipython"),
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    }
+    log = (folder / "log").open("w+")
+    process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(30)
+        log.close()
+
+
+async def wait_served(url: str) -> None:
+    """A server tells nobody but its log that it listens: ask until it answers."""
+    async with asyncio.timeout(60), aiohttp.ClientSession() as http:
+        while True:
+            try:
+                async with http.get(f"{url}/api"):
+                    return
+            except aiohttp.ClientError:
+                await asyncio.sleep(0.1)
+
+
+async def running_kernels(url: str) -> list[object]:
+    headers = {"Authorization": f"token {TOKEN}"}
+    async with aiohttp.request("GET", f"{url}/api/kernels", headers=headers) as response:
+        found: list[object] = await response.json()
+        return found
+
+
+async def test_a_session_over_a_jupyter_server(server: str) -> None:
+    await wait_served(server)
+    backend = JupyterBackend(ServerKernels(server, token=TOKEN, name="sandbox"))
+    assert "127.0.0.1" in backend.describe()
+    async with _worker(backend) as worker:
+        assert await printed(worker, "import os\nx = 6\nprint(x * 7, os.listdir())\n") == "42 []\n"
+        execution = await run(worker, chunks_of("while True: pass\n"), timeout_s=0.1)
+        assert (execution.status, execution.state_lost) == ("timeout", False)
+        assert await printed(worker, "print(x)\n") == "6\n"
+
+        async def content() -> AsyncIterator[bytes]:
+            yield b"x" * 200_000
+
+        assert (await worker.put_file("a/b", 200_000, content())).ok
+        entries = (await worker.list_files(10)).entries
+        assert entries is not None
+        assert [(entry.path, entry.size) for entry in entries] == [("a/b", 200_000)]
+        source = "import signal\nsignal.signal(2, signal.SIG_IGN)\nwhile True: pass\n"
+        execution = await run(worker, chunks_of(source), timeout_s=0.1)
+        assert (execution.status, execution.state_lost) == ("timeout", True)
+        assert await printed(worker, "print('x' in globals())\n") == "False\n"
+        assert len(await running_kernels(server)) == 1
+    assert await running_kernels(server) == []
+
+
+async def test_a_server_that_refuses_is_a_failed_start(server: str) -> None:
+    await wait_served(server)
+    backend = JupyterBackend(ServerKernels(server, token="wrong", name="sandbox"))
+    with pytest.raises(SandboxStartError, match="403"):
+        await backend.start()
+    await backend.close()
+
+
+async def test_a_kernel_that_its_server_found_dead_is_replaced(server: str) -> None:
+    await wait_served(server)
+    async with _worker(JupyterBackend(ServerKernels(server, token=TOKEN, name="sandbox"))) as worker:
+        execution = await run(worker, chunks_of("import os\nos._exit(3)\n"))
+        assert (execution.status, execution.state_lost) == ("lost", True)
+        assert await printed(worker, "print(6 * 7)\n") == "42\n"
+
+
+async def test_local_kernels_say_that_they_are_not_isolated() -> None:
+    require_backend("jupyter")
+    kernels = LocalKernels("python3", environment=SANDBOX_ENV.parents[1])
+    assert "NOT ISOLATED" in kernels.describe()
+    await kernels.close()
