@@ -22,7 +22,7 @@ from rich.console import Console
 from loadtests.gateway_client import PYTHON_TOOL, GatewayClient
 from loadtests.load import Load, LoadFailed, request_body, summarize
 from loadtests.load_client import run_streams
-from loadtests.load_upstream import PROSE_TOKEN, TOKENS_PER_STATEMENT
+from loadtests.load_upstream import PROSE_MARKER, TOKENS_PER_STATEMENT
 from loadtests.measurement import RunFailed
 from loadtests.processes import Server, ServerFailed, gateway, pool_is_quiet, server, wait_ready
 from loadtests.statistics import percentile
@@ -97,7 +97,7 @@ class _Target:
     server: Server
     kind: str = "prose"
     path: str = "/v1/chat/completions"
-    marker: bytes = f'"{PROSE_TOKEN}"'.encode()
+    marker: bytes = PROSE_MARKER
     extra: dict[str, Any] = field(default_factory=dict)
     most: int = 1_000_000
 
@@ -184,7 +184,7 @@ async def _load(plan: Plan, upstream: Server, target: _Target, count: int) -> Lo
         target.server.url + target.path,
         bodies,
         marker=target.marker,
-        last=b"[DONE]",
+        last=b"DONE]",
         spread_s=min(1.0, count / 64),
         limit_s=plan.seconds + _GRACE_S,
         key=_KEY,

@@ -13,6 +13,8 @@ from pathlib import Path
 import msgspec
 
 _ROOT = Path(__file__).parents[1]
+#: Not the documents: publishing one report must not make the next one another commit's.
+_MEASURED = ("app", "sandbox_image", "loadtests", "tests/corpus")
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,15 +37,15 @@ def provenance() -> Provenance:
 
 
 def commit() -> str:
-    """Short id of the commit, with ``-dirty`` if files differ from it; ``unknown`` outside a repository."""
-    told = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-        cwd=_ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return told.stdout.strip() or "unknown"
+    """Short id of the commit, with ``-dirty`` if what is measured differs from it; ``unknown`` outside a repository."""
+    id = _git("rev-parse", "--short=12", "HEAD").stdout.strip()
+    if not id:
+        return "unknown"
+    return f"{id}-dirty" if _git("diff", "--quiet", "HEAD", "--", *_MEASURED).returncode else id
+
+
+def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["git", *arguments], cwd=_ROOT, capture_output=True, text=True, check=False)
 
 
 def _command() -> str:

@@ -10,7 +10,7 @@ ours; it is as untrusted as the code it runs. Where a kernel differs from our ow
   written just before the process dies may be lost; ``input()`` raises ipykernel's error;
 - a signal handler of the program's is kept for its block, but the process has threads, a running event loop (hidden
   from the program, so that ``asyncio.run`` works) and modules that a script has not;
-- a child of ``os.fork()`` ends at the end of the execution.
+- a child of ``os.fork()`` ends at the end of the execution; there is no bash.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ DATA_MIME: Final = "application/vnd.eager.data"
 
 _COROUTINE: Final = 0x80  # inspect.CO_COROUTINE
 Failure = tuple[BaseException, Literal["compile", "run"]]
+_NO_BASH: Final[Failure] = NotImplementedError("this kernel runs Python only"), "compile"
 
 
 class KernelInterpreter:
@@ -72,10 +73,10 @@ class KernelInterpreter:
         self._shadows = Shadows()
         self._block: Block | None = None
         self._value: Any = None  # of the last statement so far, until the next one runs
+        self._excepthook: Callable[..., object] = sys.__excepthook__  # the program's
         self.files = KernelFiles(os.getcwd(), self.send, lambda text: self._publish({DATA_MIME: text}))
         shell.user_module, shell.user_ns = self._main, self._main.__dict__
         shell.display_pub.publish = self._displays.publish
-        sys.excepthook = sys.__excepthook__
         os.environ["MPLBACKEND"] = "agg"  # ipykernel's own would send figures at the end of every execution
 
     def execute(self, message: dict[str, Any]) -> None:
@@ -91,7 +92,7 @@ class KernelInterpreter:
             if durations and os.getpid() == self._pid:
                 self._tell_progress(len(durations))
             started = perf_counter_ns()
-            failure = self._run_chunk(block, (line, column, source))
+            failure = self._run_chunk(block, (line, column, source)) if message["language"] == "python" else _NO_BASH
             durations.append(perf_counter_ns() - started)
             if failure is not None:
                 end = self._fail(block, index, *failure)
@@ -121,6 +122,8 @@ class KernelInterpreter:
             begin_program(self._main, self._block.filename)
             self._annotations.clear()
             sys.stdin, sys.stdout, sys.stderr = self._streams
+            self._excepthook = sys.__excepthook__
+        sys.excepthook = self._excepthook  # IPython puts its own there for every cell
         for exit, quitter in self._exits.items():  # hidden by IPython while a cell runs
             setattr(builtins, exit, quitter)
         self._displays.begin()
@@ -194,6 +197,7 @@ class KernelInterpreter:
 
     def _finish(self, block: Block, *, over: bool, status: str) -> None:
         block.over = over
+        self._excepthook = sys.excepthook
         if over:
             self._value = None
             if status != "interrupted":

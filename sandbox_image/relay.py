@@ -17,6 +17,8 @@ from sandbox_image.process import Lines
 from sandbox_image.protocol import HEADER, INTERPRETER, MAX_DATA_BYTES, PROGRESS, STDERR, STDOUT, ProtocolError
 
 _READ_BYTES: Final = 128 * 1024
+#: channel.py sends no larger one. A hostile one of the protocol's limit costs the gateway copies of it, and a second.
+MAX_MESSAGE_BYTES: Final = 1 << 24
 
 
 class ChannelClosed(Exception):
@@ -35,7 +37,7 @@ class Relay:
         self.channel = Outlet(os.dup(self.channel_fd), epoll)
         self.lines = lines
         self._gateway = gateway
-        self._cutter = FrameCutter()
+        self._cutter = FrameCutter(MAX_MESSAGE_BYTES)
         self._new_buffer()
         # One system call tells whether either pipe holds anything, usually not: cheaper than two reads that fail.
         self._output_poll = select.poll()

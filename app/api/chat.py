@@ -14,6 +14,7 @@ from app.api.chat_wire import ChatWire, chat_document
 from app.api.event_stream import EventDocument, EventStream, ProxyDocument, ProxyStream
 from app.api.hidden_calls import keeper, restored
 from app.api.idempotency import idempotent
+from app.api.openapi import STREAMED
 from app.api.options import drop_in_options, with_headers
 from app.api.schemas import CompletionRequest, EagerOptions
 from app.api.tools import for_upstream, has_code_tool
@@ -26,7 +27,7 @@ from app.store.database import Store
 router = APIRouter()
 
 
-@router.post("/v1/chat/completions")
+@router.post("/v1/chat/completions", responses=STREAMED)
 async def create_chat_completion(request: Request, body: CompletionRequest) -> Response:
     """OpenAI's chat completions. Calls of code tools are run here while they are written, and answered to the model;
     those of other tools are the client's."""

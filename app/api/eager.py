@@ -10,6 +10,7 @@ from starlette.responses import Response
 from app.api.auth import Caller
 from app.api.event_stream import EventDocument, EventStream
 from app.api.idempotency import idempotent
+from app.api.openapi import STREAMED
 from app.api.options import pipeline_options, with_headers
 from app.api.schemas import CompletionRequest
 from app.api.tools import for_upstream
@@ -21,7 +22,7 @@ from app.pipeline.run import run
 router = APIRouter()
 
 
-@router.post("/v1/eager/completions")
+@router.post("/v1/eager/completions", responses=STREAMED)
 async def create_eager_completion(request: Request, body: CompletionRequest) -> Response:
     """Streams typed events (``stream: true``), or answers with all of them in one object."""
     gateway: Gateway = request.app.state.gateway

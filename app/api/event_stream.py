@@ -105,7 +105,7 @@ class EventStream(Response):
         async def push(event: Event) -> None:
             _note(scope, event)
             data = self._wire.encode(event)
-            if self._held is None:
+            if self._held is None and not self._started:
                 self._held = data
             elif data:
                 await self._write(send, data)

@@ -18,6 +18,7 @@ from app.api.event_stream import until_client_leaves
 from app.api.filenames import attachment, base_name
 from app.api.listing import list_object
 from app.api.multipart import read_form
+from app.api.openapi import BYTES
 from app.errors import RequestError
 from app.store.blobs import BlobStore
 from app.store.database import Store
@@ -111,7 +112,7 @@ async def get_file(request: Request, caller: AuthenticatedCaller, file_id: str) 
     return file_object(await find_file(request.app.state.store, caller, file_id))
 
 
-@router.get("/{file_id}/content")
+@router.get("/{file_id}/content", response_class=Response, responses=BYTES)
 async def get_file_content(request: Request, caller: AuthenticatedCaller, file_id: str) -> Response:
     """The bytes, as they were sent."""
     record = await find_file(request.app.state.store, caller, file_id)

@@ -28,6 +28,12 @@ ERROR_RESPONSE = {
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
 }
 
+#: For FastAPI's ``responses``, beside the JSON that it derives.
+STREAMED: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {}}}}}
+BYTES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+}
+
 
 def document_errors(app: FastAPI) -> None:
     """Let ``app.openapi()`` say that every operation may answer with an error of ours, whatever its status."""

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from app.api.auth import Caller
+from app.api.openapi import BYTES
 from app.api.spool import Spool, SpooledFile, Write
 from app.errors import RequestError
 from app.gateway import Gateway
@@ -64,7 +65,7 @@ async def put_session_file(request: Request, session_id: str, path: str) -> dict
     return {"path": path, "object": "session.file", "bytes": spool.size}
 
 
-@router.get("/{path:path}")
+@router.get("/{path:path}", response_class=Response, responses=BYTES)
 async def get_session_file(request: Request, session_id: str, path: str) -> Response:
     """The bytes of a file."""
     registry, owner = _registry(request), _owner(request)

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from app.api.auth import Caller
 from app.api.event_stream import EventDocument, EventStream
+from app.api.openapi import STREAMED
 from app.api.schemas import ExecuteRequest
 from app.api.wire import EagerWire, execution_document
 from app.gateway import Gateway, new_id
@@ -65,7 +66,7 @@ async def delete_session(request: Request, session_id: str) -> dict[str, Any]:
     return {"id": session_id, "object": "session.deleted", "deleted": True}
 
 
-@router.post("/{session_id}/execute")
+@router.post("/{session_id}/execute", responses=STREAMED)
 async def execute(request: Request, session_id: str, body: ExecuteRequest) -> Response:
     """Run code as one program: streamed as events, or answered with one object."""
     gateway, owner = _gateway(request), _owner(request)

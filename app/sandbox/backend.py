@@ -1,4 +1,5 @@
-"""What starts sandboxes: bubblewrap on this machine (``local.py``) or a Docker Engine (``docker.py``)."""
+"""What starts sandboxes: bubblewrap on this machine (``local.py``), a Docker Engine (``docker.py``), or whoever runs
+Jupyter kernels (``jupyter.py``)."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ import asyncio
 import base64
 import binascii
 import json
+from collections.abc import Coroutine
 from typing import Any, Final, Literal
 from uuid import uuid4
 
@@ -98,7 +99,7 @@ class KernelChannel(Channel):
             raise SandboxStartError(f"the kernel was not ready within {self._start_timeout_s:g} s") from None
         finally:
             self._kernel = None
-            await kernel.close()
+            await _to_the_end(kernel.close())
 
     async def _boot(self) -> None:
         while not self._heard.is_set() and not self._ready.done():
@@ -292,3 +293,13 @@ class KernelChannel(Channel):
     def _frame(self, kind: int, payload: bytes) -> None:
         if self._closed is None and self._on_frame is not None:
             self._on_frame(kind, payload)
+
+
+async def _to_the_end(closing: Coroutine[None, None, None]) -> None:
+    """Nobody else would remove what is left half closed: wait for it, then be cancelled."""
+    task = asyncio.ensure_future(closing)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise

@@ -49,6 +49,9 @@ class LocalKernels:
         self._environment = environment.absolute()
         self._context: Any = zmq.Context()
 
+    def __repr__(self) -> str:
+        return f"<LocalKernels {self._name!r}>"
+
     def describe(self) -> str:
         return "Jupyter kernels of this machine, NOT ISOLATED: code runs with all rights of the gateway's user"
 

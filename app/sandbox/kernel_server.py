@@ -25,6 +25,7 @@ from app.sandbox.kernel import Channel, Kernel, KernelMessage, Listener, Request
 _MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 _HEARTBEAT_S: Final = 20.0
 _PARTING_TIME_S: Final = 10.0
+_FOR_EVER: Final = aiohttp.ClientTimeout(total=None)
 _MESSAGE: Final[msgspec.json.Decoder[KernelMessage]] = msgspec.json.Decoder(KernelMessage)
 
 
@@ -40,8 +41,11 @@ class ServerKernels:
         self._url = url.rstrip("/")
         self._name = name
         self._headers = {"Authorization": f"token {token}"} if token else {}
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s)  # of a request; a WebSocket lives on
         self._http: aiohttp.ClientSession | None = None
+
+    def __repr__(self) -> str:
+        return f"<ServerKernels {self._name!r} of {self._url}>"
 
     def describe(self) -> str:
         return f"Jupyter kernels of {urlsplit(self._url).hostname}: what isolates them is up to that server"
@@ -55,10 +59,10 @@ class ServerKernels:
             SandboxStartError: the server refuses, or cannot be reached.
         """
         if self._http is None:
-            self._http = aiohttp.ClientSession(headers=self._headers, timeout=self._timeout)
+            self._http = aiohttp.ClientSession(headers=self._headers, timeout=_FOR_EVER)
         try:
             id = await self._create(self._http)
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        except (aiohttp.ClientError, TimeoutError, ValueError, LookupError, TypeError) as error:
             raise SandboxStartError(f"no kernel {self._name!r} from {self._url}: {error!r}") from error
         return _ServerKernel(self._http, f"{self._url}/api/kernels/{quote(id, safe='')}", listener)
 
@@ -67,7 +71,7 @@ class ServerKernels:
             await self._http.close()
 
     async def _create(self, http: aiohttp.ClientSession) -> str:
-        async with http.post(f"{self._url}/api/kernels", json={"name": self._name}) as response:
+        async with http.post(f"{self._url}/api/kernels", json={"name": self._name}, timeout=self._timeout) as response:
             response.raise_for_status()
             id = json.loads(await response.read())["id"]
         if not isinstance(id, str):
@@ -90,8 +94,9 @@ class _ServerKernel:
         self._outgoing.put_nowait(json.dumps({**request, "channel": channel}))
 
     def kill(self) -> None:
-        self._closed = True
-        self._life.cancel()
+        if not self._closed:  # a second cancellation would hit the removal
+            self._closed = True
+            self._life.cancel()
 
     async def close(self) -> None:
         self.kill()

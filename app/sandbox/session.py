@@ -1,7 +1,7 @@
 """The face of a sandbox: what the pipeline may ask of one checked-out worker.
 
-``worker.py`` implements it over the protocol for every backend that runs our supervisor (local, Docker);
-``jupyter.py`` over a kernel.
+``worker.py`` implements it over the protocol of our supervisor, which every backend speaks (``kernel_channel.py`` for a
+Jupyter kernel).
 """
 
 from __future__ import annotations

@@ -168,3 +168,18 @@ async def test_once_code_has_run_an_error_forbids_retries() -> None:
     headers = dict(client.sent[0]["headers"])
     assert client.status == 502
     assert headers[b"x-should-retry"] == b"false"
+
+
+async def test_a_first_event_that_comes_after_the_hold_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_stream, "HOLD_S", 0)
+    client = Client()
+
+    async def pipeline(send: Send) -> None:
+        await client.wait_for_body(b": keep-alive")  # no sandbox came free for a while
+        await send(token("one"))
+        await send(token("two"))
+
+    await EventStream(pipeline, EagerWire())(client.scope, client.receive, client.send)
+    assert client.status == 200
+    assert b'"one"' in client.body
+    assert b'"two"' in client.body

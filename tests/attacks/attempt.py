@@ -1,7 +1,7 @@
 """One attempt from inside a sandbox, and how it has to end.
 
-The code runs after ``prelude.py``, whose helpers say whether the kernel refused. It is meant to succeed in the sandbox's
-own terms or to fail in them: what it must never do is in ``arena.py``, which looks after each attempt.
+The code runs after ``prelude.py``, whose helpers say whether the kernel refused. It may succeed or fail inside; what
+it must never do is in ``arena.py``, which looks after each attempt.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Attempt:
         says: pattern of all of stdout; None: anything.
         shows: what the bundles of displays and results have to hold, by MIME type and pattern.
         check: what to look at afterwards, in the sandbox of the attempt.
-        asks_only: it leaves nothing behind that a reset would not take: the next attempt may be made in its sandbox.
+        shares: it leaves nothing that a reset must not take: the next attempt is made in the same sandbox, if that lives.
         recovers: the same session then runs another line. ("gone": it cannot, and says so.)
     """
 
@@ -43,7 +43,7 @@ class Attempt:
     check: Check | None = None
     recovers: bool = True
     machine: str | None = None
-    asks_only: bool = False
+    shares: bool = False
 
     def __str__(self) -> str:
         return self.name

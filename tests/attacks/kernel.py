@@ -1,9 +1,9 @@
 """The kernel's own doors: namespaces, mounts, rights, modules, settings, devices, clocks."""
 
-from app.sandbox.seccomp import DENIED
 from functools import partial
 
-from tests.attacks.attempt import Attempt
+from app.sandbox.seccomp import DENIED
+from tests.attacks.attempt import Attempt as OneAttempt
 from tests.attacks.checks import then
 
 #: Walks a tree of the kernel's and opens everything for writing; prints what opened.
@@ -20,23 +20,22 @@ def writable(tree):
             print(path)
 """
 
-#: Answered by the kernel, or by the interpreter; nothing stays.
-Question = partial(Attempt, asks_only=True)
+Attempt = partial(OneAttempt, shares=True)
 
 ATTEMPTS = [
-    Question(
+    Attempt(
         "every system call of the list, without arguments",
         f"for name in {sorted(set(DENIED) - {'setns'})!r}:\n"
         "    if name in SYSTEM_CALLS:\n        refused(call, name, 0, 0, 0, 0, 0)\n",
     ),
-    Question(
+    Attempt(
         "new namespaces by unshare",
         """
 for flag in (0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000, 0x80):
     refused(call, "unshare", flag)
 """,
     ),
-    Question(
+    Attempt(
         "new namespaces by clone",
         """
 import os
@@ -51,7 +50,7 @@ for flag in (0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0
 refused(call, 435, 0, 0)
 """,
     ),
-    Question(
+    Attempt(
         "other namespaces by setns",
         """
 import os
@@ -59,7 +58,7 @@ for name in os.listdir("/proc/self/ns"):
     refused(call, "setns", os.open(f"/proc/self/ns/{name}", os.O_RDONLY), 0)
 """,
     ),
-    Question(
+    Attempt(
         "mounts of every kind",
         """
 for source, target, kind, flags in ((b"none", b"/mnt", b"tmpfs", 0), (b"/", b"/tmp", None, 4096),
@@ -72,12 +71,12 @@ import os
 refused(os.chroot, "/tmp")
 """,
     ),
-    Question(
+    Attempt(
         "a root remounted for writing",
         "refused(libc, 'mount', None, b'/', None, 32, None)\nrefused(open, '/usr/planted', 'w')\n"
         "refused(open, '/etc/passwd', 'a')\n",
     ),
-    Question(
+    Attempt(
         "other users",
         """
 import os
@@ -88,7 +87,7 @@ print(os.getuid() == os.geteuid() != 0, set(os.getgroups()) <= {os.getgid(), 655
 """,
         says="True True\n",
     ),
-    Question(
+    Attempt(
         "capabilities taken",
         """
 import ctypes
@@ -101,7 +100,7 @@ print({line.split()[1] for line in open("/proc/self/status") if line.startswith(
 """,
         says=r"\{'0000000000000000'\}\n",
     ),
-    Question(
+    Attempt(
         "setuid programs, found and made",
         """
 import os, shutil, subprocess
@@ -119,7 +118,7 @@ print([line.split()[1] for line in open("/proc/self/status") if line.startswith(
 """,
         says=r"True\nFalse\n\['1'\]\n",
     ),
-    Question(
+    Attempt(
         "device nodes and the devices there are",
         """
 import os, stat
@@ -133,11 +132,11 @@ for name in ("mem", "kmem", "port", "kmsg", "kvm", "fuse", "loop-control", "mapp
 """,
     ),
     Attempt("settings of the kernel written", WRITABLE + "writable('/proc/sys')\n"),
-    Question(
+    Attempt(
         "/sys written",
         WRITABLE + "writable('/sys/kernel')\nwritable('/sys/module')\nwritable('/sys/power')\nwritable('/sys/class')\n",
     ),
-    Question(
+    Attempt(
         "control groups written, left or made",
         WRITABLE
         + """
@@ -148,7 +147,7 @@ for name in ("release_agent", "cgroup.procs", "memory.max", "pids.max", "memory/
     refused(open, f"/sys/fs/cgroup/{name}", "w", also=ABSENT)
 """,
     ),
-    Question(
+    Attempt(
         "the core pattern, the module loader and the emergency keys",
         """
 def write(path, text):
@@ -164,7 +163,7 @@ for path, text in (("/proc/sys/kernel/core_pattern", "|/mnt/data/x"), ("/proc/sy
     refused(write, path, text, also=ABSENT | {22})
 """,
     ),
-    Question(
+    Attempt(
         "the kernel's memory and secrets",
         """
 import os
@@ -178,12 +177,12 @@ for path in ("/proc/kcore", "/proc/kmsg", "/dev/mem", "/proc/vmallocinfo", "/pro
         continue
     if data:
         print(path, data)
-addresses = {line.split()[0].strip("0") for line in open("/proc/kallsyms")} if os.path.exists("/proc/kallsyms") else set()
-print(addresses - {""})
+symbols = open("/proc/kallsyms") if os.path.exists("/proc/kallsyms") else ()
+print({line.split()[0].strip("0") for line in symbols} - {""})
 """,
         says=r"set\(\)\n",
     ),
-    Question(
+    Attempt(
         "the keyring",
         """
 refused(call, "add_key", b"user", b"name", b"secret", 6, -3)
@@ -192,7 +191,7 @@ refused(call, "keyctl", 1, b"session")
 refused(call, "request_key", b"user", b"name", 0, -3)
 """,
     ),
-    Question(
+    Attempt(
         "bpf, perf, userfaultfd and io_uring",
         """
 import ctypes
@@ -205,7 +204,7 @@ refused(call, "io_uring_setup", 8, block)
 refused(call, "memfd_secret", 0)
 """,
     ),
-    Question(
+    Attempt(
         "modules, another kernel, a reboot",
         """
 import os
@@ -221,7 +220,7 @@ refused(call, "acct", b"/mnt/data/log")
 refused(call, "syslog", 3, None, 0)
 """,
     ),
-    Question(
+    Attempt(
         "files by handle, outside of every mount",
         """
 import ctypes
@@ -230,7 +229,7 @@ refused(call, "open_by_handle_at", 0, handle, 0)
 refused(call, "name_to_handle_at", -100, b"/", handle, handle, 0)
 """,
     ),
-    Question(
+    Attempt(
         "the clock, the zone and the names of the machine",
         """
 import os, socket, time
@@ -245,7 +244,7 @@ refused(socket.sethostname, "owned")
 refused(libc, "setdomainname", b"owned", 5)
 """,
     ),
-    Question(
+    Attempt(
         "time and locale bent for the interpreter itself",
         """
 import locale, os, time
@@ -260,7 +259,7 @@ locale.setlocale = None
 """,
         check=then("import time\nprint(time.time() < 0)\n", "True\n"),
     ),
-    Question(
+    Attempt(
         "a 32-bit system call",
         """
 import ctypes, mmap
@@ -272,13 +271,13 @@ print(ctypes.CFUNCTYPE(ctypes.c_int)(address)())
         ends="lost InterpreterKilled",
         machine="x86_64",
     ),
-    Question(
+    Attempt(
         "system calls of the x32 kind",
         "import os\nfor number in (39, 101, 165, 272):\n    refused(call, 0x40000000 | number, 0, 0, 0, 0)\n",
         ends="ok | lost InterpreterKilled",
         machine="x86_64",
     ),
-    Question(
+    Attempt(
         "another personality and local descriptor tables",
         """
 refused(call, "personality", 0x0040000)
@@ -289,7 +288,7 @@ if "modify_ldt" in SYSTEM_CALLS:
 """,
         machine="x86_64",
     ),
-    Question(
+    Attempt(
         "a terminal to type into",
         """
 import fcntl, os, termios

@@ -25,10 +25,11 @@ os.chdir("/tmp")
             """
 import builtins, json, os, random, sys
 print(hasattr(builtins, 'planted'), hasattr(json, 'planted'), hasattr(os, 'planted'), 'planted' in sys.modules)
-print('/mnt/data/planted' in sys.path, None in sys.meta_path, 'PLANTED' in os.environ, os.environ['PATH'] == '/mnt/data')
+print('/mnt/data/planted' in sys.path, None in sys.meta_path)
+print('PLANTED' in os.environ, os.environ['PATH'] == '/mnt/data')
 print(random.getstate() == (random.seed(1), random.getstate())[1], sys.getrecursionlimit(), os.umask(0o22), os.getcwd())
 """,
-            "False False False False\nFalse False False False\nFalse 1000 18 /mnt/data\n",
+            "False False False False\nFalse False\nFalse False\nFalse 1000 18 /mnt/data\n",
         ),
     ),
     Attempt(
@@ -126,7 +127,7 @@ print([path for path in paths if os.path.exists(path)])
         "files of the host by every path",
         """
 import os
-for path in [*HOST_FILES[:2], "/etc/shadow", "/root/.ssh", "/root/.bashrc", "/home", "/var/lib/docker", "/work", "/host",
+for path in [*HOST_FILES[:2], "/etc/shadow", "/root/.ssh", "/root/.bashrc", "/home", "/var/lib/docker", "/host",
              "/proc/1/root" + HOST_FILES[0], "/proc/self/root" + HOST_FILES[0]]:
     try:
         found = os.listdir(path) if os.path.isdir(path) else open(path).read(10)

@@ -2,13 +2,12 @@
 
 from functools import partial
 
-from tests.attacks.attempt import Attempt
+from tests.attacks.attempt import Attempt as OneAttempt
 
-#: Answered by the kernel, or by the interpreter; nothing stays.
-Question = partial(Attempt, asks_only=True)
+Attempt = partial(OneAttempt, shares=True)
 
 ATTEMPTS = [
-    Question(
+    Attempt(
         "the host's listeners on all its addresses",
         """
 import socket
@@ -24,7 +23,7 @@ for address in HOST_ADDRESSES:
             assert error.errno in UNREACHABLE, error
 """,
     ),
-    Question(
+    Attempt(
         "the host's sockets without a path",
         """
 import socket
@@ -33,7 +32,7 @@ for name in (HOST_ABSTRACT, "containerd-shim/", "/tmp/dbus-x", "eager"):
         refused(client.connect, "\\0" + name, also=UNREACHABLE)
 """,
     ),
-    Question(
+    Attempt(
         "the Docker engine's sockets",
         """
 import os, socket
@@ -47,7 +46,7 @@ for port in (2375, 2376):
         refused(client.connect, ("172.17.0.1", port), also=UNREACHABLE)
 """,
     ),
-    Question(
+    Attempt(
         "metadata services, multicast and broadcast",
         """
 import socket
@@ -60,7 +59,7 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
     refused(client.sendto, b"x", ("255.255.255.255", 67), also=UNREACHABLE)
 """,
     ),
-    Question(
+    Attempt(
         "names of the outside",
         """
 import socket
@@ -73,7 +72,7 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
     refused(client.sendto, bytes(12) + b"\\x07example\\x03com\\0\\0\\x01\\0\\x01", ("8.8.8.8", 53), also=UNREACHABLE)
 """,
     ),
-    Question(
+    Attempt(
         "raw sockets",
         """
 import socket
@@ -82,7 +81,7 @@ for family in (socket.AF_INET, socket.AF_INET6):
         refused(socket.socket, family, socket.SOCK_RAW, protocol)
 """,
     ),
-    Question(
+    Attempt(
         "every other family of sockets",
         """
 import socket
@@ -91,7 +90,7 @@ for family in set(range(64)) - {socket.AF_UNIX, socket.AF_INET, socket.AF_INET6}
         refused(socket.socket, family, kind)
 """,
     ),
-    Question(
+    Attempt(
         "netlink through an old and a new door",
         """
 import socket
@@ -102,7 +101,7 @@ refused(socket.socket, 40, socket.SOCK_STREAM)
 refused(socket.socket, 38, socket.SOCK_SEQPACKET)
 """,
     ),
-    Question(
+    Attempt(
         "its own interface changed",
         """
 import fcntl, socket, struct
@@ -115,7 +114,7 @@ with socket.socket() as door:
     refused(fcntl.ioctl, door, 0x89A0, b"br0" + bytes(30))  # SIOCBRADDBR
 """,
     ),
-    Question(
+    Attempt(
         "the host's connections in /proc/net",
         """
 print(open("/proc/net/dev").read().count(":"))

@@ -77,7 +77,13 @@ while True:
     ),
     Attempt(
         "everything in sight is stopped",
-        "import os, signal\nif os.fork() == 0:\n    signal.pause()\nos.kill(-1, signal.SIGSTOP)\nos.kill(os.getpid(), signal.SIGSTOP)\n",
+        """
+import os, signal
+if os.fork() == 0:
+    signal.pause()
+os.kill(-1, signal.SIGSTOP)
+os.kill(os.getpid(), signal.SIGSTOP)
+""",
         ends="timeout | timeout lost",
         timeout_s=0.3,
     ),

@@ -2,44 +2,50 @@
 
 from functools import partial
 
-from tests.attacks.attempt import Attempt
+from tests.attacks.attempt import Attempt as OneAttempt
 from tests.attacks.checks import then
 
 LEFT_OUT = "left out"
 
-#: Answered by the kernel, or by the interpreter; nothing stays.
-Question = partial(Attempt, asks_only=True)
+Attempt = partial(OneAttempt, shares=True)
 
 ATTEMPTS = [
-    Question(
+    Attempt(
         "a repr without end",
         "class Endless:\n    def __repr__(self):\n        while True:\n            pass\nEndless()\n",
         ends="timeout | interrupted",
         timeout_s=0.3,
     ),
-    Question(
+    Attempt(
         "a repr that recurses",
         "class Deep:\n    def __repr__(self):\n        return repr(self)\nDeep()\n",
         shows=(("text/plain", "RecursionError"),),
     ),
-    Question(
+    Attempt(
         "a list a hundred thousand deep",
         "deep = []\nfor n in range(100_000):\n    deep = [deep]\ndeep\n",
         shows=(("text/plain", "RecursionError"),),
     ),
-    Question(
+    Attempt(
         "a repr of fifty megabytes",
         "class Long:\n    def __repr__(self):\n        return 'x' * (50 << 20)\nLong()\n",
         shows=(("text/plain", LEFT_OUT),),
     ),
-    Question(
+    Attempt(
         "an image of fifty megabytes",
-        "class Image:\n    def _repr_png_(self):\n        return bytes(50 << 20)\n    def __repr__(self):\n        return 'i'\nImage()\n",
+        """
+class Image:
+    def _repr_png_(self):
+        return bytes(50 << 20)
+    def __repr__(self):
+        return 'i'
+Image()
+""",
         shows=(("text/plain", LEFT_OUT),),
         ends="ok",
     ),
-    Question(
-        "a bundle of a hundred thousand types",
+    Attempt(
+        "a bundle of two hundred thousand types",
         """
 class Bundle:
     def _repr_mimebundle_(self, **options):
@@ -49,7 +55,7 @@ Bundle()
         timeout_s=1,
         ends="ok | timeout | timeout lost",
     ),
-    Question(
+    Attempt(
         "JSON that is too deep, or contains itself",
         """
 class Json:
@@ -72,7 +78,7 @@ except RecursionError:
 """,
         says="(too deep\n)*",
     ),
-    Question(
+    Attempt(
         "JSON with NaN, infinities, lone surrogates and numbers of a thousand digits",
         """
 class Json:
@@ -83,12 +89,12 @@ Json()
         shows=(("application/json", "'a': None"),),
         ends="ok",
     ),
-    Question(
+    Attempt(
         "a number that cannot be written down",
         "10 ** 10_000\n",
         shows=(("text/plain", "ValueError"),),
     ),
-    Question(
+    Attempt(
         "keys, values and metadata of the wrong kind",
         """
 class Bundle:
@@ -98,7 +104,7 @@ class Bundle:
 Bundle()
 """,
     ),
-    Question(
+    Attempt(
         "classes that lie about what they are",
         """
 class Text(str):
@@ -117,7 +123,7 @@ Liar()
 """,
         ends="ok | exit | error TypeError",
     ),
-    Question(
+    Attempt(
         "a pickled surprise",
         """
 import pickle
@@ -133,31 +139,31 @@ Surprise()
 """,
         shows=(("application/x-pickle", "^gA"),),
     ),
-    Question(
+    Attempt(
         "a million displays",
         "for n in range(1_000_000):\n    display(n)\n",
         ends="ok | timeout",
         timeout_s=2,
         shows=(("text/plain", "more than 200 displays"),),
     ),
-    Question(
+    Attempt(
         "displays of eight megabytes, as many as there may be",
         "for n in range(100):\n    display({'text/plain': 'x' * (7 << 20)}, raw=True)\n",
         ends="ok | timeout | timeout lost | error OutputLimitExceeded | error MemoryError | lost MemoryLimitExceeded",
         timeout_s=2,
     ),
-    Question(
+    Attempt(
         "an error whose text never ends",
         "class E(Exception):\n    def __str__(self):\n        while True:\n            pass\nraise E\n",
         ends="timeout | interrupted | timeout lost",
         timeout_s=0.3,
     ),
-    Question(
+    Attempt(
         "an error with a name and a text of fifty megabytes",
         "raise type('N' * (1 << 20), (Exception,), {})('x' * (50 << 20))\n",
         ends="error " + "N" * 500 + "\n[... 1047576 characters left out ...]\n" + "N" * 500,
     ),
-    Question(
+    Attempt(
         "an error that raises when it is looked at",
         """
 class E(Exception):
@@ -171,7 +177,7 @@ raise E
 """,
         ends="error E | exit | interrupted | lost InterpreterExit",
     ),
-    Question(
+    Attempt(
         "errors that cause each other in a ring, and groups a thousand deep",
         """
 first, second = ValueError("1"), ValueError("2")
@@ -183,31 +189,31 @@ raise group
 """,
         ends="error ExceptionGroup",
     ),
-    Question(
+    Attempt(
         "an excepthook that never returns",
         "import sys\ndef hook(*arguments):\n    while True:\n        pass\nsys.excepthook = hook\n1 / 0\n",
         ends="timeout | interrupted",
         timeout_s=0.3,
     ),
-    Question(
+    Attempt(
         "exit statuses that are none",
         "import sys\nsys.exit(10 ** 100)\n",
         ends="exit",
     ),
-    Question(
+    Attempt(
         "an exit with a text that cannot be printed",
         "class Code:\n    def __str__(self):\n        raise KeyboardInterrupt\nraise SystemExit(Code())\n",
         says=None,
         ends="exit | interrupted | lost InterpreterExit",
     ),
-    Question(
+    Attempt(
         "source that overwhelms the compiler",
         "code = '(' * 90 + ')' * 90\ntry:\n    compile('-' * 3_000_000 + '1', 'x', 'eval')\n"
         "except (MemoryError, RecursionError, SyntaxError):\n    print('refused')\n",
         ends="ok | lost InterpreterKilled",
         says="(refused\n|)",
     ),
-    Question(
+    Attempt(
         "escape sequences and carriage returns in what is printed",
         "print('\\x1b]0;owned\\x07\\x1b[2J\\r\\x00done')\n",
         says="\x1b\\]0;owned\x07\x1b\\[2J\r\x00done\n",

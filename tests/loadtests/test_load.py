@@ -9,7 +9,7 @@ from app.extraction.deltas import decode_delta
 from app.extraction.turn import CodeText, TurnReader
 from loadtests.load import LoadFailed, request_body, summarize
 from loadtests.load_client import LoadClient, Stream, run_streams
-from loadtests.load_upstream import PROSE_TOKEN, STATEMENT, TOKENS_PER_STATEMENT, LoadUpstream, frames, sent_s
+from loadtests.load_upstream import PROSE_MARKER, STATEMENT, TOKENS_PER_STATEMENT, LoadUpstream, frames, sent_s
 
 
 class Connection(asyncio.Transport):
@@ -20,9 +20,6 @@ class Connection(asyncio.Transport):
 
     def close(self) -> None:
         self.closed = True
-
-
-MARKER = f'"{PROSE_TOKEN}"'.encode()
 
 
 def test_the_cost_of_a_load() -> None:
@@ -65,7 +62,7 @@ def test_the_code_of_a_load_is_whole_statements() -> None:
 async def test_tokens_are_counted_however_the_answer_is_cut(size: int) -> None:
     answer = b"".join(frames("load-0-prose@50", "prose", 12))
     stream = Stream("0")
-    client = LoadClient(stream, b"", MARKER, b"[DONE]")
+    client = LoadClient(stream, b"", PROSE_MARKER, b"DONE]")
     connection = Connection()
     client.connection_made(connection)
     for at in range(0, len(answer), size):
@@ -80,7 +77,7 @@ async def test_streams_from_upstream_to_client() -> None:
     async with server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/chat/completions"
         bodies = {id: request_body(id, "prose", tps=1000, tokens=5, extra={}) for id in ("0", "1")}
-        streams = await run_streams(url, bodies, marker=MARKER, last=b"[DONE]", spread_s=0, limit_s=30)
+        streams = await run_streams(url, bodies, marker=PROSE_MARKER, last=b"DONE]", spread_s=0, limit_s=30)
     load = summarize("no proxy", streams, sent_s, cpu_s=0, tps=1000, tokens_each=5)
     assert load.complete == 2
     assert json.dumps(sent_s)

@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 
 from app.sandbox.decoding import decode_interpreter, decode_supervisor
@@ -66,4 +67,4 @@ def test_numbers_that_nothing_behind_us_could_hold_are_refused(field: str) -> No
 def test_an_error_longer_than_any_that_our_interpreter_tells_is_refused() -> None:
     message = {"t": "error", "id": 1, "chunk": 0, "ename": "E", "evalue": "x" * (1 << 20), "traceback": ""}
     with pytest.raises(ProtocolError):
-        decode_interpreter(json.dumps(message).encode())
+        decode_interpreter(msgspec.json.encode(message))

@@ -26,9 +26,10 @@ TOKEN = "secret"
 
 
 @asynccontextmanager
-async def local_worker() -> AsyncIterator[Worker]:
+async def local_worker(*, output_limit_bytes: int = 1 << 20) -> AsyncIterator[Worker]:
     require_backend("jupyter")
-    async with _worker(JupyterBackend(LocalKernels("python3", environment=SANDBOX_ENV.parents[1]))) as worker:
+    kernels = LocalKernels("python3", environment=SANDBOX_ENV.parents[1])
+    async with _worker(JupyterBackend(kernels, output_limit_bytes=output_limit_bytes)) as worker:
         yield worker
 
 
@@ -84,6 +85,38 @@ async def test_a_kernel_that_ends_itself_is_replaced() -> None:
         assert execution.failure is not None
         assert (execution.failure.ename, execution.failure.evalue[:13]) == ("InterpreterExit", "exit status 3")
         assert await printed(worker, "print(6 * 7)\n") == "42\n"
+
+
+async def test_a_flood_of_output_ends_the_execution_and_not_the_kernel() -> None:
+    async with local_worker(output_limit_bytes=100_000) as worker:
+        assert await printed(worker, "kept = 1\n") == ""
+        sink = Recorder()
+        execution = await run(worker, chunks_of("while True: print('x' * 1000)\n"), sink)
+        assert execution.failure is not None
+        assert (execution.failure.ename, len(sink.text())) == ("OutputLimitExceeded", 100_000)
+        assert await printed(worker, "print(kept)\n") == "1\n"
+
+
+async def test_a_forked_child_ends_with_the_execution_and_says_nothing_for_its_parent() -> None:
+    async with local_worker() as worker:
+        source = "import os\npid = os.fork()\nif pid == 0: 1 / 0\nprint(os.waitpid(pid, 0)[1] >> 8)\n"
+        execution = await run(worker, chunks_of(source))
+        assert execution.status == "ok"
+
+
+async def test_another_language_is_an_error_of_the_code() -> None:
+    async with local_worker() as worker:
+        execution = await worker.execute(
+            chunks_of("ls\n"), block="b", final=True, sink=Recorder(), timeout_s=30, language="bash"
+        )
+        assert execution.failure is not None
+        assert execution.failure.evalue == "this kernel runs Python only"
+
+
+def test_without_jupyter_client_local_kernels_say_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jupyter_client", None)
+    with pytest.raises(SandboxStartError, match="pip install"):
+        LocalKernels("python3", environment=SANDBOX_ENV.parents[1])
 
 
 async def test_a_kernel_does_not_see_our_settings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from sandbox_image.protocol import CONTROL, FILE, HEADER, INTERPRETER, MAX_FRAME_BYTES, STDOUT, encode_frame
+from sandbox_image.relay import MAX_MESSAGE_BYTES
 from tests.sandbox_image.supervised import PATIENCE_S, STAND_IN, SUPERVISOR, Supervised
 
 USER = 65532
@@ -366,16 +367,16 @@ def test_it_cannot_speak_for_another(kind: int, sandbox: Supervised) -> None:
     expect_new_interpreter(sandbox)
 
 
-@pytest.mark.parametrize("length", [0, MAX_FRAME_BYTES + 1, 0xFFFFFFFF])
+@pytest.mark.parametrize("length", [0, MAX_MESSAGE_BYTES + 1, 0xFFFFFFFF])
 def test_a_forged_length_ends_it(length: int, sandbox: Supervised) -> None:
     sandbox.execute(1, "marker = 1", f"raw({HEADER.pack(length, 3)!r})\nwhile True: pass")
     number, _, reason, detail = lost(sandbox)
-    assert (number, reason, detail) == (1, "protocol", f"frame of {length} bytes, limit is {MAX_FRAME_BYTES}")
+    assert (number, reason, detail) == (1, "protocol", f"frame of {length} bytes, limit is {MAX_MESSAGE_BYTES}")
     expect_new_interpreter(sandbox)
 
 
 def test_a_frame_that_is_never_finished_holds_up_nobody(sandbox: Supervised) -> None:
-    sandbox.execute(1, f"raw({HEADER.pack(50_000_000, 3)!r} + bytes(100_000))", "print('on', flush=True)")
+    sandbox.execute(1, f"raw({HEADER.pack(10_000_000, 3)!r} + bytes(100_000))", "print('on', flush=True)")
     assert sandbox.frame() == (STDOUT, b"on\n")
     sandbox.control(op="ping", id=1)
     assert sandbox.message()["t"] == "pong"

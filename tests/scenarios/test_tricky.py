@@ -1,4 +1,4 @@
-"""Programs on which eager executors lose, double or misplace something, cut into fragments of 1, 4 and 24 characters."""
+"""Programs on which eager executors lose, double or misplace something, in fragments of 1, 4 and 24 characters."""
 
 from __future__ import annotations
 

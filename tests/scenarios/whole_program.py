@@ -8,11 +8,12 @@ import inspect
 import io
 import json
 import linecache
+import pathlib
 import sys
 import traceback
 import types
 
-source = open(sys.argv[1], newline="", encoding="utf-8").read()
+source = pathlib.Path(sys.argv[1]).read_bytes().decode()
 main = sys.modules["__main__"] = types.ModuleType("__main__")
 main.__builtins__ = __builtins__
 linecache.cache["main.py"] = (len(source), None, source.splitlines(keepends=True), "main.py")

@@ -15,6 +15,7 @@ from app.api.containers.schemas import file_object
 from app.api.filenames import base_name
 from app.api.listing import list_object, page_query
 from app.api.multipart import read_form
+from app.api.openapi import BYTES
 from app.api.responses.schemas import is_id
 from app.api.spool import Spool, SpooledFile, Write
 from app.errors import RequestError, SessionBusy
@@ -85,7 +86,7 @@ async def get_file(request: Request, caller: AuthenticatedCaller, container_id: 
     return file_object(await _find(request, caller, container_id, file_id))
 
 
-@router.get("/{file_id}/content")
+@router.get("/{file_id}/content", response_class=Response, responses=BYTES)
 async def get_file_content(request: Request, caller: AuthenticatedCaller, container_id: str, file_id: str) -> Response:
     """The bytes, as they are now."""
     state = request.app.state

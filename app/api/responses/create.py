@@ -17,6 +17,7 @@ from app.api.containers.open_container import OpenContainer
 from app.api.containers.routes import file_names, find_files
 from app.api.event_stream import EventDocument, EventStream
 from app.api.idempotency import idempotent
+from app.api.openapi import STREAMED
 from app.api.options import drop_in_options, with_headers
 from app.api.responses.answer import Answer
 from app.api.responses.history import load_history
@@ -35,7 +36,7 @@ from app.pipeline.run import run
 router = APIRouter()
 
 
-@router.post("/v1/responses")
+@router.post("/v1/responses", responses=STREAMED)
 async def create_response(
     request: Request, caller: Annotated[Caller, Depends(authenticate)], body: ResponsesRequest
 ) -> Response:
