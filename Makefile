@@ -36,7 +36,7 @@ lock: install ## write the lock files anew, after a change of dependencies
 	$(LOCK) sandbox_image/requirements.in -o sandbox_image/requirements.lock
 
 bench: install ## measure the gateway on this machine
-	$(BIN)/python -m loadtests $(ARGS)
+	$(BIN)/eager bench $(ARGS)
 
 image: install ## build the image of the Docker sandboxes (BASE_IMAGE=... for another base)
 	$(BIN)/eager image build $(if $(BASE_IMAGE),--base-image $(BASE_IMAGE))

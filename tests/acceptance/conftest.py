@@ -13,7 +13,7 @@ from tests.backends import require_backend
 from tests.scenarios.servers import eager
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _upstream() -> Iterator[Upstream]:
     with running() as upstream:
         yield upstream
@@ -26,7 +26,7 @@ def upstream(_upstream: Upstream) -> Upstream:
     return _upstream
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def gateway_url(_upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     require_backend("local")
     data: Path = tmp_path_factory.mktemp("gateway")

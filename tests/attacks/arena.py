@@ -5,8 +5,8 @@ are. ``Arena.withstands`` makes one attempt and proves that
 - the host's canaries are untouched: a process of the sandbox's own uid, a file that all may write, listeners that
   nobody may reach, the kernel's settings, the clock, the gateway's own standing;
 - the gateway's memory stayed bounded, and that of the sandbox's output as well;
-- the pool gives out a new worker that works: the attacker of the next attempt. (Where
-  the next one shares the sandbox, that works on after a reset.)
+- the pool gives out a new worker that works: the attacker of the next attempt. (Attempts that share a sandbox: that one
+  works on after a reset.)
 """
 
 from __future__ import annotations
@@ -131,11 +131,14 @@ class Arena:
         self._host = host
         self._neighbour = neighbour
         self._attacker = attacker
+        self._attacker_is_used = False
         self._prelude = _prelude(host)
 
     async def withstands(self, attempt: Attempt) -> None:
         if attempt.machine not in (None, platform.machine()):
             pytest.skip(f"for {attempt.machine}")
+        if self._attacker_is_used and not attempt.shares:
+            await self._replace_attacker()
         worker = self._attacker
         _forget_peak_memory()
         before = _peak_memory()
@@ -148,14 +151,19 @@ class Arena:
         finally:
             if attempt.shares and worker.death is None:
                 await worker.reset()
+                self._attacker_is_used = True
             else:
-                self._pool.discard(worker)
-                self._attacker = await self._pool.acquire(60)
+                await self._replace_attacker()
         assert seen.most_buffered < _BUFFERED_BYTES
         assert _peak_memory() - before < _GATEWAY_MEMORY_BYTES
         assert await printed(self._attacker, "print(6 * 7)\n") == "42\n"
         assert await printed(self._neighbour, NEIGHBOUR_STATE) == NEIGHBOUR_SAYS
         assert self._host.touched() == []
+
+    async def _replace_attacker(self) -> None:
+        self._pool.discard(self._attacker)
+        self._attacker = await self._pool.acquire(60)
+        self._attacker_is_used = False
 
 
 @asynccontextmanager

@@ -18,6 +18,7 @@ from tests.sandbox.fakes import chunks_of
 
 #: Kept of what an attempt prints; the rest is counted.
 _KEPT_CHARACTERS = 64 * 1024
+_KEPT_OF_A_VALUE = 4096
 
 Check = Callable[[Worker], Awaitable[None]]
 
@@ -30,7 +31,7 @@ class Attempt:
         says: pattern of all of stdout; None: anything.
         shows: what the bundles of displays and results have to hold, by MIME type and pattern.
         check: what to look at afterwards, in the sandbox of the attempt.
-        shares: it leaves nothing that a reset must not take: the next attempt is made in the same sandbox, if that lives.
+        shares: a reset takes all it leaves, so that the next attempt of this kind is made in the same sandbox.
         recovers: the same session then runs another line. ("gone": it cannot, and says so.)
     """
 
@@ -55,7 +56,7 @@ class Observer:
     def __init__(self) -> None:
         self.text = {"stdout": "", "stderr": ""}
         self.characters = 0
-        self.bundles: list[dict[str, object]] = []
+        self.bundles: list[dict[str, str]] = []
         self.most_buffered = 0
         self.worker: Worker | None = None
 
@@ -67,7 +68,7 @@ class Observer:
             self.text[message.stream] += message.text[:room]
             self.characters += len(message.text)
         elif len(self.bundles) < 1000:
-            self.bundles.append(message.data)
+            self.bundles.append({mime: str(value)[:_KEPT_OF_A_VALUE] for mime, value in message.data.items()})
 
 
 def describe(execution: Execution) -> str:
@@ -97,6 +98,6 @@ async def carry_out(attempt: Attempt, worker: Worker, prelude: str) -> Observer:
     if attempt.says is not None:
         assert re.fullmatch(attempt.says, seen.text["stdout"], re.DOTALL), seen.text
     for mime, pattern in attempt.shows:
-        values = [str(bundle[mime]) for bundle in seen.bundles if mime in bundle]
+        values = [bundle[mime] for bundle in seen.bundles if mime in bundle]
         assert any(re.search(pattern, value) for value in values), (mime, [value[:200] for value in values])
     return seen

@@ -13,20 +13,20 @@ from tests.scenarios.servers import eager
 CORPUS = "tests/corpus"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def upstream_url() -> Iterator[str]:
     with eager("upstream", "--corpus", CORPUS, "--tps", "0") as server:
         yield server.url
 
 
-@pytest.fixture(scope="session", params=["local", "docker"])
+@pytest.fixture(scope="package", params=["local", "docker"])
 def backend(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     require_backend(name)
     return name
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def gateway_url(backend: str, upstream_url: str) -> Iterator[str]:
     with eager(
         "serve",
