@@ -44,8 +44,6 @@ _SETTINGS = (
     "/proc/sys/kernel/randomize_va_space",
     "/proc/sys/net/ipv4/ip_forward",
     "/proc/sys/vm/overcommit_memory",
-    "/proc/sysvipc/shm",
-    "/proc/modules",
     "/proc/swaps",
 )
 

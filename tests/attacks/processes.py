@@ -115,7 +115,7 @@ if os.fork() == 0:
 while True:
     pass
 """,
-        ends="interrupted | error KeyboardInterrupt | timeout lost | timeout | lost InterpreterExit",
+        ends="interrupted | error KeyboardInterrupt | timeout lost | timeout | lost InterpreterExit | lost InterpreterKilled",
         timeout_s=1,
         check=reset_ends_everything,
     ),
