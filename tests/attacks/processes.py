@@ -3,6 +3,8 @@
 from tests.attacks.attempt import Attempt
 from tests.attacks.checks import reset_ends_everything, then
 
+LOST = "lost InterpreterExit | lost InterpreterKilled"
+
 ATTEMPTS = [
     Attempt(
         "a fork bomb of shells that leave their session",
@@ -115,7 +117,7 @@ if os.fork() == 0:
 while True:
     pass
 """,
-        ends="interrupted | error KeyboardInterrupt | timeout lost | timeout | lost InterpreterExit | lost InterpreterKilled",
+        ends="interrupted | error KeyboardInterrupt | timeout | timeout lost | " + LOST,
         timeout_s=1,
         check=reset_ends_everything,
     ),
