@@ -36,7 +36,7 @@ class Settings(BaseSettings):
     )
     pool_size: int = Field(2, ge=1, description="Sandboxes kept warm ahead of need.")
     sandbox_limit: int = Field(16, ge=1, description="Most sandboxes alive at once.")
-    checkout_timeout_s: float = Field(10, gt=0, description="Longest wait for a free sandbox; then 429.")
+    checkout_timeout_s: float = Field(30, gt=0, description="Longest wait for a free sandbox; then 429.")
     session_limit: int = Field(8, ge=1, description="Most sessions kept between requests.")
     session_idle_s: float = Field(1200, gt=0, description="A kept session expires after this long without use.")
     timeout_s: float = Field(120, gt=0, description="Wall time of all code of one request.")

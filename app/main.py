@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import metadata
+from typing import NoReturn
 
 from fastapi import Depends, FastAPI
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.api import chat, eager, errors, files, metrics, push, session_files, sessions, system
 from app.api.auth import AuthMiddleware, Keyring, authenticate
@@ -35,13 +38,14 @@ from app.sandbox.local import LocalBackend, LocalLimits
 from app.sandbox.pool import Pool
 from app.sandbox.registry import SessionRegistry
 from app.store.blobs import BlobStore
-from app.store.database import open_store
+from app.store.database import Store, open_store
 from app.upstream.client import Upstream
 
 log = logging.getLogger(__name__)
 
 #: A form around an uploaded file takes this much more.
 FORM_OVERHEAD_BYTES = 64 * 1024
+PURGE_EVERY_S = 3600.0
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -54,7 +58,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         blobs = BlobStore(settings.files_url or str(settings.data_dir / "files"))
         await blobs.prepare()
         async with open_store(database) as store, _open_gateway(settings) as gateway:
-            await store.purge()
             name = settings.gateway_name or socket.gethostname()
             await store.containers.expire_all_of(name)
             app.state.store, app.state.blobs, app.state.gateway = store, blobs, gateway
@@ -66,7 +69,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 gateway=name,
                 checkout_timeout_s=settings.checkout_timeout_s,
             )
-            yield
+            async with asyncio.TaskGroup() as tasks:
+                housekeeping = tasks.create_task(_purge_now_and_then(store))
+                yield
+                housekeeping.cancel()
 
     app = FastAPI(title="Eager", version=metadata.version("eager"), lifespan=lifespan)
     app.state.keyring = Keyring(settings.api_keys)
@@ -89,6 +95,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for module in (system, eager, chat, sessions, session_files, files, responses, stored, containers, container_files):
         app.include_router(module.router, dependencies=[Depends(authenticate), Depends(admitted)])
     return app
+
+
+async def _purge_now_and_then(store: Store) -> NoReturn:
+    """What has expired is removed at the start and every hour. A database that is away for a while stops nothing."""
+    while True:
+        try:
+            await store.purge()
+        except SQLAlchemyError:
+            log.exception("could not purge the store")
+        await asyncio.sleep(PURGE_EVERY_S)
 
 
 @asynccontextmanager
