@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,8 +75,9 @@ class Generation:
         self.stopped = False
         self._open: dict[str, _Open] = {}
 
-    async def run(self, stream: AsyncIterator[Sequence[str]]) -> None:
-        """Whatever way it ends, the queue is told that generation is over."""
+    async def run(self, stream: AsyncIterator[Sequence[str]], *, close: Callable[[], Awaitable[None]]) -> None:
+        """Whatever way it ends, the queue is told that generation is over, and the upstream's connection is closed:
+        code that runs on must not keep the model writing."""
         try:
             async for events in stream:
                 for data in events:
@@ -94,6 +95,7 @@ class Generation:
                 self._queue.end(part.block)
             self._open.clear()
             self._queue.generation_over()
+            await close()
 
     async def _handle(self, items: Iterable[Item]) -> None:
         emit = self._emitter.emit

@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -226,7 +227,8 @@ class _Request:
             stop_on_problem=options.stop_on_error,
         )
         self._blocks = generation.blocks
-        async with self._upstream.stream(self._body, options.headers) as stream:
+        async with AsyncExitStack() as connection:
+            stream = await connection.enter_async_context(self._upstream.stream(self._body, options.headers))
             if turn == 0:
                 await emitter.emit(
                     Start(
@@ -237,7 +239,7 @@ class _Request:
                     )
                 )
             async with asyncio.TaskGroup() as tasks:
-                producer = tasks.create_task(generation.run(stream))
+                producer = tasks.create_task(generation.run(stream, close=connection.aclose))
                 executor = Executor(
                     self._session,
                     emitter=emitter,

@@ -197,6 +197,22 @@ async def test_a_syntax_error_is_reported_after_the_statements_before_it_and_sto
     assert (end.status, end.ran) == ("error", 1)
 
 
+async def test_a_syntax_error_closes_the_upstream_while_earlier_code_still_runs() -> None:
+    request = Request()
+    request.session.hold = "slow"
+    async with asyncio.timeout(5):
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(request.run())
+            request.upstream.code("slow()\n")
+            await request.session.running.wait()
+            request.upstream.code("x = (1]\n", "y = 2\n", id="")
+            await request.upstream.closed.wait()
+            assert request.of(ExecEnd) == []
+            request.session.release.set()
+    assert request.one(Interrupt).reason == "error"
+    assert (request.one(CodeEnd).status, request.one(CodeEnd).ran) == ("error", 1)
+
+
 async def test_the_value_of_a_last_expression_is_the_result() -> None:
     request = Request()
     request.session.says["6 * 7"] = [Result(1, {"text/plain": "42", "image/png": "aGk="})]
