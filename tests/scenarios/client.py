@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
@@ -75,3 +76,14 @@ async def session(client: httpx.AsyncClient, files: list[Path]) -> AsyncIterator
     finally:
         deleted = await client.delete(f"/v1/sessions/{id}")
         assert deleted.status_code == 200, deleted.text
+
+
+async def cut_short(upstream: httpx.AsyncClient, model: str) -> dict[str, Any]:
+    """The replay upstream's record of the last request for ``model``, once it has noticed that its reader left."""
+    async with asyncio.timeout(5):
+        while True:
+            requests = (await upstream.get("/__requests")).json()
+            record: dict[str, Any] = [request for request in requests if request["model"] == model][-1]
+            if record["client_left"]:
+                return record
+            await asyncio.sleep(0.02)

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.scenarios.client import body, collect, of_type, session, text
+from tests.scenarios.client import body, collect, cut_short, of_type, session, text
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 PROGRAMS = [json.loads(line) for line in (CORPUS / "manifest.jsonl").read_text().splitlines()]
@@ -50,14 +50,8 @@ async def test_a_program_of_the_corpus(
         assert error["line"] == program["exception_line"]
         assert program["exception_message"].split("(SITE")[0] in error["traceback"]
         if pace:
-            await assert_generation_stopped_early(upstream, f"{program['id']}@{pace}")
+            sent = await cut_short(upstream, f"{program['id']}@{pace}")
+            assert sent["tokens_sent"] < sent["tokens_total"]
     else:
         assert error["phase"] == "compile"
         assert end["ran"] == program["statements_complete_before_error"]
-
-
-async def assert_generation_stopped_early(upstream: httpx.AsyncClient, model: str) -> None:
-    requests = (await upstream.get("/__requests")).json()
-    mine = [request for request in requests if request["model"] == model]
-    assert mine[-1]["client_left"]
-    assert mine[-1]["tokens_sent"] < mine[-1]["tokens_total"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.scenarios.client import body, collect, of_type
+from tests.scenarios.client import body, collect, cut_short, of_type
 from tests.scenarios.servers import eager
 
 TRICKY = Path(__file__).parents[1] / "tricky"
@@ -65,8 +65,7 @@ async def test_an_early_error_stops_the_model(
     assert (error["ename"], error["line"]) == (ename, line)
     assert of_type(found, "interrupt")
     async with httpx.AsyncClient(base_url=tricky_upstream, timeout=60) as upstream:
-        sent = [request for request in (await upstream.get("/__requests")).json() if request["model"] == name][-1]
-    assert sent["client_left"]
+        sent = await cut_short(upstream, name)
     lines = (TRICKY / f"{name}.py").read_text().splitlines(keepends=True)
     tokens_to_error = len("".join(lines[:line])) / 4
     assert sent["tokens_sent"] <= tokens_to_error + 20
