@@ -98,4 +98,6 @@ async def test_code_that_kills_all_it_can_takes_its_checkpoint_with_it_and_no_mo
         reason = await worker.rollback()
         assert reason is not None
         assert "killed" in reason
+        # A copy that dies in the very moment of the rollback is a loss, which the next execution is told.
+        assert (await run(worker, chunks_of("x = 1\n"))).status in ("ok", "lost")
         assert await printed(worker, "print('alive')\n") == "alive\n"
