@@ -95,9 +95,8 @@ async def test_code_that_kills_all_it_can_takes_its_checkpoint_with_it_and_no_mo
     async with scenario(opener) as pool, pool.checkout(60) as worker:
         assert await worker.checkpoint() is None
         await run(worker, chunks_of("import os\nos.kill(-1, 9)\nos._exit(1)\n"))
-        reason = await worker.rollback()
-        assert reason is not None
-        assert "killed" in reason
         # A copy that dies in the very moment of the rollback is a loss, which the next execution is told.
+        reason = await worker.rollback()
+        assert reason is None or "killed" in reason
         assert (await run(worker, chunks_of("x = 1\n"))).status in ("ok", "lost")
         assert await printed(worker, "print('alive')\n") == "alive\n"
