@@ -34,9 +34,13 @@ lock: install ## write the lock files anew, after a change of dependencies
 	$(LOCK) pyproject.toml -o requirements.lock
 	$(LOCK) --group dev pyproject.toml -o requirements-dev.lock
 	$(LOCK) sandbox_image/requirements.in -o sandbox_image/requirements.lock
+	$(LOCK) tests/acceptance/requirements/sdks.in -o tests/acceptance/requirements/sdks.lock
+	$(LOCK) tests/acceptance/requirements/litellm.in -o tests/acceptance/requirements/litellm.lock
+	@scripts/sdk-env lock
 
-bench: install ## measure the gateway on this machine
-	$(BIN)/eager bench $(ARGS)
+bench: install ## measure this machine for 35 minutes into docs/evaluation.md (ARGS="replay --fast" for less)
+	$(BIN)/uv pip install -q --python $(BIN)/python --group bench
+	$(BIN)/eager bench $(or $(ARGS),all --publish docs/evaluation.md)
 
 image: install ## build the image of the Docker sandboxes (BASE_IMAGE=... for another base)
 	$(BIN)/eager image build $(if $(BASE_IMAGE),--base-image $(BASE_IMAGE))
@@ -49,4 +53,4 @@ down: ## stop what `up` started; leaves nothing
 	docker compose down --volumes --remove-orphans
 
 clean: ## remove what install and the tools have made
-	rm -rf .venv .eager/sandbox-env build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .eager/sandbox-env .eager/sdk-env build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

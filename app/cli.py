@@ -12,7 +12,6 @@ import typer
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from app.config import Settings
 
@@ -53,8 +52,6 @@ def serve(
     if fd is None and not settings.api_keys and not _is_loopback(host):
         _fail(f"without EAGER_API_KEYS the gateway is open, so it listens on loopback only, not on {host}")
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # One line per upstream request would cost more than the rest of the gateway's log together.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     from app.main import create_app
 
     _run_server(create_app(settings), host, port, fd)
@@ -100,8 +97,8 @@ def demo(
 
     from rich.console import Console
 
+    from app.demo.processes import ServerFailed
     from app.demo.run import Demo, Mode, run_demo
-    from app.demo.servers import ServerFailed
     from app.replay.catalog import DEFAULT_PROGRAM, built_in_programs
 
     programs = built_in_programs()
@@ -166,23 +163,24 @@ def image_build(
     base_image: Annotated[str | None, typer.Option(help="Instead of the Dockerfile's own.")] = None,
     requirements: Annotated[Path | None, typer.Option(help="Libraries to install besides the locked ones.")] = None,
 ) -> None:
-    """Build the image that Docker sandboxes run, on the engine of EAGER_DOCKER_HOST."""
+    """Build the image that Docker sandboxes run, on the engines of EAGER_DOCKER_HOST."""
     from app.errors import SandboxError
     from app.sandbox.image import build
 
     settings = _settings()
     tags = tag or [settings.docker_image]
     try:
-        built = build(
-            tags,
-            base_image=base_image,
-            extra_requirements=requirements,
-            engine=settings.docker_host,
-            log=typer.echo,
-        )
+        for engine in settings.docker_host or (None,):
+            built = build(
+                tags,
+                base_image=base_image,
+                extra_requirements=requirements,
+                engine=engine,
+                log=typer.echo,
+            )
+            typer.echo(f"{', '.join(tags)}: {built}{f' on {engine}' if engine else ''}")
     except (OSError, SandboxError) as error:
         _fail(str(error))
-    typer.echo(f"{', '.join(tags)}: {built}")
 
 
 def _settings() -> Settings:
@@ -205,59 +203,10 @@ def _is_loopback(host: str) -> bool:
 
 
 def _run_server(app: FastAPI, host: str, port: int, fd: int | None) -> None:
-    import socket
+    from app.serving import run_server
 
-    import uvicorn
-
-    config = uvicorn.Config(
-        _with_short_startup_errors(app),
-        host=host,
-        port=port,
-        http="httptools",
-        ws="websockets-sansio",
-        ws_max_size=1024 * 1024,
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=10,
-    )
-    server = uvicorn.Server(config)
-    server.run(sockets=None if fd is None else [socket.socket(fileno=fd)])
-    if not server.started:
+    if not run_server(app, host, port, fd):
         raise typer.Exit(1)
-
-
-def _with_short_startup_errors(app: ASGIApp) -> ASGIApp:
-    """A start-up that fails by an error of ours is told in a sentence; any other with its traceback, as Starlette does.
-
-    Starlette reports the failure, then raises it: the report is held until the error is known.
-    """
-    from app.errors import EagerError
-
-    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "lifespan":
-            await app(scope, receive, send)
-            return
-        report: Message | None = None
-
-        async def hold_failure(message: Message) -> None:
-            nonlocal report
-            if message["type"] == "lifespan.startup.failed":
-                report = message
-            else:
-                await send(message)
-
-        try:
-            await app(scope, receive, hold_failure)
-        except EagerError as error:
-            await send({"type": "lifespan.startup.failed", "message": error.message})
-        except BaseException:
-            if report is not None:
-                await send(report)
-            raise
-
-    return wrapped
 
 
 def _fail(message: str) -> NoReturn:

@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.api.auth import split_keys
+from app.sandbox.egress_rules import Rules
 
 MiB = 1024 * 1024
 
@@ -57,7 +58,15 @@ class Settings(BaseSettings):
         description="`local`: run code without isolation where bubblewrap cannot work. Never for strangers' code.",
     )
     docker_image: str = Field("eager-sandbox:latest", description="`docker`: image of the sandboxes.")
-    docker_host: str | None = Field(None, description="`docker`: engine address; default as the Docker client's.")
+    docker_host: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="`docker`: engine addresses; sandboxes go where most is free. Default as the Docker client's."
+    )
+    docker_engine_limit: int | None = Field(
+        None,
+        ge=1,
+        description="`docker`: most sandboxes of one engine; default no limit with one, what its memory holds with "
+        "several.",
+    )
     docker_runtime: str | None = Field(
         None, description="`docker`: OCI runtime, such as `runsc`; default the engine's."
     )
@@ -69,6 +78,13 @@ class Settings(BaseSettings):
     )
     jupyter_token: SecretStr | None = Field(None, description="`jupyter`: token of that server.")
     jupyter_kernel: str = Field("python3", description="`jupyter`: name of the kernelspec.")
+
+    egress_allow: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="What code may reach, through a proxy: `host`, `*.host`, `*`, address or network, `:port`; empty = "
+        "no network.",
+    )
+    egress_limit_mb: int = Field(1024, ge=1, description="Bytes of one sandbox through that proxy, both ways.")
 
     # the gateway
     api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -103,10 +119,16 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Log level.")
 
-    @field_validator("preload", "code_tools", "sources", mode="before")
+    @field_validator("preload", "code_tools", "sources", "docker_host", "egress_allow", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(item.strip() for item in value.split(",") if item.strip()) if isinstance(value, str) else value
+
+    @field_validator("egress_allow")
+    @classmethod
+    def _understand(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        Rules.parse(value)
+        return value
 
     @field_validator("api_keys", mode="before")
     @classmethod
@@ -115,7 +137,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         "upstream_base_url",
-        "docker_host",
+        "docker_engine_limit",
         "docker_runtime",
         "jupyter_url",
         "database_url",

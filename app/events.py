@@ -4,6 +4,11 @@ Every event is one JSON object ``{"type", "seq", "t_ms", ...}``. ``seq`` counts 
 milliseconds since the request was accepted; both are set when the event is emitted (``pipeline/emitter.py``),
 nowhere else.
 The same objects ride in the top-level ``eager`` array on the OpenAI endpoints.
+
+Whatever begins ends, unless the client leaves: ``start`` with ``done``, ``code.start`` with ``code.end``,
+``exec.start`` with ``exec.end``, and each answer of the upstream with ``turn.end``. Where code fails:
+
+    exec.error, exec.end, [rollback,] code.end, interrupt, turn.end, and ``done`` or the next turn
 """
 
 from __future__ import annotations
@@ -25,7 +30,9 @@ class Event(msgspec.Struct, kw_only=True, tag_field="type"):
 
 
 class Start(Event, tag="start"):
-    """First event of a request."""
+    """First event of a request. ``session`` is what to ask for to use its sandbox again, empty if that is thrown away;
+    ``container_id`` the sandbox's own id, empty if there is none yet: one that is thrown away is had when code comes.
+    """
 
     id: str
     model: str
@@ -55,11 +62,21 @@ class CodeStart(Event, tag="code.start"):
     language: str
 
 
+class FileChange(msgspec.Struct):
+    """``path`` is relative to the work folder, ``bytes`` the size of what is there now."""
+
+    path: str
+    change: Literal["created", "changed", "deleted"]
+    bytes: int | None
+
+
 class CodeEnd(Event, tag="code.end"):
     """A piece of code is over. ``code`` is what was received of it.
 
     status: ``ok`` all of it ran; ``error`` a statement failed; ``interrupted`` cut short by us, the client or a
     limit; ``timeout``; ``incomplete`` the upstream stopped in the middle of it.
+    files: what it did to its work folder, after a rollback nothing: at most 100 changes, by path, hidden files left
+    out. Not there where it is not known: the folder holds more than 256 files, or the request failed.
     """
 
     call_id: str
@@ -67,6 +84,7 @@ class CodeEnd(Event, tag="code.end"):
     status: Literal["ok", "error", "interrupted", "timeout", "incomplete"]
     ran: int
     chunks: int
+    files: list[FileChange] | msgspec.UnsetType = msgspec.UNSET
 
 
 class ChunkDetected(Event, tag="chunk"):
@@ -174,7 +192,9 @@ class ToolCall(Event, tag="tool_call"):
 
 
 class TurnEnd(Event, tag="turn.end"):
-    """The upstream answered one request."""
+    """An answer of the upstream is over. One that came to its end is told at once, code of it may still run; one that
+    was stopped or broke off has no ``finish_reason`` and is told last, after the ends of its code; ``usage`` is then an
+    estimate, or unknown."""
 
     turn: int
     finish_reason: str | None

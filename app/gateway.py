@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from app.errors import RequestError
+from app.pipeline.place import AtHand, Late, LatePlace, Place
+from app.sandbox.egress import Egress
+from app.sandbox.engines import Engines
 from app.sandbox.pool import Pool
 from app.sandbox.registry import SessionRegistry
 from app.sandbox.session import Session
@@ -36,6 +40,9 @@ class Gateway:
     events: bool
     checkout_timeout_s: float
     pass_authorization: bool
+    #: None where sandboxes are not on Docker Engines, or have no way out.
+    engines: Engines | None = None
+    egress: Egress | None = None
 
     def require_upstream(self) -> Upstream:
         """
@@ -47,29 +54,43 @@ class Gateway:
         return self.upstream
 
     @asynccontextmanager
-    async def session(self, name: str | None, *, owner: str) -> AsyncIterator[Lease]:
-        """The session a request runs in: a kept one, or one that is thrown away afterwards.
+    async def place(self, session: str | None, *, owner: str, keep_as: str | None = None) -> AsyncIterator[Place]:
+        """Where the code of a request runs: in a kept session, or in a sandbox that is had when code comes and thrown
+        away afterwards.
+
+        Args:
+            session: id of a session, or ``"new"``.
+            keep_as: the client's own name for a session, which is made when code comes if there is none. It counts
+                where ``session`` is None.
 
         Raises:
             RequestError: there is no such session.
-            SandboxError: it is busy or gone, or no sandbox came free.
+            SandboxError: it is busy or gone, or no sandbox came free for a new one.
         """
-        if name is None:
-            async with self.pool.checkout(self.checkout_timeout_s) as worker:
-                yield Lease(worker, worker.id)
+        kept = kept_id(owner, keep_as) if session is None and keep_as is not None else None
+        if session == NEW_SESSION:
+            session = (await self.registry.create(owner=owner, deadline_s=self.checkout_timeout_s)).id
+        elif kept is not None and self.registry.is_alive(kept, owner=owner):
+            session = kept
+        if session is not None:
+            async with self.registry.use(session, owner=owner) as worker:
+                yield AtHand(worker, session)
             return
-        if name == NEW_SESSION:
-            name = (await self.registry.create(owner=owner, deadline_s=self.checkout_timeout_s)).id
-        async with self.registry.use(name, owner=owner) as worker:
-            yield Lease(worker, name)
+        wait_s = self.checkout_timeout_s
+        async with Late(lambda: self._keep(kept, owner) if kept else self.pool.checkout(wait_s)) as late:
+            yield LatePlace(late, kept or "", self.pool.python_version)
+
+    @asynccontextmanager
+    async def _keep(self, id: str, owner: str) -> AsyncIterator[Session]:
+        await self.registry.create(owner=owner, deadline_s=self.checkout_timeout_s, id=id, spare=True)
+        async with self.registry.use(id, owner=owner) as worker:
+            yield worker
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """A session for the length of a request, and the name that the client knows it by."""
-
-    session: Session
-    name: str
+def kept_id(owner: str, name: str) -> str:
+    """The id of the session that ``owner`` calls ``name``: no other caller's, whatever names they choose."""
+    digest = hashlib.sha256(f"{len(owner)} {owner} {name}".encode("utf-8", "surrogatepass"))
+    return f"ses_{digest.hexdigest()[:24]}"
 
 
 def new_id(prefix: str) -> str:

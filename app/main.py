@@ -26,10 +26,15 @@ from app.api.responses import create as responses
 from app.api.responses import stored
 from app.api.tools import code_tool_names
 from app.config import MiB, Settings
+from app.errors import SandboxStartError
 from app.gateway import Gateway
 from app.sandbox.backend import Backend
 from app.sandbox.docker import DockerBackend
 from app.sandbox.docker_container import DockerLimits
+from app.sandbox.egress import Egress
+from app.sandbox.egress_exchange import EgressLimits
+from app.sandbox.egress_rules import Rules
+from app.sandbox.engines import Engines
 from app.sandbox.environment import inspect_python
 from app.sandbox.jupyter import JupyterBackend, Kernels
 from app.sandbox.kernel_local import LocalKernels
@@ -109,7 +114,9 @@ async def _purge_now_and_then(store: Store) -> NoReturn:
 
 @asynccontextmanager
 async def _open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
-    backend = _backend(settings)
+    egress = _egress(settings)
+    backend = _backend(settings, egress)
+    engines = backend if isinstance(backend, Engines) else None
     upstream = None
     if settings.upstream_base_url is not None:
         key = settings.upstream_api_key
@@ -122,13 +129,22 @@ async def _open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     log.info("sandboxes: %s", backend.describe())
     limit = settings.sandbox_limit
     async with (
-        Pool(backend, warm=min(settings.pool_size, limit), limit=limit) as pool,
+        Pool(
+            backend,
+            warm=min(settings.pool_size, limit),
+            limit=limit,
+            has_room=engines.has_room if engines else lambda: True,
+        ) as pool,
         SessionRegistry(pool, limit=settings.session_limit, idle_s=settings.session_idle_s) as registry,
     ):
+        if engines is not None:
+            engines.on_room = pool.look_again
         try:
             yield Gateway(
                 upstream=upstream,
                 pool=pool,
+                engines=engines,
+                egress=egress,
                 isolation=backend.describe(),
                 registry=registry,
                 gate=settings.gate_policy,
@@ -144,28 +160,27 @@ async def _open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         finally:
             if upstream is not None:
                 await upstream.aclose()
+            if egress is not None:
+                egress.close()
 
 
-def _backend(settings: Settings) -> Backend:
+def _egress(settings: Settings) -> Egress | None:
+    if not settings.egress_allow:
+        return None
+    return Egress(Rules.parse(settings.egress_allow), limits=EgressLimits(bytes=settings.egress_limit_mb * MiB))
+
+
+def _backend(settings: Settings, egress: Egress | None) -> Backend:
     output_limit_bytes = settings.output_limit_mb * MiB
-    options = ["--preload", ",".join(settings.preload)] if settings.preload else []
     if settings.sandbox == "docker":
-        return DockerBackend(
-            image=settings.docker_image,
-            engine=settings.docker_host,
-            runtime=settings.docker_runtime,
-            transport=settings.docker_transport,
-            limits=DockerLimits(
-                memory_bytes=settings.memory_mb * MiB,
-                processes=settings.processes,
-                cpus=settings.cpus,
-                work_bytes=settings.work_mb * MiB,
-                tmp_bytes=settings.work_mb * MiB,
-            ),
-            output_limit_bytes=output_limit_bytes,
-            supervisor_options=options,
+        return Engines(
+            [_docker(settings, engine, egress) for engine in settings.docker_host or (None,)],
+            limit=settings.docker_engine_limit,
+            memory_bytes=settings.memory_mb * MiB,
         )
     if settings.sandbox == "jupyter":
+        if egress is not None:
+            raise SandboxStartError("EAGER_EGRESS_ALLOW: what a Jupyter kernel reaches is not ours to decide")
         return JupyterBackend(_kernels(settings), output_limit_bytes=output_limit_bytes)
     return LocalBackend(
         inspect_python(settings.sandbox_env / "bin" / "python"),
@@ -177,9 +192,33 @@ def _backend(settings: Settings) -> Backend:
             tmp_bytes=settings.work_mb * MiB,
         ),
         output_limit_bytes=output_limit_bytes,
-        supervisor_options=options,
+        supervisor_options=_supervisor_options(settings),
         unisolated=settings.unisolated,
+        egress=egress,
     )
+
+
+def _docker(settings: Settings, engine: str | None, egress: Egress | None) -> DockerBackend:
+    return DockerBackend(
+        image=settings.docker_image,
+        engine=engine,
+        runtime=settings.docker_runtime,
+        transport=settings.docker_transport,
+        limits=DockerLimits(
+            memory_bytes=settings.memory_mb * MiB,
+            processes=settings.processes,
+            cpus=settings.cpus,
+            work_bytes=settings.work_mb * MiB,
+            tmp_bytes=settings.work_mb * MiB,
+        ),
+        output_limit_bytes=settings.output_limit_mb * MiB,
+        supervisor_options=_supervisor_options(settings),
+        egress=egress,
+    )
+
+
+def _supervisor_options(settings: Settings) -> list[str]:
+    return ["--preload", ",".join(settings.preload)] if settings.preload else []
 
 
 def _kernels(settings: Settings) -> Kernels:

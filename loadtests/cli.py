@@ -14,12 +14,19 @@ import msgspec
 import typer
 
 from loadtests.corpus import OWN_CORPUS, Program, read_corpus, sample
-from loadtests.measurement import MODES, Measurement, Mode
-from loadtests.report import Report, write
-
-RESULTS: Final = Path(__file__).with_name("results")
-#: What ``--fast`` allows itself for runs; starting and stopping servers comes on top.
-FAST_LIMIT_S: Final = 240.0
+from loadtests.report import RESULTS, Report, write
+from loadtests.report import publish as publish_section
+from loadtests.stages import (
+    ALL,
+    Choice,
+    Evaluation,
+    evaluate_stage,
+    gateway_stage,
+    measure_all,
+    peers_stage,
+    repair_stage,
+    stage_folder,
+)
 
 bench = typer.Typer(
     name="eager bench",
@@ -42,83 +49,72 @@ Rates = Annotated[list[float] | None, typer.Option("--tps", min=1, help="Tokens 
 Only = Annotated[list[str] | None, typer.Option("--program", help="Only these programs; several times.")]
 Repeats = Annotated[int | None, typer.Option(min=1, help="Runs of each program; the median counts.")]
 TtftMs = Annotated[float, typer.Option(min=0, help="Time to the first token.")]
+Jobs = Annotated[
+    int, typer.Option(min=1, help="Programs side by side; execution behind the last token never competes.")
+]
+SerialOnce = Annotated[
+    bool, typer.Option("--serial-once", help="Serial runs at the highest rate only: they do not know the rate.")
+]
+Minutes = Annotated[float | None, typer.Option(min=1, help="End after that long; the same command goes on.")]
 Fast = Annotated[bool, typer.Option("--fast", help="A sample that ends within five minutes.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the results; default loadtests/results/.")]
 Publish = Annotated[Path | None, typer.Option(help="Document to write the report into, such as docs/evaluation.md.")]
+Upstream = Annotated[str | None, typer.Option(envvar="EAGER_BENCH_UPSTREAM", help="Base URL, with its /v1.")]
+Model = Annotated[str | None, typer.Option(envvar="EAGER_BENCH_MODEL", help="Name of the model.")]
 
 DEFAULT_BACKENDS: Final = [Backend.LOCAL, Backend.DOCKER]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Without arguments, those of the process."""
+    from loadtests.installs import InstallFailed
     from loadtests.processes import ServerFailed
 
     try:
         bench(args=arguments, prog_name="eager bench")
-    except ServerFailed as failure:
+    except (ServerFailed, InstallFailed) as failure:
         sys.exit(f"eager bench: {failure}")
 
 
-@bench.command()
-def replay(
-    corpus: Corpus = OWN_CORPUS,
-    backend: Backends = DEFAULT_BACKENDS,
-    tps: Rates = None,
-    program: Only = None,
-    repeats: Repeats = None,
-    ttft_ms: TtftMs = 0,
-    fast: Fast = False,
-    out: Out = None,
-    publish: Publish = None,
-) -> None:
-    """NEL and E2EL saved over a corpus (the paper's Table 1). Goes on where it was stopped."""
-    from loadtests.reports import replay_report
+def _evaluation_command(name: Evaluation, help: str) -> None:
+    """Replay and errors differ in what they run and tell, not in what can be chosen."""
 
-    programs = [found for found in _programs(corpus, program) if found.kind == "ok"]
-    folder = out or RESULTS / ("replay-fast" if fast else "replay")
-    measurements, remarks = _evaluate(
-        programs=sample(programs, 1) if fast and not program else programs,
-        corpus=corpus,
-        backends=backend,
-        rates=tps or ([100, 200] if fast else [20, 50, 100, 200]),
-        modes=MODES,
-        repeats=repeats or (1 if fast else 3),
-        ttft_ms=ttft_ms,
-        fast=fast,
-        folder=folder,
-    )
-    _finish(replay_report(measurements, folder, remarks), folder, publish)
+    @bench.command(name, help=help)
+    def command(
+        corpus: Corpus = OWN_CORPUS,
+        backend: Backends = DEFAULT_BACKENDS,
+        tps: Rates = None,
+        program: Only = None,
+        repeats: Repeats = None,
+        ttft_ms: TtftMs = 0,
+        jobs: Jobs = 1,
+        serial_once: SerialOnce = False,
+        minutes: Minutes = None,
+        fast: Fast = False,
+        out: Out = None,
+        publish: Publish = None,
+    ) -> None:
+        folder = out or stage_folder(f"{name}-fast" if fast else name)
+        choice = Choice(
+            corpus=corpus,
+            programs=_programs(corpus, program, "ok" if name == "replay" else "error"),
+            sampled=fast and program is None,
+            backends=_names(backend),
+            rates=tps,
+            repeats=repeats,
+            ttft_ms=ttft_ms,
+            lanes=jobs,
+            serial_once=serial_once,
+            minutes=minutes,
+            fast=fast,
+        )
+        _finish(evaluate_stage(name, choice, folder), folder, publish)
 
 
-@bench.command()
-def errors(
-    corpus: Corpus = OWN_CORPUS,
-    backend: Backends = DEFAULT_BACKENDS,
-    tps: Rates = None,
-    program: Only = None,
-    repeats: Repeats = None,
-    ttft_ms: TtftMs = 0,
-    fast: Fast = False,
-    out: Out = None,
-    publish: Publish = None,
-) -> None:
-    """E2EL and tokens saved by stopping a model whose code has failed. Goes on where it was stopped."""
-    from loadtests.reports import errors_report
-
-    programs = [found for found in _programs(corpus, program) if found.kind == "error"]
-    folder = out or RESULTS / ("errors-fast" if fast else "errors")
-    measurements, remarks = _evaluate(
-        programs=sample(programs, 2) if fast and not program else programs,
-        corpus=corpus,
-        backends=backend,
-        rates=tps or ([100] if fast else [20, 50, 100, 200]),
-        modes=("warm", "eager"),
-        repeats=repeats or (1 if fast else 3),
-        ttft_ms=ttft_ms,
-        fast=fast,
-        folder=folder,
-    )
-    _finish(errors_report(measurements, remarks), folder, publish)
+_evaluation_command("replay", "NEL and E2EL saved over a corpus (the paper's Table 1). Goes on where it was stopped.")
+_evaluation_command(
+    "errors", "E2EL and tokens saved by stopping a model whose code has failed. Goes on where it was stopped."
+)
 
 
 @bench.command()
@@ -128,28 +124,68 @@ def gateway(
     code_streams: Annotated[int, typer.Option(min=1, help="Most streams with a sandbox each.")] = 64,
     tps: Annotated[float, typer.Option(min=1, help="Tokens per second of each stream.")] = 50,
     seconds: Annotated[float | None, typer.Option(min=1, help="Length of a stream.")] = None,
-    litellm: Annotated[Path | None, typer.Option(help="LiteLLM's command, in a venv of its own.")] = None,
     fast: Fast = False,
     out: Out = None,
     publish: Publish = None,
 ) -> None:
-    """CPU and latency per token under load, beside other proxies; what sandboxes cost."""
-    from rich.console import Console
-
-    from loadtests.gateway_cost import LITELLM, Plan, measure_gateway
-    from loadtests.gateway_report import gateway_report
-
-    plan = Plan(
-        backends=[name.value for name in backend],
+    """CPU and latency per token under load, beside other proxies, and by the length of the program; what sandboxes
+    cost."""
+    report = gateway_stage(
+        backends=_names(backend),
         streams=streams or ([1, 16, 64] if fast else [1, 8, 64, 256, 512]),
         code_streams=code_streams,
         tps=tps,
         seconds=seconds or (3 if fast else 10),
         dispatches=50 if fast else 200,
-        litellm=litellm or LITELLM,
     )
-    folder = out or RESULTS / ("gateway-fast" if fast else "gateway")
-    _finish(gateway_report(asyncio.run(measure_gateway(plan, Console(stderr=True)))), folder, publish)
+    _finish(report, out or stage_folder("gateway-fast" if fast else "gateway"), publish)
+
+
+@bench.command()
+def peers(
+    backend: Annotated[Backend, typer.Option(help="Where our side runs code.")] = Backend.LOCAL,
+    tps: Rates = None,
+    repeats: Repeats = None,
+    fast: Fast = False,
+    out: Out = None,
+    publish: Publish = None,
+) -> None:
+    """Beside other executors of code that is still being written (`eager bench install peers` first)."""
+    report = peers_stage(tps or ([100] if fast else [50, 100, 200]), repeats or (1 if fast else 3), backend.value)
+    _finish(report, out or stage_folder("peers"), publish)
+
+
+@bench.command()
+def repair(
+    corpus: Corpus = OWN_CORPUS,
+    backend: Backends = DEFAULT_BACKENDS,
+    program: Only = None,
+    repeats: Repeats = None,
+    tps: Annotated[float, typer.Option(min=1, help="Pace of the scripted model.")] = 100,
+    upstream: Upstream = None,
+    model: Model = None,
+    fast: Fast = False,
+    out: Out = None,
+    publish: Publish = None,
+) -> None:
+    """Repair from partial against from full code: by a scripted model, or by a real one, which costs tokens. Its key
+    comes from EAGER_BENCH_KEY only, so that no report can quote it."""
+    from loadtests.repair import Plan
+
+    if (upstream is None) != (model is None):
+        raise typer.BadParameter("--upstream and --model go together")
+    programs = [found for found in _programs(corpus, program) if upstream is not None or found.kind == "error"]
+    plan = Plan(
+        corpus=corpus,
+        programs=sample(programs, 1) if fast and program is None else programs,
+        backends=_names(backend),
+        repeats=repeats or (1 if fast else 3),
+        tps=tps,
+        upstream=upstream,
+        model=model,
+        key=os.environ.get("EAGER_BENCH_KEY", ""),
+    )
+    _finish(repair_stage(plan), out or stage_folder("repair"), publish)
 
 
 @bench.command()
@@ -171,13 +207,63 @@ def live(
 
     programs = _programs(corpus, program)
     programs = sample(programs, 1) if fast and not program else programs
-    backends = [name.value for name in backend]
     key = os.environ.get("EAGER_BENCH_KEY", "")
-    answers, failures = asyncio.run(measure_live(upstream, key, model, programs, backends, Console(stderr=True)))
-    _finish(live_report(model, answers, failures), out or RESULTS / "live", publish)
+    answers, failures = asyncio.run(measure_live(upstream, key, model, programs, _names(backend), Console(stderr=True)))
+    _finish(live_report(model, answers, failures), out or stage_folder("live"), publish)
 
 
-def _programs(corpus: Path, only: Sequence[str] | None) -> list[Program]:
+@bench.command()
+def install(
+    name: Annotated[list[str] | None, typer.Argument(help="peers, litellm; default both.")] = None,
+) -> None:
+    """Install what is measured beside Eager, each into a virtual environment of its own under .eager/bench."""
+    from loadtests.installs import INSTALLS
+    from loadtests.installs import install as install_one
+
+    for wanted in name or INSTALLS:
+        if wanted not in INSTALLS:
+            raise typer.BadParameter(f"{wanted!r} is not one of {', '.join(INSTALLS)}")
+        install_one(INSTALLS[wanted], typer.echo)
+
+
+@bench.command("all")
+def everything(
+    minutes: Annotated[float, typer.Option(min=5, help="What it may take in all.")] = 35,
+    corpus: Corpus = OWN_CORPUS,
+    backend: Backends = [*DEFAULT_BACKENDS, Backend.JUPYTER],  # noqa: B006  # typer copies it
+    jobs: Jobs = 12,
+    anew: Annotated[bool, typer.Option("--anew", help="Also what was measured at this commit.")] = False,
+    out: Out = None,
+    publish: Publish = None,
+) -> None:
+    """Everything that needs no model and no key, within a time; then the figures to reach. Goes on where it was
+    stopped."""
+    programs = {kind: _programs(corpus, None, kind) for kind in ("ok", "error")}
+    folder = out or RESULTS / "all"
+    for report, place in measure_all(corpus, programs, _names(backend), jobs, minutes, folder, anew=anew):
+        typer.echo(f"Written: {write(report, place)}")
+    typer.echo((folder / "figures" / "report.md").read_text())
+    if publish is not None:
+        for name in ALL:
+            publish_section(name, folder / name, publish)
+
+
+@bench.command()
+def figures(
+    results: Annotated[Path, typer.Argument(help="Folder of the results of `all`.")] = RESULTS / "all",
+    publish: Publish = None,
+) -> None:
+    """The figures to reach, each with its target and what was measured, from results that are there."""
+    from loadtests.figures import figures_report
+
+    _finish(figures_report(results), results / "figures", publish)
+
+
+def _names(backends: Sequence[Backend]) -> list[str]:
+    return [backend.value for backend in backends]
+
+
+def _programs(corpus: Path, only: Sequence[str] | None, kind: str | None = None) -> list[Program]:
     try:
         programs = read_corpus(corpus)
     except (OSError, msgspec.DecodeError) as error:
@@ -185,46 +271,12 @@ def _programs(corpus: Path, only: Sequence[str] | None) -> list[Program]:
     chosen = [program for program in programs if only is None or program.id in only]
     if only is not None and len(chosen) < len(only):
         raise typer.BadParameter(f"not in {corpus}: {', '.join(set(only) - {program.id for program in chosen})}")
-    return chosen
-
-
-def _evaluate(
-    *,
-    programs: Sequence[Program],
-    corpus: Path,
-    backends: Sequence[Backend],
-    rates: Sequence[float],
-    modes: Sequence[Mode],
-    repeats: int,
-    ttft_ms: float,
-    fast: bool,
-    folder: Path,
-) -> tuple[list[Measurement], list[str]]:
-    """Interrupted by the user, it reports what it has."""
-    from loadtests.evaluation import Plan, evaluate
-    from loadtests.provenance import commit
-    from loadtests.store import Conditions, ResultStore
-
-    conditions = Conditions(commit=commit(), corpus=corpus.resolve().name, ttft_ms=ttft_ms)
-    store = ResultStore(folder / "raw.jsonl", conditions)
-    plan = Plan(
-        corpus=corpus,
-        programs=programs,
-        backends=[backend.value for backend in backends],
-        rates=rates,
-        modes=modes,
-        repeats=repeats,
-        ttft_ms=ttft_ms,
-        limit_s=FAST_LIMIT_S if fast else None,
-    )
-    try:
-        remarks = asyncio.run(evaluate(plan, store))
-    except KeyboardInterrupt:
-        remarks = ["stopped by the user; the same command goes on from here"]
-    return store.measurements, remarks
+    return [program for program in chosen if kind in (None, program.kind)]
 
 
 def _finish(report: Report, folder: Path, publish: Path | None) -> None:
-    markdown = write(report, folder, publish)
+    markdown = write(report, folder)
+    if publish is not None:
+        publish_section(report.name, folder, publish)
     typer.echo(markdown.read_text())
     typer.echo(f"Written: {markdown}{f', {publish}' if publish else ''}")

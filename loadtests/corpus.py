@@ -12,6 +12,7 @@ import msgspec
 
 #: The repository's own.
 OWN_CORPUS: Final = Path(__file__).parents[1] / "tests" / "corpus"
+CHARS_PER_TOKEN: Final = 4
 
 
 class _Line(msgspec.Struct):
@@ -22,11 +23,13 @@ class _Line(msgspec.Struct):
     data: list[str]
     n_chars: int
     stdout: str = ""
+    serial_cpu_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """``kind`` is ``ok``, ``error`` (at run time) or ``syntax_error``; ``stdout`` is what all of it prints."""
+    """``kind`` is ``ok``, ``error`` (at run time) or ``syntax_error``; ``stdout`` is what all of it prints, ``cpu_s``
+    what a run of it takes, imports included."""
 
     id: str
     benchmark: str
@@ -35,6 +38,12 @@ class Program:
     chars: int
     stdout: str
     data: tuple[Path, ...]
+    cpu_s: float = 1.0
+
+    @property
+    def tokens(self) -> int:
+        """As the replay upstream cuts it."""
+        return -(-self.chars // CHARS_PER_TOKEN)
 
 
 def read_corpus(folder: Path) -> list[Program]:
@@ -53,6 +62,7 @@ def read_corpus(folder: Path) -> list[Program]:
             line.n_chars,
             line.stdout,
             tuple(folder / "data" / name for name in line.data),
+            line.serial_cpu_s or 1.0,
         )
         for line in msgspec.json.Decoder(_Line).decode_lines(lines)
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -23,22 +23,48 @@ PYTHON_TOOL: Final = {
 }
 
 
+#: Leaves nothing in the work folder, and then the interpreter.
+_END: Final = """\
+import os, shutil
+for entry in os.scandir():
+    shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
+os._exit(0)
+"""
+
+
 class GatewayClient:
     def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
         self._http = http
         self.url = url
 
+    async def open_session(self) -> str:
+        """A fresh kept session."""
+        return str((await self._post("/v1/sessions", {}))["id"])
+
     @asynccontextmanager
     async def session(self, files: Sequence[Path] = ()) -> AsyncIterator[str]:
-        """A fresh kept session with files in its work folder, put there as any client can: by running code."""
-        id = (await self._post("/v1/sessions", {}))["id"]
+        """A fresh kept session with files in its work folder, until the block ends."""
+        id = await self.open_session()
         try:
             for file in files:
-                await self.execute(id, _writes(file))
+                await self._put(id, file)
             yield id
         finally:
             async with self._http.delete(f"{self.url}/v1/sessions/{id}") as answer:
                 await answer.read()
+
+    async def renew(self, session: str, files: Sequence[Path] = ()) -> None:
+        """End its interpreter: another one takes its place, in a work folder that has these files and no others.
+
+        Raises:
+            RunFailed: it did not come back.
+        """
+        ended = await self._post(f"/v1/sessions/{session}/execute", {"code": _END})
+        if (ended["exec_error"] or {}).get("ename") != "InterpreterExit":
+            raise RunFailed(f"the session was not renewed: {ended['status']}: {ended['exec_error']}")
+        for file in files:
+            await self._put(session, file)
+        await self.execute(session, "pass\n")
 
     async def execute(self, session: str, code: str) -> dict[str, Any]:
         """
@@ -75,15 +101,16 @@ class GatewayClient:
             document: dict[str, Any] = await answer.json()
             return document
 
+    async def _put(self, session: str, file: Path) -> None:
+        url = f"{self.url}/v1/sessions/{session}/files/{file.name}"
+        content = await asyncio.to_thread(file.read_bytes)
+        async with self._http.put(url, data=content) as answer:
+            if answer.status >= 300:
+                raise RunFailed(f"PUT {file.name}: HTTP {answer.status}: {(await answer.text())[:1000]}")
+
     async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         async with self._http.post(f"{self.url}{path}", json=body) as answer:
             if answer.status != 200:
                 raise RunFailed(f"POST {path}: HTTP {answer.status}: {(await answer.text())[:1000]}")
             document: dict[str, Any] = await answer.json()
             return document
-
-
-def _writes(file: Path) -> str:
-    """Code that writes the file and leaves no name behind."""
-    content = base64.b64encode(file.read_bytes()).decode()
-    return f"__import__('pathlib').Path({file.name!r}).write_bytes(__import__('base64').b64decode('{content}'));\n"

@@ -1,14 +1,11 @@
-"""What the gateway costs: CPU and added latency per token under load, beside other proxies in the same run, and what
-its sandboxes cost: check-out, dispatch, memory."""
+"""What the gateway costs: CPU and added latency per token under load, beside other proxies in the same run."""
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -16,23 +13,22 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
-import msgspec
 from rich.console import Console
 
-from loadtests.gateway_client import PYTHON_TOOL, GatewayClient
+from app.config import Settings
+from app.errors import EagerError
+from app.main import _backend as create_backend
+from loadtests.gateway_client import PYTHON_TOOL
+from loadtests.installs import LITELLM
+from loadtests.length_cost import LengthCost, length_costs
 from loadtests.load import Load, LoadFailed, request_body, summarize
 from loadtests.load_client import run_streams
 from loadtests.load_upstream import PROSE_MARKER, TOKENS_PER_STATEMENT
 from loadtests.measurement import RunFailed
 from loadtests.processes import Server, ServerFailed, gateway, pool_is_quiet, server, wait_ready
-from loadtests.statistics import percentile
+from loadtests.sandbox_cost import OUTPUT_LIMIT_BYTES, SandboxCost, measure_sandbox
+from loadtests.session_cost import SessionCost, session_cost
 
-#: Where ``--litellm`` is looked for.
-LITELLM: Final = Path(".eager/bench/litellm/bin/litellm")
-NO_LITELLM: Final = (
-    "LiteLLM: not installed (uv venv .eager/bench/litellm && "
-    "uv pip install --python .eager/bench/litellm/bin/python 'litellm[proxy]')"
-)
 _LITELLM_CONFIG: Final = """\
 model_list:
   - model_name: "*"
@@ -41,8 +37,6 @@ model_list:
 _KEY: Final = "sk-bench"
 #: Streams that are late by this much are cut.
 _GRACE_S: Final = 15.0
-_SESSIONS_HELD: Final = 8
-_CHECKOUTS: Final = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +49,6 @@ class Plan:
     tps: float
     seconds: float
     dispatches: int
-    litellm: Path
 
     @property
     def tokens_each(self) -> int:
@@ -63,29 +56,12 @@ class Plan:
         return max(2, round(self.tps * self.seconds / TOKENS_PER_STATEMENT)) * TOKENS_PER_STATEMENT
 
 
-class SandboxCost(msgspec.Struct, frozen=True, kw_only=True):
-    """Milliseconds, except where said.
-
-    Attributes:
-        dispatch: an execution of ``pass``, beyond its run time.
-        http: the same as the client sees it, through ``/v1/sessions/{id}/execute``.
-        checkout_warm: largest of several; ``checkout_cold`` once, when the pool is empty.
-        session_mb: memory that one more session takes, from what the system has available.
-    """
-
-    backend: str
-    dispatch_p50: float
-    dispatch_p99: float
-    http_p50: float
-    checkout_warm: float
-    checkout_cold: float
-    session_mb: float
-
-
 @dataclass
 class GatewayCost:
     loads: list[Load] = field(default_factory=list)
+    sessions: list[SessionCost] = field(default_factory=list)
     sandboxes: list[SandboxCost] = field(default_factory=list)
+    lengths: list[LengthCost] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
 
@@ -103,13 +79,14 @@ class _Target:
 
 
 async def measure_gateway(plan: Plan, console: Console) -> GatewayCost:
-    found = GatewayCost()
+    found = GatewayCost(lengths=length_costs(console.print))
     async with _load_upstream() as upstream:
         for backend in plan.backends:
             console.print(f"sandboxes: {backend}")
             try:
-                found.sandboxes.append(await _sandbox_cost(upstream, backend, plan.dispatches))
-            except (ServerFailed, RunFailed) as failure:
+                found.sessions.append(await session_cost(upstream, backend, plan.dispatches))
+                found.sandboxes.append(await _sandbox_cost(backend))
+            except (ServerFailed, RunFailed, EagerError) as failure:
                 found.failures.append(f"{backend}: {failure}")
         async with AsyncExitStack() as stack:
             targets = await _targets(plan, upstream, stack, found.failures)
@@ -124,6 +101,12 @@ async def measure_gateway(plan: Plan, console: Console) -> GatewayCost:
     return found
 
 
+async def _sandbox_cost(backend: str) -> SandboxCost:
+    """Of the backend itself, as the user's settings make it."""
+    settings = Settings(sandbox=backend, output_limit_mb=OUTPUT_LIMIT_BYTES >> 20)
+    return await measure_sandbox(create_backend(settings, None))
+
+
 async def _targets(plan: Plan, upstream: Server, stack: AsyncExitStack, failures: list[str]) -> list[_Target]:
     targets = [_Target(name="no proxy", server=upstream)]
     command = [sys.executable, "-m", "loadtests.pass_through"]
@@ -133,12 +116,12 @@ async def _targets(plan: Plan, upstream: Server, stack: AsyncExitStack, failures
         targets += await _gateway_targets(plan, upstream, stack)
     except ServerFailed as failure:
         failures.append(f"gateway under load: {failure}")
-    if not plan.litellm.exists():
-        failures.append(NO_LITELLM)
+    if not LITELLM.is_there:
+        failures.append(LITELLM.missing)
         return targets
     try:
-        litellm = await stack.enter_async_context(_litellm(plan.litellm, upstream))
-        targets.append(_Target(name=f"LiteLLM {await _version(plan.litellm)}", server=litellm))
+        litellm = await stack.enter_async_context(_litellm(upstream))
+        targets.append(_Target(name=f"LiteLLM {LITELLM.version_of('litellm')}", server=litellm))
     except ServerFailed as failure:
         failures.append(f"LiteLLM: {failure}")
     return targets
@@ -174,7 +157,7 @@ async def _answers(plan: Plan, upstream: Server, target: _Target, failures: list
 
 async def _load(plan: Plan, upstream: Server, target: _Target, count: int) -> Load:
     if target.name.startswith("Eager"):
-        await wait_ready(f"{target.server.url}/readyz", pool_is_quiet)
+        await wait_ready(f"{target.server.url}/readyz", is_ready=pool_is_quiet)
     ids = [str(number) for number in range(count)]
     bodies = {
         id: request_body(id, target.kind, tps=plan.tps, tokens=plan.tokens_each, extra=target.extra) for id in ids
@@ -195,80 +178,20 @@ async def _load(plan: Plan, upstream: Server, target: _Target, count: int) -> Lo
     return summarize(target.name, streams, sent_s, cpu_s=cpu_s, tps=plan.tps, tokens_each=plan.tokens_each)
 
 
-async def _sandbox_cost(upstream: Server, backend: str, dispatches: int) -> SandboxCost:
-    settings = {"EAGER_POOL_SIZE": "1", "EAGER_SANDBOX_LIMIT": "12", "EAGER_SESSION_LIMIT": "10"}
-    async with gateway(upstream, backend, **settings) as running, aiohttp.ClientSession() as http:
-        client = GatewayClient(http, running.url)
-        warm_ms = [await _checkout_ms(client) for _ in range(_CHECKOUTS)]
-        async with client.session() as session:
-            cold_ms = await _checkout_ms(client, wait=False)
-            await wait_ready(f"{client.url}/readyz", pool_is_quiet)
-            inside, outside = [], []
-            for _ in range(dispatches):
-                began = time.perf_counter()
-                done = await client.execute(session, "pass\n")
-                outside.append((time.perf_counter() - began) * 1e3)
-                inside.append(done["duration_ms"] - done["timing"]["exec_ms"])
-        return SandboxCost(
-            backend=backend,
-            dispatch_p50=percentile(inside, 50),
-            dispatch_p99=percentile(inside, 99),
-            http_p50=percentile(outside, 50),
-            checkout_warm=max(warm_ms),
-            checkout_cold=cold_ms,
-            session_mb=await _session_mb(client),
-        )
-
-
-async def _checkout_ms(client: GatewayClient, *, wait: bool = True) -> float:
-    """What the pool says one check-out took; without ``wait`` it may have to start the sandbox."""
-    if wait:
-        await wait_ready(f"{client.url}/readyz", pool_is_quiet)
-    before = (await client.readiness())["pool"]["checkout_s"]
-    async with client.session():
-        return float((await client.readiness())["pool"]["checkout_s"] - before) * 1e3
-
-
-async def _session_mb(client: GatewayClient) -> float:
-    await wait_ready(f"{client.url}/readyz", pool_is_quiet)
-    before = _available_mb()
-    async with AsyncExitStack() as stack:
-        for _ in range(_SESSIONS_HELD):
-            await stack.enter_async_context(client.session())
-        await wait_ready(f"{client.url}/readyz", pool_is_quiet)
-        return (before - _available_mb()) / _SESSIONS_HELD
-
-
-def _available_mb() -> float:
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) / 1000
-    raise OSError("/proc/meminfo has no MemAvailable")
-
-
 def _load_upstream() -> Any:
     command = [sys.executable, "-m", "loadtests.load_upstream"]
     return server(lambda port: [*command, str(port)], {}, ready_path="/")
 
 
 @asynccontextmanager
-async def _litellm(program: Path, upstream: Server) -> AsyncIterator[Server]:
+async def _litellm(upstream: Server) -> AsyncIterator[Server]:
     folder = Path(tempfile.mkdtemp(prefix="eager-bench-litellm-"))
     try:
         config = folder / "config.yaml"
         config.write_text(_LITELLM_CONFIG.format(url=upstream.url))
-        command = [str(program), "--config", str(config), "--host", "127.0.0.1", "--port"]
+        command = [str(LITELLM.folder / "bin" / "litellm"), "--config", str(config), "--host", "127.0.0.1", "--port"]
         environment = {"LITELLM_MASTER_KEY": _KEY, "LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
         async with server(lambda port: [*command, str(port)], environment, ready_path="/health/liveliness") as running:
             yield running
     finally:
         shutil.rmtree(folder)
-
-
-async def _version(program: Path) -> str:
-    code = "import importlib.metadata as m; print(m.version('litellm'))"
-    process = await asyncio.create_subprocess_exec(
-        program.parent / "python", "-c", code, stdout=asyncio.subprocess.PIPE
-    )
-    told, _ = await process.communicate()
-    return told.decode().strip()

@@ -72,7 +72,7 @@ async def measure_live(
 async def _ask(client: GatewayClient, program: Program, model: str, backend: str) -> Answer:
     files = ", ".join(file.name for file in program.data) or "none"
     async with client.session(program.data) as session:
-        await wait_ready(f"{client.url}/readyz", pool_is_quiet)
+        await wait_ready(f"{client.url}/readyz", is_ready=pool_is_quiet)
         events, _ = await client.complete(
             {
                 "model": model,

@@ -20,7 +20,14 @@ _CELLS: Final = {
     ("jupyter", 100): "94.3/14.6 94.7/8.3 81.6/24.3 92.3/36.2",
     ("jupyter", 200): "90.6/23.9 92.0/15.0 73.3/34.0 86.8/49.1",
 }
-#: Where the corpus itself allows less than the paper's figure, this many points below what it allows is as good.
+#: What the corpus itself allows (its README.md): Eq. 5 without overhead, percent NEL saved against a cold serial run.
+_LIMITS: Final = {
+    20: "99.8 95.4 85.6 99.5",
+    50: "99.8 95.4 83.7 99.5",
+    100: "99.8 89.5 80.4 99.5",
+    200: "99.0 83.9 72.4 90.8",
+}
+#: Where that is less than the paper's figure, this many points below it is as good.
 TOLERANCE: Final = 1.5
 
 
@@ -33,10 +40,23 @@ def figure(backend: str, tps: float, benchmark: str) -> tuple[float, float] | No
     return float(nel), float(e2el)
 
 
-def is_reached(row: Saving) -> bool | None:
-    """Whether the NEL saved is at or above the paper's, or at what the corpus allows; None without such a cell."""
-    theirs = figure(row.backend, row.tps, row.benchmark)
-    if theirs is None or row.nel_saved is None:
+def corpus_limit(tps: float, benchmark: str) -> float | None:
+    """Percent NEL that can be saved at most with these programs; None for a cell that is not known."""
+    row = _LIMITS.get(int(tps)) if tps == int(tps) else None
+    if row is None or benchmark not in BENCHMARKS:
         return None
-    limit = row.limit_nel_saved if row.limit_nel_saved is not None else 100.0
-    return row.nel_saved >= theirs[0] or (limit < theirs[0] and row.nel_saved >= limit - TOLERANCE)
+    return float(row.split()[BENCHMARKS.index(benchmark)])
+
+
+def target(backend: str, tps: float, benchmark: str) -> float | None:
+    """Percent NEL to be saved: the paper's, or what comes close to the limit of the corpus where that is less."""
+    theirs, limit = figure(backend, tps, benchmark), corpus_limit(tps, benchmark)
+    if theirs is None or limit is None:
+        return None
+    return theirs[0] if theirs[0] <= limit else min(theirs[0], limit - TOLERANCE)
+
+
+def is_reached(row: Saving) -> bool | None:
+    """None without such a cell."""
+    wanted = target(row.backend, row.tps, row.benchmark)
+    return None if wanted is None or row.nel_saved is None else row.nel_saved >= wanted

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 import sys
@@ -11,19 +10,11 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-import aiohttp
+from app.demo.processes import ServerFailed, server_process, wait_ready
 
-_READY_TIMEOUT_S: Final = 120.0
-_STOP_TIMEOUT_S: Final = 30.0
-_POLL_S: Final = 0.05
-_PROBE_TIMEOUT: Final = aiohttp.ClientTimeout(total=10)
-_LOG_LINES_TOLD: Final = 15
-
-
-class ServerFailed(Exception):
-    """A server ended or did not get ready; the message says why."""
+__all__ = ["Server", "ServerFailed", "eager", "gateway", "pool_is_quiet", "server", "wait_ready"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,46 +42,10 @@ async def server(
         ServerFailed: it did not get that far.
     """
     port = _free_port()
-    with tempfile.TemporaryFile() as log:
-        process = await asyncio.create_subprocess_exec(
-            *command(port),
-            env={**os.environ, **environment},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
-        url = f"http://127.0.0.1:{port}"
-        try:
-            try:
-                await wait_ready(url + ready_path, is_ready, alive=lambda: process.returncode is None)
-            except ServerFailed as failure:
-                log.seek(0)
-                words = log.read().decode(errors="replace").splitlines()[-_LOG_LINES_TOLD:]
-                raise ServerFailed("\n".join([str(failure), *words])) from None
-            yield Server(url, process.pid)
-        finally:
-            await _stop(process)
-
-
-async def wait_ready(url: str, is_ready: Callable[[Any], bool], *, alive: Callable[[], bool] = lambda: True) -> None:
-    """
-    Raises:
-        ServerFailed: not in time, or the process has ended.
-    """
-    try:
-        async with asyncio.timeout(_READY_TIMEOUT_S), aiohttp.ClientSession(timeout=_PROBE_TIMEOUT) as client:
-            while True:
-                if not alive():
-                    raise ServerFailed("the server ended")
-                try:
-                    async with client.get(url) as answer:
-                        if answer.status == 200 and is_ready(await answer.json(content_type=None)):
-                            return
-                except (aiohttp.ClientError, TimeoutError):
-                    pass
-                await asyncio.sleep(_POLL_S)
-    except TimeoutError:
-        raise ServerFailed(f"{url} is not ready after {_READY_TIMEOUT_S:.0f} s") from None
+    url = f"http://127.0.0.1:{port}"
+    async with server_process("the server", command(port), {**os.environ, **environment}) as process:
+        await wait_ready(url + ready_path, is_ready=is_ready, server=process)
+        yield Server(url, process.pid)
 
 
 def eager(*arguments: str) -> Callable[[int], list[str]]:
@@ -130,16 +85,3 @@ def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
-
-
-async def _stop(process: asyncio.subprocess.Process) -> None:
-    """SIGTERM, a bounded wait, SIGKILL."""
-    if process.returncode is not None:
-        return
-    process.terminate()
-    try:
-        async with asyncio.timeout(_STOP_TIMEOUT_S):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()

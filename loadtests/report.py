@@ -7,11 +7,16 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from loadtests.provenance import as_markdown, provenance
+
+RESULTS: Final = Path(__file__).with_name("results")
+_JSON: Final = "report.json"
+_MARKDOWN: Final = "report.md"
+_HEAD: Final = "# Evaluation\n\nWritten by `eager bench`, section by section; nothing in it is typed in by hand.\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,21 +31,48 @@ class Report:
     remarks: Sequence[str] = field(default_factory=list)
 
 
-def write(report: Report, folder: Path, publish: Path | None) -> Path:
-    """``report.json`` and ``report.md`` in the folder; ``publish`` is a document whose section of this name is
-    replaced, or added. Returns the Markdown file."""
+def write(report: Report, folder: Path) -> Path:
+    """``report.json`` and ``report.md`` in the folder. Returns the Markdown file."""
     folder.mkdir(parents=True, exist_ok=True)
     told = provenance()
     data = {"provenance": told, **report.data, "remarks": report.remarks}
-    (folder / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(data), indent=1) + b"\n")
+    (folder / _JSON).write_bytes(msgspec.json.format(msgspec.json.encode(data), indent=1) + b"\n")
     remarks = "".join(f"- {remark.splitlines()[0]}\n" for remark in report.remarks)
     text = f"## {report.title}\n\n{as_markdown(told)}\n{report.body}"
     text += f"\nNot measured:\n\n{remarks}" if remarks else ""
-    markdown = folder / "report.md"
-    markdown.write_text(text + _pictures(report.plots, Path()))
-    if publish is not None:
-        _publish(report, text, publish)
+    text += "".join(f"\n![{plot.stem}]({plot.name})\n" for plot in report.plots)
+    markdown = folder / _MARKDOWN
+    markdown.write_text(text)
     return markdown
+
+
+def publish(name: str, folder: Path, document: Path) -> None:
+    """The report in the folder becomes the section ``name`` of the document, its pictures lie beside it."""
+    text = (folder / _MARKDOWN).read_text()
+    pictures = document.with_suffix("")
+    for plot in sorted(folder.glob("*.png")):
+        if f"]({plot.name})" in text:
+            pictures.mkdir(parents=True, exist_ok=True)
+            copy = shutil.copy(plot, pictures / f"{name}-{plot.name}")
+            text = text.replace(f"]({plot.name})", f"]({pictures.name}/{Path(copy).name})")
+    document.parent.mkdir(parents=True, exist_ok=True)
+    before = document.read_text() if document.exists() else _HEAD
+    document.write_text(with_section(before, name, text))
+
+
+def read(folder: Path) -> dict[str, Any] | None:
+    """What ``write`` wrote as JSON; None if there is no report."""
+    try:
+        data: dict[str, Any] = msgspec.json.decode((folder / _JSON).read_bytes())
+    except (OSError, msgspec.DecodeError):
+        return None
+    return data
+
+
+def commit_of(folder: Path) -> str | None:
+    """The commit that the report in the folder is of."""
+    data = read(folder)
+    return str(data["provenance"]["commit"]) if data else None
 
 
 def with_section(document: str, name: str, text: str) -> str:
@@ -50,18 +82,3 @@ def with_section(document: str, name: str, text: str) -> str:
     if pattern.search(document):
         return pattern.sub(lambda _: section, document)
     return f"{document}\n{section}" if document else section
-
-
-def _publish(report: Report, text: str, document: Path) -> None:
-    pictures = document.with_suffix("")
-    pictures.mkdir(parents=True, exist_ok=True)
-    copies = [Path(shutil.copy(plot, pictures / f"{report.name}-{plot.name}")) for plot in report.plots]
-    text += _pictures([Path(pictures.name, copy.name) for copy in copies], Path(pictures.name))
-    before = (
-        document.read_text() if document.exists() else "# Evaluation\n\nWritten by `eager bench`, section by section.\n"
-    )
-    document.write_text(with_section(before, report.name, text))
-
-
-def _pictures(plots: Sequence[Path], folder: Path) -> str:
-    return "".join(f"\n![{plot.stem}]({(folder / plot.name).as_posix()})\n" for plot in plots)

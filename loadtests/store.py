@@ -16,6 +16,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     commit: str
     corpus: str
     ttft_ms: float
+    lanes: int = 1
 
 
 class ResultStore:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from loadtests.measurement import Measurement, Mode
 from loadtests.statistics import median, percentile, saved_percent
@@ -69,6 +70,27 @@ class Remainder(msgspec.Struct, frozen=True, kw_only=True):
     dispatch_p99: float
     invocation: float
     transport: float
+
+
+def at_rate(measurement: Measurement, tps: float) -> Measurement:
+    """A serial run as it is at another rate: generated in its time, and then executed as measured (Eq. 1)."""
+    later_ms = measurement.tokens_sent * (1e3 / tps - 1e3 / measurement.run.tps)
+    changed = {
+        name: getattr(measurement, name) + later_ms for name in ("scheduled_ms", "gen_ms", "gateway_e2el_ms", "e2el_ms")
+    }
+    return replace(measurement, run=replace(measurement.run, tps=tps), **changed)
+
+
+def with_serial_at_all_rates(measurements: Sequence[Measurement]) -> list[Measurement]:
+    """Serial runs stand for rates at which there are only eager ones (``Plan.serial_once``)."""
+    found = list(measurements)
+    runs = {measurement.run for measurement in measurements}
+    rates = {run.tps for run in runs}
+    for measurement in measurements:
+        if measurement.run.mode != "eager":
+            missing = (tps for tps in sorted(rates) if replace(measurement.run, tps=tps) not in runs)
+            found += [at_rate(measurement, tps) for tps in missing]
+    return found
 
 
 def savings(measurements: Sequence[Measurement], baseline: Mode) -> list[Saving]:

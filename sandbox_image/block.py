@@ -60,18 +60,24 @@ class Block:
         """Make source known, before any of it is compiled: a statement is then shown with its trailing comment."""
         text = "".join(source for _, _, source in pieces)
         # After a rollback there may be a file already, of a block that never was.
-        mode = "w" if self._lines == [""] else "a"
-        with (
-            contextlib.suppress(OSError),
-            open(self.filename, mode, encoding="utf-8", errors="replace", newline="") as file,
-        ):
-            file.write(text)
+        self._write(text.encode("utf-8", "replace"), anew=self._lines == [""])
         lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
         lines[0] = self._lines.pop() + lines[0]
         self._lines += [line + "\n" for line in lines[:-1]]
         self._lines.append(lines[-1])
         # No modification time: checkcache() then leaves the entry alone.
         linecache.cache[self.filename] = (len(text), None, self._lines, self.filename)
+
+    def _write(self, data: bytes, *, anew: bool) -> None:
+        """Into the shadow file. Not by ``open()``, whose layers cost each execution 8 us."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if anew else os.O_APPEND)
+        with contextlib.suppress(OSError):
+            file = os.open(self.filename, flags, 0o666)
+            try:
+                while data:
+                    data = data[os.write(file, data) :]
+            finally:
+                os.close(file)
 
     def compile(self, line: int, column: int, source: str) -> Compiled:
         """A chunk as the part of the whole program that it is.

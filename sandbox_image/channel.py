@@ -7,11 +7,11 @@ import array
 import os
 import socket
 from collections.abc import Iterator
-from json import dumps, loads
+from json import loads
 from typing import Any
 
 from sandbox_image.interrupts import Interrupts
-from sandbox_image.protocol import INTERPRETER, FrameDecoder, encode_frame
+from sandbox_image.protocol import INTERPRETER, FrameDecoder, encode_message
 from sandbox_image.streams import wait_socket_read
 
 #: The length field of a shorter frame begins with a zero byte.
@@ -61,6 +61,10 @@ class Channel:
     def fileno(self) -> int:
         return self._stream.fileno()
 
+    def answer(self, message: dict[str, Any]) -> None:
+        """Tell the supervisor what no execution asked for."""
+        self._stream.sendall(encode_message(INTERPRETER, message))
+
     def send(self, message: dict[str, Any]) -> None:
         if os.getpid() == self._pid:
             with self._interrupts.deferred(), self._lock:
@@ -98,7 +102,7 @@ class Channel:
 
 
 def _encode(message: dict[str, Any]) -> bytes:
-    frame = encode_frame(INTERPRETER, dumps(message, separators=(",", ":")).encode())
+    frame = encode_message(INTERPRETER, message)
     if len(frame) < _SMALL_FRAME:
         return frame
     return _encode({**message, "data": {"text/plain": "[left out: too large]"}, "metadata": {}})

@@ -74,12 +74,16 @@ def without_runner(entry: TracebackType | None, filename: str = "") -> Traceback
 
 
 def exit_code(error: SystemExit) -> int:
-    """Exit status of the process, as sys.exit() defines it; a message goes to stderr."""
-    if error.code is None:
+    """Exit status of the process, as sys.exit() defines it; a message goes to stderr. It may run the program's code."""
+    code = error.code
+    if code is None:
         return 0
-    if isinstance(error.code, int):
-        return error.code & 0xFF
-    print(error.code, file=sys.stderr)
+    if isinstance(code, int):
+        return int.__and__(code, 0xFF)
+    try:
+        print(code, file=sys.stderr)
+    except Exception:
+        print(file=sys.stderr)
     return 1
 
 

@@ -69,6 +69,19 @@ def split_path(path: str) -> tuple[Sequence[str], str]:
     return parts[:-1], parts[-1]
 
 
+def open_folder(name: str, parent: int) -> int:
+    """The folder ``name`` in the folder ``parent``, never through a link.
+
+    In two steps, because gVisor's O_NOFOLLOW does follow a link to a folder where O_DIRECTORY is asked for as well,
+    unless O_PATH is, too.
+    """
+    place = os.open(name, _FOLDER | os.O_PATH, dir_fd=parent)
+    try:
+        return os.open(".", _FOLDER, dir_fd=place)
+    finally:
+        os.close(place)
+
+
 class WorkFolder:
     """File operations below one folder.
 
@@ -156,7 +169,7 @@ class WorkFolder:
                     with contextlib.suppress(FileExistsError):
                         os.mkdir(name, 0o755, dir_fd=fd)
                         made = True
-                below = os.open(name, _FOLDER, dir_fd=fd)
+                below = open_folder(name, fd)
                 os.close(fd)
                 fd = below
                 if made and self._owner is not None:
@@ -272,7 +285,7 @@ def _walk(folder: int, prefix: str, depth: int) -> Generator[tuple[str | None, o
 
 def _open_folder(name: str, parent: int) -> int | None:
     try:
-        return os.open(name, _FOLDER, dir_fd=parent)
+        return open_folder(name, parent)
     except OSError:
         return None
 

@@ -23,25 +23,20 @@ import sys
 from collections.abc import Generator, Iterator
 from time import perf_counter_ns
 from types import CodeType
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
-from sandbox_image import bare_stack, checkpoint, failures
-from sandbox_image.annotations import AnnotationChain
+from sandbox_image import bare_stack, checkpoint
 from sandbox_image.awaiting import Awaiter
-from sandbox_image.block import Block, Compiled, Piece, Shadows
+from sandbox_image.block import Block, Piece
 from sandbox_image.channel import Channel
-from sandbox_image.display import Displays
-from sandbox_image.interrupts import Interrupts
-from sandbox_image.magics import Magics
-from sandbox_image.mime import Bundle, bundle
-from sandbox_image.namespace import begin_program, new_main_module, use_work_folder
+from sandbox_image.mime import Bundle
+from sandbox_image.namespace import use_work_folder
 from sandbox_image.process import die_with_parent
 from sandbox_image.protocol import INTERPRETER, PROGRESS, encode_message
+from sandbox_image.session import End, Failure, Session, is_coroutine
 from sandbox_image.shell import Bash
 from sandbox_image.streams import Streams
 
-#: What a chunk raised, and whether the compiler or the code did.
-Failure = tuple[BaseException, Literal["compile", "run"]]
 #: Our own code needs fewer frames than this; a program may set the limit lower.
 _OWN_RECURSION_LIMIT = 500
 
@@ -60,29 +55,19 @@ def steps(channel: socket.socket, progress: mmap.mmap) -> Iterator[object]:
     return Interpreter(channel, progress).steps()
 
 
-class Interpreter:
-    """All state of a session that is not user data."""
+class Interpreter(Session):
+    """A session on the channel to its supervisor."""
 
     def __init__(self, channel: socket.socket, progress: mmap.mmap) -> None:
+        super().__init__()
         self._progress = progress
-        self._pid = os.getpid()
         self._streams = Streams()
-        self._interrupts = Interrupts()
         self._channel = Channel(channel, self._interrupts)
         self._runner = bare_stack.Runner()
-        self._awaiter = Awaiter()
         self._old_main = sys.modules["__main__"]  # functions of the supervisor live in it
-        self._main = new_main_module()
-        self._annotations = AnnotationChain(self._main.__dict__)
-        self._displays = Displays(self._send_display)
-        self._displays.install()
-        self._magics = Magics(self._main, self._displays)
-        self._shadows = Shadows()
-        self._block: Block | None = None
         self._bash: Bash | None = None
         self._bash_folder: str | None = None
         self._bash_status: int | None = None
-        self._value: Any = None  # of the last statement so far, until the next one runs
         self._recursion_limit: int | None = None  # of the program, while ours is in force
         self._default_recursion_limit = sys.getrecursionlimit()
         self._trace: Any = None
@@ -90,14 +75,17 @@ class Interpreter:
 
     def steps(self) -> Iterator[object]:
         for message in self._channel.receive():
-            if message["op"] == "copy":
-                self._copy(self._channel.received_fd)
-            else:
-                yield from self._execute(message)
+            match message["op"]:
+                case "copy":
+                    self._copy(self._channel.received_fd)
+                case "wake":  # we are a copy, and alive
+                    self._channel.answer({"t": "awake"})
+                case _:
+                    yield from self._execute(message)
 
     def _copy(self, fd: int) -> None:
         """Leave a copy of this process at the other end of ``fd``: it returns from here when it is spoken to."""
-        self._streams.flush()
+        self._flush()
         answer: dict[str, Any]
         try:
             checkpoint.require_copyable(self._progress)
@@ -125,51 +113,41 @@ class Interpreter:
     def _execute(self, message: dict[str, Any]) -> Iterator[object]:
         number = self._channel.begin(message["id"])
         block = self._begin(message["block"])
-        # From here on we may be interrupted: not before ``_begin``, which forgets interrupts that came too late.
-        PROGRESS.pack_into(self._progress, 0, number, 0)
+        PROGRESS.pack_into(self._progress, 0, number, 0)  # from here on we are interrupted
         chunks = message["chunks"]
         block.add((line, column, source) for _, line, column, source in chunks)
         durations: list[int] = []
         run = self._run_bash if message["language"] == "bash" else self._run_chunk
-        end: dict[str, Any] = {"status": "ok", "code": None}
+        end: End = {"status": "ok", "code": None}
         for index, line, column, source in chunks:
             started = perf_counter_ns()
             failure = yield from run(block, (line, column, source))
             durations.append(perf_counter_ns() - started)
             if failure is not None:
+                self._runner.forget()
                 end = self._fail(block, index, *failure)
                 break
-            if os.getpid() == self._pid:
+            if not self._has_forked():
                 PROGRESS.pack_into(self._progress, 0, number, len(durations))
-        if os.getpid() != self._pid:
+        if self._has_forked():
             self._end_forked_child(end)
         if message["language"] == "bash" and end["status"] == "ok":
             end["code"] = self._bash_status
         ran = len(durations) - (end["status"] != "ok")
-        if end["status"] == "ok" and message["final"]:
-            self._show_result()
-        self._finish(block, over=message["final"] or end["status"] != "ok", status=end["status"])
+        self._end_execution(block, end["status"], final=message["final"])
+        self._flush()
         PROGRESS.pack_into(self._progress, 0, 0, 0)
         self._channel.end({"t": "done", "ran": ran, "ns": durations, **end})
 
-    def _begin(self, name: str) -> Block:
-        """The block that the execution belongs to, and a process fit to run it."""
-        new = self._block is None or self._block.over or self._block.name != name
-        if self._block is None or new:
-            self._value = None
-            self._block = self._shadows.new_block(name)
-            begin_program(self._main, self._block.filename)
-            self._annotations.clear()
-            self._streams.restore()
-            self._trace = None
-            if self._recursion_limit is not None:
-                self._recursion_limit = None
-                sys.setrecursionlimit(self._default_recursion_limit)
-        else:
+    def _prepare(self, *, new: bool) -> None:
+        if not new:
             self._streams.reopen()
-        self._displays.begin()
-        self._interrupts.begin(new_block=new)
-        return self._block
+            return
+        self._streams.restore()
+        self._trace = None
+        if self._recursion_limit is not None:
+            self._recursion_limit = None
+            sys.setrecursionlimit(self._default_recursion_limit)
 
     def _run_chunk(self, block: Block, piece: Piece) -> Generator[object, None, Failure | None]:
         try:
@@ -192,21 +170,12 @@ class Interpreter:
         self._runner.forget()
         return None
 
-    def _compile(self, block: Block, line: int, column: int, source: str) -> Compiled:
-        try:
-            return block.compile(line, column, source)
-        except SyntaxError:
-            translated = self._magics.translate(source)
-            if translated is None:
-                raise
-            return block.compile(line, column, translated)
-
     def _run(self, code: CodeType, *, plainly: bool) -> Iterator[object]:
         """Run code in the program's namespace; how it ended is in ``self._runner``."""
         namespace = self._main.__dict__
         function: Any = eval
         first = code
-        if code.co_flags & _COROUTINE:
+        if is_coroutine(code):
             function, first = self._awaiter.run, Awaiter.run.__code__
         border: BaseException | None = None
         prepared = [] if plainly else [self._runner.prepare(function, code, namespace, code=first)]
@@ -229,7 +198,7 @@ class Interpreter:
             self._runner.error = border
 
     def _enter(self) -> None:
-        self._interrupts.enter()
+        super()._enter()
         if self._recursion_limit is not None:
             try:
                 sys.setrecursionlimit(self._recursion_limit)
@@ -237,64 +206,15 @@ class Interpreter:
                 self._recursion_limit = None  # lower than our own depth
 
     def _leave(self) -> None:
-        self._interrupts.leave()
+        super()._leave()
         self._recursion_limit = None
         if (limit := sys.getrecursionlimit()) < _OWN_RECURSION_LIMIT:
             self._recursion_limit = limit
             sys.setrecursionlimit(_OWN_RECURSION_LIMIT)
 
-    def _fail(self, block: Block, index: int, error: BaseException, phase: Literal["compile", "run"]) -> dict[str, Any]:
-        """Tell how a chunk failed; returns the status, and the exit code."""
-        self._runner.forget()
-        if isinstance(error, SystemExit):
-            return {"status": "exit", "code": failures.exit_code(error)}
-        if isinstance(error, KeyboardInterrupt) and self._interrupts.occurred():
-            return {"status": "interrupted", "code": None}
-        described = self._interruptible(failures.describe, error, block.filename, phase)
-        if described is None:
-            return {"status": "interrupted", "code": None}
-        self._interruptible(failures.call_excepthook, error)
-        if os.getpid() != self._pid:
-            print(described["traceback"], end="", file=sys.stderr)
-        self._streams.flush()
-        self._streams.wait_read()
-        self._channel.send({"t": "error", "chunk": index, **described})
-        return {"status": "error", "code": None}
-
-    def _show_result(self) -> None:
-        """The block has ended well: show the value of its last statement."""
-        value, self._value = self._value, None
-        if value is None:
-            return
-        shown = self._interruptible(bundle, value)
-        self._displays.figures.mark_shown(value)
-        if shown is not None and shown[0]:
-            self._streams.flush()
-            self._streams.wait_read()
-            self._channel.send({"t": "result", "data": shown[0], "metadata": shown[1]})
-
-    def _finish(self, block: Block, *, over: bool, status: str) -> None:
-        block.over = over
-        if over:
-            self._value = None
-            if status != "interrupted":
-                self._interruptible(self._displays.figures.finish)
-        self._streams.flush()
-
-    def _interruptible(self, function: Any, *arguments: Any) -> Any:
-        """Call what runs methods of the program's objects; None if a signal handler cut it short."""
-        try:
-            self._enter()
-            value = function(*arguments)
-            self._leave()
-        except BaseException:
-            self._leave()
-            return None
-        return value
-
     def _run_bash(self, block: Block, piece: Piece) -> Generator[object, None, Failure | None]:
         yield from ()
-        self._streams.flush()
+        self._flush()
         line, _, source = piece
         status = None
         try:
@@ -326,18 +246,26 @@ class Interpreter:
         self._bash_folder = bash.folder
         return bash.end() if interrupt else bash.close()
 
+    def _say(self, message: dict[str, Any]) -> None:
+        self._channel.send(message)
+
+    def _hand_on_output(self) -> None:
+        self._flush()
+        self._streams.wait_read()
+
+    def _flush(self) -> None:
+        if foreign := self._streams.foreign():
+            self._interruptible(self._streams.flush_foreign, foreign)
+        self._streams.flush()
+
     def _send_display(self, data: Bundle, metadata: Bundle) -> None:
         """In the order of what is printed: what was before must have been read, and this before what follows."""
-        self._streams.flush()
-        self._streams.wait_read()
+        self._hand_on_output()
         self._channel.send_in_order({"t": "display", "data": data, "metadata": metadata})
 
-    def _end_forked_child(self, end: dict[str, Any]) -> NoReturn:
+    def _end_forked_child(self, end: End) -> NoReturn:
         """A child that user code forked has come to the end of what is known of its program."""
         self._interruptible(atexit._run_exitfuncs)
-        self._streams.flush()
+        self._flush()
         status = {"ok": 0, "exit": end["code"]}.get(end["status"], 1)
         os._exit(status)
-
-
-_COROUTINE = 0x80  # inspect.CO_COROUTINE; inspect is slow to import

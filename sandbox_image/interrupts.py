@@ -26,14 +26,18 @@ _BLOCK, _SETMASK = int(signal.SIG_BLOCK), int(signal.SIG_SETMASK)
 
 
 class Interrupts:
-    """Starts in our code. A handler that the program sets is kept for the rest of its block."""
+    """Starts in our code. A handler that the program sets is kept for the rest of its block.
+
+    Attributes:
+        inside: code of the program is running.
+    """
 
     def __init__(self) -> None:
         self._noted: dict[int, Any] = {}
         self._handler: Any = signal.default_int_handler
         self._pipe: tuple[int, int] | None = None
         self._mask: set[int] = _signal.pthread_sigmask(_BLOCK, ())
-        self._inside = True
+        self.inside = True
         self._raised_note = False
         self._thread = _thread.get_ident()
         self.leave()
@@ -57,7 +61,7 @@ class Interrupts:
         Raises:
             KeyboardInterrupt: one arrived before.
         """
-        self._inside = True
+        self.inside = True
         _signal.signal(_SIGINT, self._handler)
         _signal.pthread_sigmask(_SETMASK, self._mask)
         if self._noted:
@@ -69,15 +73,15 @@ class Interrupts:
     def leave(self) -> None:
         """User code is over. Harmless when called twice."""
         handler = _signal.signal(_SIGINT, self._noted.__setitem__)
-        if self._inside:
-            self._inside = False
+        if self.inside:
+            self.inside = False
             self._handler = handler if handler is not None else signal.default_int_handler
             self._mask = _signal.pthread_sigmask(_BLOCK, _WAITING)
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
         """Something of ours that must not be cut short, inside user code."""
-        if not self._inside or _thread.get_ident() != self._thread:
+        if not self.inside or _thread.get_ident() != self._thread:
             yield
             return
         self.leave()

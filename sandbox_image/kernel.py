@@ -28,19 +28,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from time import perf_counter_ns
 from types import CodeType
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from sandbox_image import failures
-from sandbox_image.annotations import AnnotationChain
-from sandbox_image.awaiting import Awaiter
-from sandbox_image.block import Block, Compiled, Piece, Shadows
-from sandbox_image.display import Displays
-from sandbox_image.interrupts import Interrupts
+from sandbox_image.block import Block, Piece
 from sandbox_image.kernel_files import KernelFiles
-from sandbox_image.magics import Magics
-from sandbox_image.mime import Bundle, bundle
-from sandbox_image.namespace import begin_program, new_main_module
 from sandbox_image.protocol import PROTOCOL_VERSION
+from sandbox_image.session import End, Failure, Session, is_coroutine
 
 #: A message of ours, as JSON text.
 MESSAGE_MIME: Final = "application/vnd.eager.message"
@@ -49,30 +42,18 @@ PROGRESS_MIME: Final = "application/vnd.eager.progress"
 #: A piece of a file, as base64.
 DATA_MIME: Final = "application/vnd.eager.data"
 
-_COROUTINE: Final = 0x80  # inspect.CO_COROUTINE
-Failure = tuple[BaseException, Literal["compile", "run"]]
 _NO_BASH: Final[Failure] = NotImplementedError("this kernel runs Python only"), "compile"
 
 
-class KernelInterpreter:
-    """All state of a session that is not user data."""
+class KernelInterpreter(Session):
+    """A session inside a kernel's shell."""
 
     def __init__(self, shell: Any) -> None:
+        super().__init__()
         self._publish: Callable[..., None] = shell.display_pub.publish
         self._id = 0
-        self._pid = os.getpid()
         self._streams = sys.stdin, sys.stdout, sys.stderr
         self._exits = {name: _sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)") for name in ("exit", "quit")}
-        self._interrupts = Interrupts()
-        self._awaiter = Awaiter()
-        self._main = new_main_module()
-        self._annotations = AnnotationChain(self._main.__dict__)
-        self._displays = Displays(self._send_display)
-        self._displays.install()
-        self._magics = Magics(self._main, self._displays)
-        self._shadows = Shadows()
-        self._block: Block | None = None
-        self._value: Any = None  # of the last statement so far, until the next one runs
         self._excepthook: Callable[..., object] = sys.__excepthook__  # the program's
         self.files = KernelFiles(os.getcwd(), self.send, lambda text: self._publish({DATA_MIME: text}))
         shell.user_module, shell.user_ns = self._main, self._main.__dict__
@@ -87,9 +68,9 @@ class KernelInterpreter:
         block.add((line, column, source) for _, line, column, source in chunks)
         durations: list[int] = []
         self._tell_progress(0)  # from here on we may be interrupted
-        end: dict[str, Any] = {"status": "ok", "code": None}
+        end: End = {"status": "ok", "code": None}
         for index, line, column, source in chunks:
-            if durations and os.getpid() == self._pid:
+            if durations and not self._has_forked():
                 self._tell_progress(len(durations))
             started = perf_counter_ns()
             failure = self._run_chunk(block, (line, column, source)) if message["language"] == "python" else _NO_BASH
@@ -97,38 +78,33 @@ class KernelInterpreter:
             if failure is not None:
                 end = self._fail(block, index, *failure)
                 break
-        if os.getpid() != self._pid:  # a child that user code forked has come to the end of what is known
-            self._flush()
+        if self._has_forked():  # a child that user code forked has come to the end of what is known
+            self._hand_on_output()
             os._exit({"ok": 0, "exit": end["code"]}.get(end["status"], 1))
         ran = len(durations) - (end["status"] != "ok")
-        if end["status"] == "ok" and message["final"]:
-            self._show_result()
-        self._finish(block, over=message["final"] or end["status"] != "ok", status=end["status"])
-        self.send({"t": "done", "id": self._id, "ran": ran, "ns": durations, **end})
+        self._end_execution(block, end["status"], final=message["final"])
+        self._excepthook = sys.excepthook
+        self._hand_on_output()
+        self._say({"t": "done", "ran": ran, "ns": durations, **end})
 
     def send(self, message: dict[str, Any]) -> None:
         self._publish({MESSAGE_MIME: json.dumps(message)})
 
+    def _say(self, message: dict[str, Any]) -> None:
+        if not self._has_forked():  # a child would speak for us
+            self.send({**message, "id": self._id})
+
     def _tell_progress(self, ran: int) -> None:
         self._publish({PROGRESS_MIME: str(ran)})
-        self._flush()
+        self._hand_on_output()
 
-    def _begin(self, name: str) -> Block:
-        """The block that the execution belongs to, and a process fit to run it."""
-        new = self._block is None or self._block.over or self._block.name != name
-        if self._block is None or new:
-            self._value = None
-            self._block = self._shadows.new_block(name)
-            begin_program(self._main, self._block.filename)
-            self._annotations.clear()
+    def _prepare(self, *, new: bool) -> None:
+        if new:
             sys.stdin, sys.stdout, sys.stderr = self._streams
             self._excepthook = sys.__excepthook__
         sys.excepthook = self._excepthook  # IPython puts its own there for every cell
         for exit, quitter in self._exits.items():  # hidden by IPython while a cell runs
             setattr(builtins, exit, quitter)
-        self._displays.begin()
-        self._interrupts.begin(new_block=new)
-        return self._block
 
     def _run_chunk(self, block: Block, piece: Piece) -> Failure | None:
         try:
@@ -149,78 +125,17 @@ class KernelInterpreter:
             self._value = value
         return None
 
-    def _compile(self, block: Block, line: int, column: int, source: str) -> Compiled:
-        try:
-            return block.compile(line, column, source)
-        except SyntaxError:
-            translated = self._magics.translate(source)
-            if translated is None:
-                raise
-            return block.compile(line, column, translated)
-
     def _run(self, code: CodeType) -> Any:
-        run: Any = self._awaiter.run if code.co_flags & _COROUTINE else eval
+        run: Any = self._awaiter.run if is_coroutine(code) else eval
         with _no_running_loop():
             try:
-                self._interrupts.enter()
+                self._enter()
                 return run(code, self._main.__dict__)
             finally:
-                self._interrupts.leave()
+                self._leave()
 
-    def _fail(self, block: Block, index: int, error: BaseException, phase: Literal["compile", "run"]) -> dict[str, Any]:
-        """Tell how a chunk failed; returns the status, and the exit code."""
-        if isinstance(error, SystemExit):
-            return {"status": "exit", "code": failures.exit_code(error)}
-        if isinstance(error, KeyboardInterrupt) and self._interrupts.occurred():
-            return {"status": "interrupted", "code": None}
-        described = self._interruptible(failures.describe, error, block.filename, phase)
-        if described is None:
-            return {"status": "interrupted", "code": None}
-        self._interruptible(failures.call_excepthook, error)
-        if os.getpid() != self._pid:
-            print(described["traceback"], end="", file=sys.stderr)
-            return {"status": "error", "code": None}
-        self._flush()
-        self.send({"t": "error", "id": self._id, "chunk": index, **described})
-        return {"status": "error", "code": None}
-
-    def _show_result(self) -> None:
-        """The block has ended well: show the value of its last statement."""
-        value, self._value = self._value, None
-        if value is None:
-            return
-        shown = self._interruptible(bundle, value)
-        self._displays.figures.mark_shown(value)
-        if shown is not None and shown[0]:
-            self._flush()
-            self.send({"t": "result", "id": self._id, "data": shown[0], "metadata": shown[1]})
-
-    def _finish(self, block: Block, *, over: bool, status: str) -> None:
-        block.over = over
-        self._excepthook = sys.excepthook
-        if over:
-            self._value = None
-            if status != "interrupted":
-                self._interruptible(self._displays.figures.finish)
-        self._flush()
-
-    def _interruptible(self, function: Any, *arguments: Any) -> Any:
-        """Call what runs methods of the program's objects; None if it was interrupted."""
-        try:
-            self._interrupts.enter()
-            value = function(*arguments)
-            self._interrupts.leave()
-        except KeyboardInterrupt:
-            self._interrupts.leave()
-            return None
-        return value
-
-    def _send_display(self, data: Bundle, metadata: Bundle) -> None:
-        self._flush()
-        self.send({"t": "display", "id": self._id, "data": data, "metadata": metadata})
-
-    def _flush(self) -> None:
-        """Hand all that was printed to the kernel's thread that sends it: it does so before we return."""
+    def _hand_on_output(self) -> None:
+        """To the kernel's thread that sends it: it does so before we return."""
         for file in (sys.stdout, sys.stderr, *self._streams[1:]):
             with contextlib.suppress(Exception):
                 file.flush()

@@ -11,14 +11,16 @@ from collections.abc import Sequence
 
 
 def set_environment(workdir: str) -> None:
-    """The whole environment of user code. To be called before any library is imported.
+    """The whole environment of user code, but for TMPDIR, which stays. To be called before any library is imported.
 
     One thread for BLAS: with more, a fork while one computes can deadlock, and a sandbox has about one CPU anyway.
     """
     here = os.path.dirname(sys.executable)
     folders = dict.fromkeys([here, "/usr/local/bin", "/usr/bin", "/bin"])
+    kept = {name: value for name, value in os.environ.items() if name == "TMPDIR"}
     os.environ.clear()
     os.environ.update(
+        kept,
         HOME=workdir,
         PATH=":".join(folders),
         LANG="C.UTF-8",

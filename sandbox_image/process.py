@@ -64,18 +64,20 @@ class Lines:
 
     @classmethod
     def open(cls, owner: int | None) -> Lines:
-        """New descriptors. The pipes are given to ``owner`` so that its /dev/stdout can be opened.
+        """New descriptors. The pipes are made as ``owner`` so that its /dev/stdout can be opened.
 
         The pipes keep their default size (64 KiB): larger ones use up the quota of pipe memory that all sandboxes of
         one uid share (pipe-user-pages-soft), beyond which every new pipe shrinks to 8 KiB.
         """
         ours, theirs = socket.socketpair()
+        if owner is not None:  # gVisor knows no fchown of a pipe
+            os.seteuid(owner)
         stdout, stderr = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
+        if owner is not None:
+            os.seteuid(0)
         lines = cls((ours.detach(), theirs.detach()), stdout, stderr, mmap.mmap(-1, mmap.PAGESIZE))
-        for mine, others in (lines.channel, lines.stdout, lines.stderr):
+        for mine, _ in (lines.channel, lines.stdout, lines.stderr):
             os.set_blocking(mine, False)
-            if owner is not None:
-                os.fchown(others, owner, owner)
         PROGRESS.pack_into(lines.progress, 0, 0, 0)
         return lines
 

@@ -76,6 +76,8 @@ it started and goes on with the copy, files included. The copy survives the inte
 
     supervisor -> interpreter (kind 3)      {"op": "copy"}, with a descriptor: one end of the copy's channel
     interpreter -> that channel (kind 3)    {"t": "copied", "pid": n} | {"t": "refused", "reason": str}
+    supervisor -> copy (kind 3)             {"op": "wake"}, in a rollback, when everything else is dead
+    copy -> supervisor (kind 3)             {"t": "awake"}: it is the interpreter from then on
 """
 
 from __future__ import annotations
@@ -103,6 +105,8 @@ HEADER: Final = struct.Struct(">IB")
 #: how many of its chunks have finished. It costs a store per chunk and survives the death of the interpreter.
 PROGRESS: Final = struct.Struct("<QQ")
 WORK_FOLDER: Final = "/mnt/data"
+#: Made once: ``json.dumps`` makes an encoder for every call that has options.
+_to_json: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class ProtocolError(Exception):
@@ -116,7 +120,7 @@ def encode_frame(kind: int, payload: bytes) -> bytes:
 
 def encode_message(kind: int, message: dict[str, Any]) -> bytes:
     """A JSON message as a frame. Lone surrogates in strings survive the trip (JSON escapes)."""
-    return encode_frame(kind, json.dumps(message, separators=(",", ":")).encode())
+    return encode_frame(kind, _to_json(message).encode())
 
 
 class FrameDecoder:

@@ -3,7 +3,7 @@
     ask interpreter ─▶ it forks the copy, tells its pid over the copy's channel ─▶ files are copied ─▶ standing by
                     └▶ it refuses                                              └▶ too many: the copy is dropped
 
-A copy that is dropped sees the end of its channel and leaves; it is killed all the same.
+A copy that is dropped sees the end of its channel and leaves; it is killed all the same. One that is woken says so.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from sandbox_image.relay import Relay
 from sandbox_image.snapshot import Snapshot, TooMuch
 
 _REQUEST: Final = encode_message(INTERPRETER, {"op": "copy"})
+_WAKE: Final = encode_message(INTERPRETER, {"op": "wake"})
 _ANSWER_BYTES: Final = 4096
 
 
@@ -32,13 +33,12 @@ class Impossible(Exception):
 class CopyRequest:
     """The interpreter was asked for a copy. Its answer is as untrusted as all it says."""
 
-    def __init__(self, id: int, relay: Relay, deadline: float) -> None:
+    def __init__(self, id: int, relay: Relay) -> None:
         """
         Raises:
             Impossible: it cannot be asked.
         """
         self.id = id
-        self.deadline = deadline
         self._interpreter = relay.pid
         self._decoder = FrameDecoder(_ANSWER_BYTES)
         try:
@@ -104,10 +104,29 @@ class Standby:
     def __init__(self, pid: int, lines: Lines, snapshot: Snapshot) -> None:
         self.pid = pid
         self.lines = lines
+        self.fd = lines.channel[0]
         self._snapshot = snapshot
+        self._decoder = FrameDecoder(_ANSWER_BYTES)
 
     def __repr__(self) -> str:
         return f"<Standby process {self.pid}, {self._snapshot!r}>"
+
+    def wake(self) -> bool:
+        """Ask it whether it is alive. False: it is not."""
+        try:
+            return os.write(self.fd, _WAKE) == len(_WAKE)
+        except OSError:
+            return False
+
+    def has_answered(self) -> bool | None:
+        """Whatever it says, it is alive. None: it has said nothing yet. False: it is not alive."""
+        try:
+            data = os.read(self.fd, _ANSWER_BYTES)
+            return bool(self._decoder.feed(data)) or None if data else False
+        except BlockingIOError:
+            return None
+        except (ConnectionError, ProtocolError):
+            return False
 
     def go_on(self) -> str | None:
         """Everything else that ran is dead: put the files back, forget what it wrote last. Returns what went wrong."""

@@ -25,7 +25,7 @@ _BY_PATH: Final = not __package__
 if _BY_PATH:
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from sandbox_image import preload, process
+from sandbox_image import egress, preload, process
 from sandbox_image.bare_stack import descend
 from sandbox_image.files import WorkFolder
 from sandbox_image.loop import InterpreterBroken, Supervisor
@@ -83,6 +83,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     stream.add_argument("--connect", metavar="PATH", help="Unix socket the gateway listens on")
     parser.add_argument("--workdir", default=WORK_FOLDER, help="folder of the user's files (%(default)s)")
     parser.add_argument("--preload", default="", metavar="MODULES", help="libraries to import before the first fork")
+    parser.add_argument("--egress", action="store_true", help="give the gateway a way out to serve; not with --stdio")
     parser.add_argument("--uid", type=int, help="uid and gid of user code, if not ours (needs root)")
     return parser.parse_args(arguments)
 
@@ -90,6 +91,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 def _make_zygote(options: argparse.Namespace) -> Steps:
     """Import everything that user code may see, with the environment of user code."""
     preload.set_environment(options.workdir)
+    if options.egress:
+        os.environ.update(egress.ENVIRONMENT)
     steps: Steps = importlib.import_module("sandbox_image.interpreter").steps
     for note in preload.import_modules([name for name in options.preload.split(",") if name]):
         _say(note)
@@ -129,6 +132,8 @@ def _open_stream(options: argparse.Namespace) -> tuple[int, int]:
         os.close(null)
     else:
         given = options.fd if options.connect is None else _connect(options.connect)
+        if options.egress:
+            egress.hand_over(given)
         read_fd, write_fd = os.dup(given), os.dup(given)
         os.close(given)
     for fd in (read_fd, write_fd):

@@ -1,5 +1,6 @@
 """Which sandbox backends this machine has. ``make test`` provides them all as root on Debian; where one is missing the
-tests that need it are skipped and say why. EAGER_TEST_DOCKER=required (CI) turns a missing engine into a failure."""
+tests that need it are skipped and say why. EAGER_TEST_DOCKER=required (CI) turns a missing engine into a failure, and
+EAGER_TEST_GVISOR=required one that does not know gVisor."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ def require_backend(name: str) -> None:
     missing = _missing(name)
     if missing is None:
         return
-    if name == "docker" and os.environ.get("EAGER_TEST_DOCKER") == "required":
+    if os.environ.get(f"EAGER_TEST_{name.upper()}") == "required":
         pytest.fail(missing)
     pytest.skip(missing)
 
@@ -42,8 +43,11 @@ def _missing(name: str) -> str | None:
         client = docker.from_env(timeout=10)
         try:
             client.images.get(SANDBOX_IMAGE)
+            runtimes = client.info()["Runtimes"]
         finally:
             client.close()
     except DockerException as error:
         return f"no Docker Engine with the image {SANDBOX_IMAGE}: {error}"
+    if name == "gvisor" and "runsc" not in runtimes:
+        return f"the Docker Engine does not know gVisor's runtime runsc, only {', '.join(sorted(runtimes))}"
     return None

@@ -2,19 +2,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
 from typer.testing import CliRunner
 
 from app import cli
 from app.demo import run as demo_run
-from app.demo.servers import ServerFailed
-from app.errors import SandboxStartError
+from app.demo.processes import ServerFailed
 from app.sandbox import environment, image
 
 
@@ -175,45 +171,3 @@ def test_a_failing_image_build_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(image, "build", build)
     assert invoke("image", "build") == (2, "eager: Docker Engine: refused\n")
-
-
-async def lifespan_of(error: BaseException | None) -> list[dict[str, Any]]:
-    """What the server is told by an app that starts, or whose start fails with ``error``."""
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        if error is not None:
-            raise error
-        yield
-
-    asked = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
-    told: list[dict[str, Any]] = []
-
-    async def receive() -> dict[str, Any]:
-        return asked.pop(0)
-
-    async def send(message: Any) -> None:
-        told.append(message)
-
-    app = cli._with_short_startup_errors(FastAPI(lifespan=lifespan))
-    with suppress(ZeroDivisionError):
-        await app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send)
-    return told
-
-
-async def test_a_start_up_that_fails_by_our_error_is_told_in_a_sentence() -> None:
-    told = await lifespan_of(SandboxStartError("no bubblewrap here"))
-    assert told == [{"type": "lifespan.startup.failed", "message": "no bubblewrap here"}]
-
-
-async def test_a_start_up_that_fails_by_a_bug_is_told_with_its_traceback() -> None:
-    [message] = await lifespan_of(ZeroDivisionError("oh"))
-    assert message["type"] == "lifespan.startup.failed"
-    assert message["message"].startswith("Traceback")
-
-
-async def test_a_start_up_that_succeeds_is_passed_on() -> None:
-    assert [message["type"] for message in await lifespan_of(None)] == [
-        "lifespan.startup.complete",
-        "lifespan.shutdown.complete",
-    ]

@@ -33,6 +33,23 @@ def test_an_empty_variable_is_an_absent_one(monkeypatch: pytest.MonkeyPatch) -> 
     assert Settings().upstream_base_url is None
 
 
+def test_a_rule_for_the_way_out_that_cannot_be_understood_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EAGER_EGRESS_ALLOW", "pypi.example, *.internal.example:443, 10.0.0.0/8:*")
+    assert Settings().egress_allow == ("pypi.example", "*.internal.example:443", "10.0.0.0/8:*")
+    monkeypatch.setenv("EAGER_EGRESS_ALLOW", "pypi.example,https://pypi.example")
+    with pytest.raises(ValidationError, match="https://pypi.example"):
+        Settings()
+
+
+def test_several_engines_come_as_a_list_and_none_is_dockers_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EAGER_DOCKER_HOST", "")
+    assert Settings().docker_host == ()
+    monkeypatch.setenv("EAGER_DOCKER_HOST", "unix:///a.sock, tcp://b:2376")
+    monkeypatch.setenv("EAGER_DOCKER_ENGINE_LIMIT", "")
+    assert Settings().docker_host == ("unix:///a.sock", "tcp://b:2376")
+    assert Settings().docker_engine_limit is None
+
+
 def test_a_wrong_value_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EAGER_SANDBOX", "vm")
     with pytest.raises(ValidationError, match="sandbox"):

@@ -11,13 +11,14 @@ from starlette.responses import Response
 
 from app.api.auth import Caller
 from app.api.chat_wire import ChatWire, chat_document
-from app.api.event_stream import EventDocument, EventStream, ProxyDocument, ProxyStream
+from app.api.event_stream import EventDocument, EventStream
 from app.api.hidden_calls import keeper, restored
 from app.api.idempotency import idempotent
 from app.api.openapi import STREAMED
-from app.api.options import drop_in_options, with_headers
+from app.api.options import drop_in_options, session_id, with_headers
+from app.api.proxy import ProxyDocument, ProxyStream
 from app.api.schemas import CompletionRequest, EagerOptions
-from app.api.tools import for_upstream, has_code_tool
+from app.api.tools import code_keys, for_upstream, has_code_tool
 from app.events import Event
 from app.gateway import Gateway
 from app.pipeline.emitter import Send
@@ -69,14 +70,13 @@ def _run_here(
 
     async def pipeline(send: Send) -> None:
         messages = await restored(body.messages, store.hidden_calls, owner=caller.name)
-        async with gateway.session(asked.session, owner=caller.name) as lease:
+        async with gateway.place(asked.session, owner=caller.name, keep_as=session_id(body.metadata)) as place:
             await run(
                 {**upstream_body, "messages": messages},
-                replace(options, tools=tools),
+                replace(options, tools=tools, code_keys=code_keys(upstream_body, tools)),
                 request_id=id,
                 upstream=upstream,
-                session=lease.session,
-                session_name=lease.name,
+                place=place,
                 send=send,
                 keep_hidden=keeper(body.messages, store.hidden_calls, owner=caller.name),
             )

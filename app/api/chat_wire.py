@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from app.errors import EagerError
+from app.api.errors import failure_told_by
 from app.events import Done, Error, Event, Start, Token, ToolCall, ToolCallDelta
 from app.pipeline.usage import ESTIMATED
 
@@ -141,7 +141,7 @@ def chat_document(events: list[Event], *, id: str, created: int, model: str, car
     """
     for event in events:
         if isinstance(event, Error):
-            raise _failure(event)
+            raise failure_told_by(event)
     start, done = events[0], events[-1]
     assert isinstance(start, Start)
     assert isinstance(done, Done)
@@ -205,11 +205,3 @@ def _known(value: Any) -> Any:
 
 def _is_carried(event: Event) -> bool:
     return not isinstance(event, Token | Start | ToolCallDelta | ToolCall | Done)
-
-
-def _failure(event: Error) -> EagerError:
-    """A failure after the first event, for a client that has not been told anything yet."""
-    error = event.error
-    failure = EagerError(error.message, param=error.param, code=error.code)
-    failure.status, failure.type, failure.code = event.status, error.type, error.code
-    return failure

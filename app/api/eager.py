@@ -13,7 +13,7 @@ from app.api.idempotency import idempotent
 from app.api.openapi import STREAMED
 from app.api.options import pipeline_options, with_headers
 from app.api.schemas import CompletionRequest
-from app.api.tools import for_upstream
+from app.api.tools import code_keys, for_upstream
 from app.api.wire import EagerWire, completion_document
 from app.gateway import Gateway, new_id
 from app.pipeline.emitter import Send
@@ -37,14 +37,13 @@ async def create_eager_completion(request: Request, body: CompletionRequest) -> 
     upstream_body, tools = for_upstream(body.upstream_body(), options.tools)
 
     async def pipeline(send: Send) -> None:
-        async with gateway.session(asked.session, owner=caller.name) as lease:
+        async with gateway.place(asked.session, owner=caller.name) as place:
             await run(
                 upstream_body,
-                replace(options, tools=tools),
+                replace(options, tools=tools, code_keys=code_keys(upstream_body, tools)),
                 request_id=new_id("eager"),
                 upstream=upstream,
-                session=lease.session,
-                session_name=lease.name,
+                place=place,
                 send=send,
             )
 

@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.api.openapi import document_errors
 from app.errors import EagerError, RequestError
-from app.events import ErrorBody
+from app.events import Error, ErrorBody
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +65,14 @@ def to_body(error: Exception) -> ErrorBody:
     """The ``error`` object that tells a client about ``error``."""
     ours = translate(error)
     return ErrorBody(message=ours.message, type=ours.type, param=ours.param, code=ours.code)
+
+
+def failure_told_by(event: Error) -> EagerError:
+    """What the event tells, for a client that has not been told anything yet."""
+    error = event.error
+    failure = EagerError(error.message, param=error.param)
+    failure.status, failure.type, failure.code = event.status, error.type, error.code
+    return failure
 
 
 class ErrorResponse(Response):

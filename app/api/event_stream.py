@@ -5,24 +5,23 @@ client has left (measured: 5.0 s against 0.01 s), and a generator that yields in
 the response owns the TaskGroup: the pipeline is one task, the disconnect watcher another, and the first to end
 cancels the other.
 
-The status line is held back until the pipeline's second event (at most HOLD_S), so that an upstream that refuses the
-request is an HTTP error and not a stream with an error in it.
+The status line is held back until there is something to show beside the pipeline's first event (at most HOLD_S), so
+that an upstream that refuses the request, or a sandbox that cannot be had, is an HTTP error and not a stream with an
+error in it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Protocol
 
-import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from app.api.errors import error_response, to_body
+from app.api.errors import error_response, failure_told_by, to_body
+from app.api.last_resort import failure_of
 from app.errors import EagerError
 from app.events import Done, Error, Event, ExecStart
 from app.pipeline.emitter import Send as EventSend
@@ -76,12 +75,54 @@ async def until_client_leaves(receive: Receive, work: Coroutine[None, None, None
         log.info("client left")
 
 
-def _note(scope: Scope, event: Event) -> None:
+def note(scope: Scope, event: Event) -> None:
     """Once code has run, a retry would run it again: errors and idempotency look at this (``request.state``)."""
     if isinstance(event, ExecStart):
         scope.setdefault("state", {})["code_ran"] = True
     elif isinstance(event, Done):
         scope["app"].state.metrics.observe(event.finish_reason, event.timing)
+
+
+class StreamWriter:
+    """The body of a streamed answer: begun with the first bytes, kept alive while there are none.
+
+    ``held`` goes before whatever comes first.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self.started = False
+        self.held: bytes | None = None
+        self._send = send
+        self._writing = asyncio.Lock()
+        self._last_write = 0.0
+
+    async def write(self, data: bytes, *, last: bool = False) -> None:
+        async with self._writing:
+            if not self.started:
+                self.started = True
+                await self._send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
+                data = (self.held or b"") + data
+            self._last_write = asyncio.get_running_loop().time()
+            await self._send({"type": "http.response.body", "body": data, "more_body": not last})
+
+    async def keep_alive(self) -> None:
+        """Until it is cancelled."""
+        clock = asyncio.get_running_loop().time
+        await asyncio.sleep(HOLD_S)
+        while True:
+            idle_s = clock() - self._last_write if self.started else KEEPALIVE_S
+            if idle_s >= KEEPALIVE_S:
+                await self.write(KEEPALIVE)
+                idle_s = 0.0
+            await asyncio.sleep(KEEPALIVE_S - idle_s)
+
+    async def fill(self, work: Awaitable[object]) -> EagerError | None:
+        """Wait for ``work``, which writes, and keep the answer alive meanwhile. Returns what went wrong."""
+        async with asyncio.TaskGroup() as tasks:
+            ticker = tasks.create_task(self.keep_alive())
+            failure = await failure_of(work)
+            ticker.cancel()
+        return failure
 
 
 class EventStream(Response):
@@ -90,59 +131,30 @@ class EventStream(Response):
     def __init__(self, pipeline: Pipeline, wire: Wire) -> None:
         self._pipeline = pipeline
         self._wire = wire
-        self.status_code = 200
         self.background = None
-        self.raw_headers = list(HEADERS)
-        self._held: bytes | None = None
-        self._started = False
-        self._writing = asyncio.Lock()
-        self._last_write = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await until_client_leaves(receive, self._run(scope, receive, send))
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
+        writer = StreamWriter(send)
+
         async def push(event: Event) -> None:
-            _note(scope, event)
+            note(scope, event)
+            if isinstance(event, Error) and not writer.started:
+                raise failure_told_by(event)
             data = self._wire.encode(event)
-            if self._held is None and not self._started:
-                self._held = data
+            if writer.held is None and not writer.started:
+                writer.held = data
             elif data:
-                await self._write(send, data)
+                await writer.write(data)
 
-        async with asyncio.TaskGroup() as tasks:
-            ticker = tasks.create_task(self._keep_alive(send))
-            try:
-                await self._pipeline(push)
-            except Exception as error:  # one of the three places that may catch everything: the client must be told
-                if not isinstance(error, EagerError):
-                    log.exception("request failed")
-                if not self._started:
-                    await error_response(error)(scope, receive, send)
-                    return
-                await self._write(send, self._wire.encode(Error(error=to_body(error))))
-            finally:
-                ticker.cancel()
-            await self._write(send, self._wire.close(), last=True)
-
-    async def _write(self, send: Send, data: bytes, *, last: bool = False) -> None:
-        async with self._writing:
-            if not self._started:
-                self._started = True
-                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-                data = (self._held or b"") + data
-            self._last_write = asyncio.get_running_loop().time()
-            await send({"type": "http.response.body", "body": data, "more_body": not last})
-
-    async def _keep_alive(self, send: Send) -> None:
-        clock = asyncio.get_running_loop().time
-        await asyncio.sleep(HOLD_S)
-        while True:
-            idle_s = clock() - self._last_write if self._started else KEEPALIVE_S
-            if idle_s >= KEEPALIVE_S:
-                await self._write(send, KEEPALIVE)
-                idle_s = 0.0
-            await asyncio.sleep(KEEPALIVE_S - idle_s)
+        failure = await writer.fill(self._pipeline(push))
+        if failure is not None and not writer.started:
+            await error_response(failure)(scope, receive, send)
+            return
+        told = self._wire.encode(Error(error=to_body(failure))) if failure is not None else b""
+        await writer.write(told + self._wire.close(), last=True)
 
 
 class EventDocument(Response):
@@ -157,73 +169,22 @@ class EventDocument(Response):
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def run() -> None:
+        await until_client_leaves(receive, self._run(scope, receive, send))
+
+    async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
+        document = b""
+
+        async def make() -> None:
+            nonlocal document
             events: list[Event] = []
 
             async def collect(event: Event) -> None:
-                _note(scope, event)
+                note(scope, event)
                 events.append(event)
 
-            try:
-                await self._pipeline(collect)
-                response = Response(self._render(events), media_type="application/json")
-            except Exception as error:  # as above: the client must be told
-                if not isinstance(error, EagerError):
-                    log.exception("request failed")
-                response = error_response(error)
-            await response(scope, receive, send)
+            await self._pipeline(collect)
+            document = self._render(events)
 
-        await until_client_leaves(receive, run())
-
-
-class ProxyDocument(Response):
-    """Passes the upstream's whole answer on."""
-
-    def __init__(self, fetch: Callable[[], Awaitable[Any]]) -> None:
-        self._fetch = fetch
-        self.background = None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await until_client_leaves(receive, self._run(scope, receive, send))
-
-    async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            # The json module writes half surrogates as it read them.
-            response = Response(json.dumps(await self._fetch()).encode(), media_type="application/json")
-        except EagerError as error:
-            response = error_response(error)
+        failure = await failure_of(make())
+        response = Response(document, media_type="application/json") if failure is None else error_response(failure)
         await response(scope, receive, send)
-
-
-class ProxyStream(Response):
-    """Passes the upstream's events on unchanged, one write per read."""
-
-    def __init__(self, stream: AbstractAsyncContextManager[AsyncIterator[Sequence[str]]]) -> None:
-        self._stream = stream
-        self.background = None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await until_client_leaves(receive, self._run(scope, receive, send))
-
-    async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
-        try:
-            async with self._stream as stream:
-                async for events in stream:
-                    if not started:
-                        started = True
-                        await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
-                    # JSON cut into several data lines was joined with newlines: one event is one line (R1).
-                    lines = (event.replace("\n", " ") for event in events)
-                    data = "".join(f"data: {line}\n\n" for line in lines).encode("utf-8", "replace")
-                    await send({"type": "http.response.body", "body": data, "more_body": True})
-        except Exception as error:  # as above: the client must be told
-            if not isinstance(error, EagerError):
-                log.exception("request failed")
-            if not started:
-                await error_response(error)(scope, receive, send)
-                return
-            data = b"data: %b\n\n" % msgspec.json.encode({"error": to_body(error)})
-            await send({"type": "http.response.body", "body": data, "more_body": False})
-            return
-        await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False})

@@ -7,7 +7,8 @@ another request        400: the key belongs to the first one
 it, still running      409 ``idempotency_conflict`` (SDKs come back by themselves)
 it, answered           the first answer, with ``idempotent-replayed: true``
 it, a stream or lost   409 ``idempotency_conflict`` with ``x-should-retry: false``: what it did cannot be told again
-it, come to nothing    as if it were new: an error before any code ran is no answer worth keeping
+it, come to nothing    as if it were new: an error before any code ran is no answer worth keeping, nor is one that
+                       its client left before any code ran
 =====================  ==================================================================
 """
 
@@ -22,6 +23,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.api.auth import Caller
 from app.api.errors import error_response
+from app.api.options import PREFIX
 from app.errors import RequestError
 from app.store.idempotency import IdempotencyKeys, KeyRecord
 
@@ -46,7 +48,8 @@ def idempotent(
         return response
     if not KEY.fullmatch(key):
         raise RequestError("An Idempotency-Key is 1 to 255 printable ASCII characters.", param="Idempotency-Key")
-    fingerprint = hashlib.sha256(f"{request.method} {request.url.path}\n".encode() + body).hexdigest()
+    options = sorted((name, value) for name, value in request.headers.items() if name.startswith(PREFIX))
+    fingerprint = hashlib.sha256(f"{request.method} {request.url.path} {options}\n".encode() + body).hexdigest()
     return _Once(response, keys, key, caller.name, fingerprint, streaming)
 
 
@@ -101,8 +104,8 @@ class _Once(Response):
         return error_response(error)
 
     async def _settle(self, recorder: _Recorder, *, code_ran: bool) -> None:
-        ok = recorder.status is not None and recorder.status < 400
-        if not ok and not code_ran:
+        came_to_an_answer = recorder.complete and recorder.status is not None and recorder.status < 400
+        if not came_to_an_answer and not code_ran:
             await self._keys.release(self._key, owner=self._owner)
         elif recorder.status is not None and recorder.body is not None:
             await self._keys.answer(self._key, owner=self._owner, status=recorder.status, body=bytes(recorder.body))
@@ -136,6 +139,11 @@ class _Recorder:
             self._last = message
         else:
             await self._send(message)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the answer came to its end."""
+        return self._last is not None
 
     async def send_last(self) -> None:
         if self._last is not None:

@@ -14,13 +14,17 @@ from starlette.responses import Response
 from app.api.limits import Admission, SlotStatistics
 from app.events import Timing
 from app.gateway import Gateway
+from app.sandbox.egress_exchange import EgressStatistics
+from app.sandbox.engines import EngineStatistics
 from app.sandbox.pool import PoolStatistics
 from app.sandbox.registry import RegistryStatistics
 
 router = APIRouter()
 
 #: Statistics that go up and down; the others only count up.
-GAUGES = {"warm", "starting", "busy", "closing", "waiting", "sessions", "limit", "used"}
+GAUGES = {"warm", "starting", "busy", "closing", "waiting", "sessions", "limit", "used", "up", "sandboxes", "open"}
+#: Of each Docker Engine; its limit is 0 where it has none.
+ENGINE_METRICS = ("up", "sandboxes", "limit", "started", "failed_starts", "lost", "outages")
 BUCKETS_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250)
 
 
@@ -32,15 +36,28 @@ class _Live(Collector):
         self._admission = admission
 
     def collect(self) -> Iterator[Metric]:
-        parts: dict[str, PoolStatistics | RegistryStatistics | SlotStatistics] = {
+        parts: dict[str, PoolStatistics | RegistryStatistics | SlotStatistics | EgressStatistics] = {
             "pool": self._gateway.pool.statistics(),
             "sessions": self._gateway.registry.statistics(),
             "requests": self._admission.statistics(),
         }
+        if self._gateway.egress is not None:
+            parts["egress"] = self._gateway.egress.statistics
         for part, statistics in parts.items():
             for name, value in asdict(statistics).items():
                 kind = GaugeMetricFamily if name in GAUGES else CounterMetricFamily
                 yield kind(f"eager_{part}_{name}", f"{part}: {name.replace('_', ' ')}", value=value)
+        if self._gateway.engines is not None:
+            yield from _by_engine(self._gateway.engines.statistics())
+
+
+def _by_engine(engines: list[EngineStatistics]) -> Iterator[Metric]:
+    for name in ENGINE_METRICS:
+        kind = GaugeMetricFamily if name in GAUGES else CounterMetricFamily
+        metric = kind(f"eager_engine_{name}", f"engine: {name.replace('_', ' ')}", labels=["engine"])
+        for engine in engines:
+            metric.add_metric([engine.address], float(getattr(engine, name) or 0))
+        yield metric
 
 
 class Metrics:

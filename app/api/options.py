@@ -92,6 +92,12 @@ def drop_in_options(options: EagerOptions, gateway: Gateway, headers: Mapping[st
     )
 
 
+def session_id(metadata: Mapping[str, Any] | None) -> str | None:
+    """``metadata.session_id``: what the client calls the session that its code is to run in (PROTOCOL.md 6)."""
+    name = (metadata or {}).get("session_id")
+    return name if isinstance(name, str) and name else None
+
+
 def forwarded_headers(gateway: Gateway, headers: Mapping[str, str]) -> dict[str, str]:
     """What of the client's headers the upstream is to see."""
     authorization = headers.get("authorization")

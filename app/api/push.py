@@ -31,11 +31,12 @@ from starlette.websockets import WebSocketDisconnect
 
 from app.api.auth import Caller, authenticate
 from app.api.errors import error_response, to_body
+from app.api.last_resort import failure_of
 from app.api.limits import Admission
 from app.api.metrics import Metrics
 from app.api.options import pipeline_options, with_headers
 from app.api.schemas import EagerOptions
-from app.errors import EagerError, RequestError, UpstreamBroken
+from app.errors import RequestError, UpstreamBroken
 from app.events import Done, Error, Event
 from app.gateway import Gateway, new_id
 from app.pipeline.run import run
@@ -129,14 +130,11 @@ class _Push:
 
     async def _serve(self) -> int:
         """The request, to its end; returns how to close."""
-        try:
-            await self._request()
-        except Exception as error:  # as in event_stream.py: the client must be told
-            if not isinstance(error, EagerError):
-                log.exception("request failed")
-            await self._send(Error(error=to_body(error)))
-            return REFUSED if isinstance(error, RequestError) else FAILED
-        return NORMAL
+        failure = await failure_of(self._request())
+        if failure is None:
+            return NORMAL
+        await self._send(Error(error=to_body(failure), status=failure.status))
+        return REFUSED if isinstance(failure, RequestError) else FAILED
 
     async def _request(self) -> None:
         opening = await self._open()
@@ -146,14 +144,13 @@ class _Push:
         options = pipeline_options(
             asked, self._gateway, self._socket.headers, sources=("tool", "fence", "tag"), max_turns=1
         )
-        async with self._gateway.session(asked.session, owner=self._caller.name) as lease:
+        async with self._gateway.place(asked.session, owner=self._caller.name) as place:
             await run(
                 {"model": opening.model, "messages": []},
                 replace(options, tools=options.tools | {TOOL}),
                 request_id=new_id("eager"),
                 upstream=Pushed(self._next, language=opening.language),
-                session=lease.session,
-                session_name=lease.name,
+                place=place,
                 send=self._send,
             )
 

@@ -14,6 +14,7 @@ from app.api.schemas import ExecuteRequest
 from app.api.wire import EagerWire, execution_document
 from app.gateway import Gateway, new_id
 from app.pipeline.emitter import Send
+from app.pipeline.place import AtHand
 from app.pipeline.program import run_program
 from app.sandbox.registry import SessionEntry
 
@@ -72,14 +73,13 @@ async def execute(request: Request, session_id: str, body: ExecuteRequest) -> Re
     gateway, owner = _gateway(request), _owner(request)
 
     async def pipeline(send: Send) -> None:
-        async with gateway.session(session_id, owner=owner) as lease:
+        async with gateway.registry.use(session_id, owner=owner) as worker:
             await run_program(
                 body.code,
                 call_id=new_id("exec"),
                 language=body.language,
                 timeout_s=min(body.timeout_s or gateway.timeout_s, gateway.timeout_s),
-                session=lease.session,
-                session_name=lease.name,
+                place=AtHand(worker, session_id),
                 send=send,
             )
 

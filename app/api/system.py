@@ -35,6 +35,7 @@ async def readyz(request: Request) -> JSONResponse:
         "isolation": gateway.isolation,
         "last_error": gateway.pool.last_error,
         "pool": asdict(statistics),
+        "engines": [asdict(engine) for engine in gateway.engines.statistics()] if gateway.engines else [],
     }
     return JSONResponse(document, status_code=200 if sandbox and upstream else 503)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from app.extraction.arguments import code_key
 from app.extraction.names import CODE_TOOLS, canonical_tool, is_code_tool
 
 #: What an upstream that only knows functions is told instead of ``{"type": "code_interpreter"}``.
@@ -32,6 +33,14 @@ def code_tool_names(asked: Collection[str] | None) -> frozenset[str]:
 def has_code_tool(body: dict[str, Any], names: Collection[str]) -> bool:
     """Whether the model may call code that runs here; without ``names`` nothing does."""
     return bool(names) and any(_is_interpreter(tool) or _is_code_function(tool, names) for tool in _tools(body))
+
+
+def code_keys(body: dict[str, Any], names: Collection[str]) -> dict[str, str]:
+    """Which argument holds the code, by canonical name of those tools whose schema tells."""
+    functions = [tool["function"] for tool in _tools(body) if _is_code_function(tool, names)]
+    schemas = {canonical_tool(function["name"]): function.get("parameters") for function in functions}
+    keys = {name: code_key(schema) for name, schema in schemas.items() if isinstance(schema, dict)}
+    return {name: key for name, key in keys.items() if key is not None}
 
 
 def for_upstream(body: dict[str, Any], names: frozenset[str]) -> tuple[dict[str, Any], frozenset[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 #: Encoders of JSON recurse.
@@ -13,7 +14,7 @@ def well_formed(document: Any) -> Any:
     (``"\\ud83d"``), UTF-8 cannot.
 
     Raises:
-        ValueError: it is nested too deeply.
+        ValueError: it is nested too deeply, or holds NaN or Infinity, which Python reads and JSON does not have.
     """
     level = [document]
     for _ in range(MAX_DEPTH):
@@ -39,6 +40,8 @@ def _mend(container: Any, items: Any) -> list[Any]:
                 container[key] = mended
         elif isinstance(value, dict | list):
             below.append(value)
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ValueError("NaN and Infinity are no JSON")
     return below
 
 

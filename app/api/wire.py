@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar, get_args
 
 import msgspec
 
 from app.events import (
+    AnyEvent,
     CodeEnd,
     Done,
     Error,
@@ -27,16 +28,15 @@ class EagerWire:
     """Every event as a server-sent event of its own. No ``id:`` and no ``retry:`` lines: they break SDKs."""
 
     def encode(self, event: Event) -> bytes:
-        return b"event: %b\ndata: %b\n\n" % (_tag(event), _encoder.encode(event))
+        return b"%b%b\n\n" % (_HEADS[type(event)], _encoder.encode(event))
 
     def close(self) -> bytes:
         return b"data: [DONE]\n\n"
 
 
-def _tag(event: Event) -> bytes:
-    tag = event.__struct_config__.tag
-    assert isinstance(tag, str)
-    return tag.encode()
+_HEADS: Final[dict[type[Event], bytes]] = {
+    kind: b"event: %b\ndata: " % kind.__struct_config__.tag.encode() for kind in get_args(AnyEvent)
+}
 
 
 def completion_document(events: list[Event]) -> bytes:
@@ -71,6 +71,7 @@ def execution_document(events: list[Event]) -> bytes:
             "session": start.session if start else None,
             "status": ends[-1].status if ends else "ok",
             **_outcome(events),
+            "files": ends[-1].files if ends and ends[-1].files is not msgspec.UNSET else None,
             "duration_ms": sum(e.duration_ms for e in events if isinstance(e, ExecEnd)),
             "timing": done.timing if done else None,
         }

@@ -46,11 +46,11 @@ class Confirmer:
             return None
         source = chunk.source.removeprefix("\ufeff") if chunk.start == 0 else chunk.source
         # What follows a semicolon starts with blanks, which only code before them makes legal.
-        after_semicolon = chunk.column > 1 and not source.startswith("#")
+        after_semicolon = chunk.column > 0 and not source.startswith("#")
         if after_semicolon:
-            source = "0" + " " * (chunk.column - 2) + ";" + source
+            source = "0" + " " * max(chunk.column - 2, 0) + ";" + source
         # A chunk may end in a backslash and a newline, if a comment ended its statement.
-        tree = parse(source + "\n")
+        tree = parse(source + (" \n" if source.endswith("\r") else "\n"))
         if tree is None or isinstance(tree, Refusal):
             return _problem(chunk, tree) if tree else None
         if after_semicolon:

@@ -30,6 +30,8 @@ def check_line(line: str, word: str, *, header: bool, block: str, decorated: boo
         after = "\ndef f(): pass\n"
     if word == "try":
         after += "except: pass\n" if header else "\nexcept: pass\n"
+    if line.endswith("\r"):  # of a continuation: with the "\n" it would be one line end, which the code cannot end in
+        after = " " + after
     answer = parse(before + line + after)
     if not isinstance(answer, Refusal):
         return None

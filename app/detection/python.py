@@ -26,6 +26,8 @@ from app.detection.source import AFTER, DEAD
 _DECORATORS = "@"
 # A line open in brackets is parsed again when it has grown by this factor: three times its own length in all.
 _GROWTH = 1.5
+# And, so many times, after a physical line that begins like a statement: not indented, with a word.
+_SUSPICIONS = 3
 _ASYNC = re.compile(r"async(?:[ \t\f]|\\\r\n|\\\r|\\\n)+(\w+)")
 _NEWLINE = re.compile(r"\r\n?|\n")
 
@@ -51,6 +53,8 @@ class PythonDetector(Scanner):
         self._after_semicolon = self._line_has_magic = False
         self._line_ended = False  # its code is, a comment follows
         self._tested = 0  # characters of it that were tested while it is open in brackets
+        self._physical_at = -1  # where the physical line begins that is read inside them; -1 on the first
+        self._suspicions = 0
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(chunks={self._count}, remainder={self.remainder!r}, problem={self._problem!r})"
@@ -196,7 +200,7 @@ class PythonDetector(Scanner):
             refusal = check_line(line, word, header=header, block=block.of, decorated=block.decorated)
             self._refuse(refusal, read)
         self._line_has_magic = False
-        self._tested = 0
+        self._tested, self._physical_at, self._suspicions = 0, -1, 0
         if self._mode == DEAD:
             return False
         blocks.end(word, kind, header, self._line_at)
@@ -221,13 +225,26 @@ class PythonDetector(Scanner):
 
     def _on_inner_newline(self, offset: int) -> None:
         length = offset - self._line_at
-        if not self._check_lines or length > LONGEST or length < self._tested * _GROWTH or self._in_fstring:
+        begun, self._physical_at = self._physical_at, offset
+        if not self._check_lines or length > LONGEST or self._in_fstring:
+            return
+        if length < self._tested * _GROWTH and not self._is_suspicious(begun, offset):
             return
         self._tested = length
         line = self._peek(offset)[self._line_at - self._taken :]
         block = self._blocks.current
         refusal = check_open_line(line, self._word, block=block.of, decorated=block.decorated)
         self._refuse(refusal, offset)
+
+    def _is_suspicious(self, begun: int, offset: int) -> bool:
+        """Does the physical line that began at ``begun`` look as if the bracket before it was forgotten?"""
+        if self._suspicions == _SUSPICIONS:
+            return False
+        physical = self._peek(offset)[begun - self._taken :]
+        code = physical.lstrip(" \t\f")
+        suspicious = len(physical) - len(code) <= self._blocks.current.column and code[:1].isidentifier()
+        self._suspicions += suspicious
+        return suspicious
 
     def _refuse(self, refusal: Refusal | None, read: int) -> None:
         if refusal:

@@ -69,7 +69,8 @@ class Scanner(StringReader):
         self._line_at = 0
         self._colon = -2  # offset after its last ":" outside brackets
         self._after_backslash = CODE
-        self._continued = -1  # offset after the last backslash and newline
+        self._continued = -1  # offset after the last backslash and newline, which something has to follow
+        self._crlf_may_be_last = version < (3, 12)  # there CPython overlooks that nothing follows a "\\\r\n"
         self._cell_possible = self._magic_continues = False
 
     # What a subclass makes of the lines. ``offset`` is the number of characters that were needed to know.
@@ -331,8 +332,9 @@ class Scanner(StringReader):
     def _read_backslash(self, s: str, i: int) -> int:
         if s[i] not in "\r\n":
             return self._fail("unexpected character after line continuation character", self._at + i + 1)
+        crlf = s.startswith("\r\n", i)
         i = _after_newline(s, i)
-        self._continued = self._at + i
+        self._continued = -1 if crlf and self._crlf_may_be_last else self._at + i
         self._mode = self._after_backslash
         return i
 

@@ -10,6 +10,8 @@ from app.detection.chunk import SyntaxProblem
 # The modes of the scanner; scanner.py draws how they follow each other.
 LINE, WORD, CODE, COMMENT, QUOTE, STRING, FSTRING, BACKSLASH, AFTER, MAGIC, CELL, DEAD = range(12)
 
+# So many pieces are joined to one as they come: half a million tokens at once would hold the event loop for 6 ms.
+_MOST_PIECES: Final = 500
 _PREFIX_LIMIT: Final = 3  # characters: a string prefix has two, and the one before tells whether it is a prefix
 
 
@@ -20,6 +22,7 @@ class Source(ABC):
         self._problem: SyntaxProblem | None = None
         self._mode = LINE
         self._parts: list[str] = []
+        self._joined = 0  # how many of them are joined pieces
         self._text = ""  # the fragment being read
         self._at = 0  # its offset
         self._cut = 0  # how much of it is taken
@@ -49,10 +52,17 @@ class Source(ABC):
         self._text, self._cut = text, 0
         self._scan(text)
         if self._cut < len(text):
-            self._parts.append(text[self._cut :] if self._cut else text)
+            self._keep(text[self._cut :] if self._cut else text)
         self._text, self._cut = "", 0
         self._at += len(text)
         self._before = (self._before + text)[-_PREFIX_LIMIT:] if len(text) < _PREFIX_LIMIT else text[-_PREFIX_LIMIT:]
+
+    def _keep(self, text: str) -> None:
+        parts = self._parts
+        parts.append(text)
+        if len(parts) > self._joined + _MOST_PIECES:
+            parts[self._joined :] = ["".join(parts[self._joined :])]
+            self._joined += 1
 
     def _take(self, offset: int) -> str:
         """The text from where it was last taken up to ``offset``, which lies in the fragment being read."""
@@ -63,12 +73,14 @@ class Source(ABC):
             self._parts.append(text)
             text = "".join(self._parts)
             self._parts.clear()
+            self._joined = 0
         return text
 
     def _peek(self, offset: int) -> str:
         """What ``_take`` would take."""
         if len(self._parts) > 1:
             self._parts = ["".join(self._parts)]
+            self._joined = 0
         return "".join(self._parts) + self._text[self._cut : offset - self._at]
 
     def _untaken(self) -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import ast
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from app.extraction.fence import Code, CodeEnd, CodeStart, FenceReader, first_word
@@ -36,6 +36,32 @@ _MAX_HEAD_CHARS = 1000
 _MAX_LITERAL_CHARS = 20_000
 
 
+def code_key(schema: Mapping[str, Any]) -> str | None:
+    """The argument that holds the code, as the JSON schema of a tool's parameters tells: the best of the usual names,
+    or else the only text (the only one that is required). None if it does not tell."""
+    properties = schema.get("properties")
+    if not isinstance(properties, Mapping):
+        return None
+    texts = [name for name, property in properties.items() if name not in _LANGUAGE_KEYS and _is_text(property)]
+    usual = next((key for key in CODE_KEYS if key in texts), None)
+    if usual is not None:
+        return usual
+    required = schema.get("required")
+    needed = [name for name in texts if name in required] if isinstance(required, list) else []
+    return texts[0] if len(texts) == 1 else needed[0] if len(needed) == 1 else None
+
+
+def _is_text(property: Any) -> bool:
+    """Whether a schema takes any text at all; one that says nothing does."""
+    if not isinstance(property, Mapping) or "enum" in property or "const" in property:
+        return False
+    choices = property.get("anyOf") or property.get("oneOf")
+    if isinstance(choices, list):
+        return any(_is_text(choice) for choice in choices)
+    kind = property.get("type", "string")
+    return kind == "string" or (isinstance(kind, list) and "string" in kind)
+
+
 class _Form(Protocol):
     @property
     def language(self) -> str | None: ...
@@ -54,6 +80,7 @@ class _Form(Protocol):
 class CodeArguments:
     """``feed`` and ``flush`` return the characters of code they made available.
 
+    ``keys`` are the names of the argument with the code, best first: the text of the first one is code at once.
     ``language`` is canonical, or None while nothing names one. ``complete`` says that the code is all there and only
     ``flush`` is left to do; ``failed``, after ``flush``, that the arguments hold no code.
     """

@@ -19,6 +19,9 @@ CODE_TOOLS = frozenset(
         "python_interpreter",
         "execute_ipython_cell",
         "python_repl",
+        "python_repl_ast",
+        "code_execution",
+        "codeexecutor",
         "execute",
         "litellm_code_execution",
     }

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from app.errors import UpstreamBroken
 from app.events import Source
-from app.extraction.arguments import CodeArguments
+from app.extraction.arguments import CODE_KEYS, CodeArguments
 from app.extraction.deltas import Delta
 from app.extraction.fence import Code, CodeEvent, CodeStart, FenceReader
 from app.extraction.half_characters import HalfCharacters
@@ -109,7 +109,7 @@ class _CodeCall:
     """A tool call whose arguments hold code, or so its name says."""
 
     call: Call
-    arguments: CodeArguments = field(default_factory=CodeArguments)
+    arguments: CodeArguments
     language: str = ""  # set when its code has begun
     ended: bool = False
     fragments: list[str] = field(default_factory=list)
@@ -124,7 +124,10 @@ class TurnReader:
     """Fed the deltas of one answer; items come in the order of the stream.
 
     ``sources`` are where code is looked for (``tool``, ``fence``, ``tag``), ``tools`` the names of code tools (None:
-    the usual ones), ``new_id`` makes ids for code in content and for calls without one.
+    the usual ones), ``code_keys`` the argument that holds the code, by canonical name of the tool, where it is known;
+    ``new_id`` makes ids for code in content and for calls without one.
+
+    ``expects_code`` from the first sign of code on: the name of a tool, the opening of a fence or tag.
     """
 
     def __init__(
@@ -132,7 +135,10 @@ class TurnReader:
         sources: Collection[str] = ("tool", "fence", "tag"),
         tools: Collection[str] | None = None,
         new_id: Callable[[], str] = _new_id,
+        code_keys: Mapping[str, str] | None = None,
     ) -> None:
+        self.expects_code = False
+        self._code_keys = code_keys or {}
         names = CODE_TOOLS if tools is None else frozenset(map(canonical_tool, tools))
         self._tools = names if "tool" in sources else frozenset[str]()
         self._new_id = new_id
@@ -201,7 +207,8 @@ class TurnReader:
         arguments = call.arguments
         code_call = self._code_calls.get(call.ordinal)
         if code_call is not None and not _is_json_object(arguments):
-            arguments = json.dumps({"code": "".join(code_call.code)}, ensure_ascii=False)
+            key = self._code_keys.get(canonical_tool(call.name), "code")
+            arguments = json.dumps({key: "".join(code_call.code)}, ensure_ascii=False)
         function = {"name": call.name, "arguments": arguments}
         return {"id": call.id, "type": "function", "function": function, **call.extras}
 
@@ -222,7 +229,7 @@ class TurnReader:
                 case Code(text):
                     items.append(CodeText(self._block_id, text))
                 case CodeStart(language, source):
-                    self._in_block = True
+                    self._in_block = self.expects_code = True
                     self._block_id = self._new_id()
                     items.append(CodeStarted(self._block_id, source, language, ""))
                 case _:
@@ -263,7 +270,8 @@ class TurnReader:
                     else:
                         self._read_code(code_call, text, items)
                 case CallStarted(_, id, name) if is_code_tool(name, self._tools):
-                    self._code_calls[event.ordinal] = _CodeCall(call)
+                    self.expects_code = True
+                    self._code_calls[event.ordinal] = _CodeCall(call, self._new_arguments(name))
                     self._stop_blocks(items)
                 case CallStarted(_, id, name):
                     items.append(ForeignFragment(id, name, ""))
@@ -271,6 +279,10 @@ class TurnReader:
                     self._end_code(code_call, call is not truncated, items)
                 case _:
                     items.append(ForeignCall(call.id, call.name, call.arguments, call is not truncated, call.extras))
+
+    def _new_arguments(self, name: str) -> CodeArguments:
+        known = self._code_keys.get(canonical_tool(name))
+        return CodeArguments() if known is None else CodeArguments((known, *CODE_KEYS))
 
     def _read_code(self, code_call: _CodeCall, fragment: str, items: list[Item]) -> None:
         arguments = code_call.arguments

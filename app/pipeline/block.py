@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from msgspec import UNSET
+
 from app.detection.chunk import Chunk, Detector, SyntaxProblem
-from app.events import CodeEnd, Source
+from app.events import CodeEnd, FileChange, Source
 from app.pipeline.serial import WHOLE_PROGRAM
 from app.pipeline.transcript import Transcript
 
@@ -17,8 +19,9 @@ Status = Literal["ok", "error", "interrupted", "timeout", "incomplete"]
 class Block:
     """A tool call, a fence or a tag with code in it.
 
-    Generation fills in ``chunks``, ``problem`` and ``incomplete``; the executor ``ran``, ``status``,
-    ``state_lost``, ``compile_failed`` (a statement does not compile) and ``rolled_back``.
+    Generation fills in ``chunks``, ``problem``, ``incomplete`` and ``turned_foreign`` (its call is the client's after
+    all: the language came late, and is none of ours); the executor ``has_run`` (something of it, if only
+    in part), ``ran``, ``status``, ``state_lost``, ``compile_failed`` (a statement does not compile), ``rolled_back``.
     ``problem`` is code that can never compile: the chunks before ``problem_chunk`` run, then it is reported.
     """
 
@@ -31,11 +34,15 @@ class Block:
     problem: SyntaxProblem | None = None
     problem_chunk: int = 0
     incomplete: bool = False
+    turned_foreign: bool = False
+    has_run: bool = False
     ran: int = 0
     status: Status | None = None
     state_lost: bool = False
     compile_failed: bool = False
     rolled_back: bool = False
+    #: The batch that is being run, and since when.
+    running: tuple[int, float] | None = None
     transcript: Transcript = field(default_factory=Transcript)
 
     @property
@@ -65,7 +72,14 @@ class Block:
         return whole if end < 0 else whole[: end + 1]
 
 
-def code_end(block: Block) -> CodeEnd:
-    """The report on a block that is over."""
+def code_end(block: Block, files: list[FileChange] | None = None) -> CodeEnd:
+    """The report on a block that is over. ``files``: what it did to the work folder, if that is known."""
     assert block.status is not None
-    return CodeEnd(call_id=block.call_id, code=block.code, status=block.status, ran=block.ran, chunks=len(block.chunks))
+    return CodeEnd(
+        call_id=block.call_id,
+        code=block.code,
+        status=block.status,
+        ran=block.ran,
+        chunks=len(block.chunks),
+        files=UNSET if files is None else files,
+    )

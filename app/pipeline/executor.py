@@ -13,14 +13,17 @@ from app.events import (
     ExecResult,
     ExecStart,
     ExecutionStatus,
+    FileChange,
     Interrupt,
     SessionLost,
 )
 from app.pipeline.block import Block, Status, code_end
 from app.pipeline.emitter import Emitter
+from app.pipeline.place import Place
 from app.pipeline.queue import ExecutionQueue, Work
 from app.pipeline.stopwatch import TurnClock
 from app.pipeline.transaction import NoTransaction, Transaction
+from app.pipeline.work_folder import WorkFolderWatch
 from app.sandbox.messages import Display, Failure, Output, Result
 from app.sandbox.session import Execution, Session, Sink
 
@@ -32,7 +35,7 @@ REPR_CHARS = 100_000
 
 
 class Executor:
-    """Drives one session through the batches of one upstream answer.
+    """Drives one session through the batches of one upstream answer. The session is had when the first block begins.
 
     A block that fails is over: the rest of it is dropped, and its ``code.end`` says how much of it ran. Unless
     ``on_error`` is ``continue``, that also ends generation and everything after it: ``stop_generation`` closes the
@@ -41,12 +44,13 @@ class Executor:
 
     def __init__(
         self,
-        session: Session,
+        place: Place,
         *,
         emitter: Emitter,
         queue: ExecutionQueue,
         clock: TurnClock,
         transaction: Transaction | NoTransaction,
+        folder: WorkFolderWatch,
         on_error: OnError,
         budget_s: float,
         stop_generation: Callable[[], bool],
@@ -54,11 +58,13 @@ class Executor:
         self.budget_s = budget_s
         #: Why generation was stopped early; None while it was not.
         self.stopped: ExecutionStatus | None = None
-        self._session = session
+        self._place = place
+        self._session: Session | None = None
         self._emitter = emitter
         self._queue = queue
         self._clock = clock
         self._transaction = transaction
+        self._folder = folder
         self._on_error = on_error
         self._stop_generation = stop_generation
         self._batch = -1
@@ -71,7 +77,13 @@ class Executor:
                 if isinstance(taken, Work):
                     await self._execute(taken)
                 elif not self._halted:
-                    await self._transaction.begin(taken.block)
+                    await self._begin(taken.block)
+
+    async def _begin(self, block: Block) -> None:
+        """What can be done while its first statement is being written."""
+        self._session = await self._place.session()
+        await self._transaction.begin(block, self._session)
+        await self._folder.begin(self._session)
 
     async def _execute(self, work: Work) -> None:
         block = work.block
@@ -100,9 +112,12 @@ class Executor:
 
     async def _run(self, work: Work, *, final: bool) -> Execution:
         block, emit = work.block, self._emitter.emit
+        assert self._session is not None, "a block is opened before it is run"
+        block.has_run = True
         if work.chunks:
             self._batch += 1
             chunks = [chunk.index for chunk in work.chunks]
+            block.running = self._batch, self._emitter.now_s()
             await emit(ExecStart(call_id=block.call_id, batch=self._batch, chunks=chunks))
         began_s = self._emitter.now_s()
         execution = await self._session.execute(
@@ -124,7 +139,8 @@ class Executor:
             block.state_lost = True
             reason, detail = (failure.ename, failure.evalue) if failure else (execution.status, "")
             await emit(SessionLost(reason=reason, detail=detail))
-        if work.chunks or status != "ok":
+        if work.chunks:
+            block.running = None
             duration_ms = round(elapsed_s * 1e3, 3)
             await emit(ExecEnd(call_id=block.call_id, batch=self._batch, status=status, duration_ms=duration_ms))
         return execution
@@ -169,10 +185,15 @@ class Executor:
         block.status = status
         self._queue.drop(block)
         await self._transaction.end(block)
-        await self._emitter.emit(code_end(block))
+        await self._emitter.emit(code_end(block, await self._changed_files(block)))
         if self.stopped is not None and not self._told:
             self._told = True
             await self._emitter.emit(Interrupt(call_id=block.call_id, reason=self.stopped))
+
+    async def _changed_files(self, block: Block) -> list[FileChange] | None:
+        if not block.has_run or self._session is None:
+            return []
+        return await self._folder.changes(self._session)
 
 
 def _status(execution: Execution) -> ExecutionStatus:

@@ -8,55 +8,59 @@ from there instead of starting over.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from app.extraction.names import canonical_tool
 from app.pipeline.block import Block
 from app.pipeline.generation import Generation
 
 Message = dict[str, Any]
 
 
-def follow_up(generation: Generation, *, stopped: bool) -> list[Message]:
+def follow_up(generation: Generation, *, stopped: bool, code_keys: Mapping[str, str]) -> list[Message]:
     """The messages to append: the assistant's turn, one ``tool`` message per call of ours, and one ``user`` message
-    for code that stood in the content, which has no call to answer."""
+    for code that stood in the content, which has no call to answer. ``code_keys`` as in ``run.Options``."""
     message = generation.reader.assistant_message()
-    foreign = {call.id for call in generation.foreign_calls}
-    blocks = [block for block in generation.blocks.values() if block.call_id not in foreign]
+    blocks: Sequence[Block] = [block for block in generation.blocks.values() if not block.turned_foreign]
     if stopped:
         blocks = _up_to_failure(blocks)
-        message = _cut(message, blocks)
-    messages = [message]
+        message = _cut(message, blocks, code_keys)
+    messages = [message] if message.get("content") or message.get("tool_calls") else []
     written = []
     for block in blocks:
         if block.source == "tool":
             messages.append({"role": "tool", "tool_call_id": block.call_id, "content": report(block)})
         else:
             written.append(report(block))
-    if written and not foreign:  # a client's call must be answered by the client, not be talked over
+    if written and not generation.foreign_calls:  # a client's call must be answered by the client, not be talked over
         messages.append({"role": "user", "content": "Output of your code:\n" + "\n".join(written)})
     return messages
 
 
-def _up_to_failure(blocks: Sequence[Block]) -> list[Block]:
-    kept = []
-    for block in blocks:
-        kept.append(block)
-        if block.status != "ok":
-            break
-    return kept
+def _up_to_failure(blocks: Sequence[Block]) -> Sequence[Block]:
+    """Without those of which nothing was run because of the failure. Blocks before it may have failed as well, where
+    errors do not stop the answer but a time limit does."""
+    tried = [at for at, block in enumerate(blocks) if block.has_run or block.status != "interrupted"]
+    return blocks[: tried[-1] + 1] if tried else []
 
 
-def _cut(message: Message, blocks: Sequence[Block]) -> Message:
-    """The turn without what came after the failing statement, which is in the last of ``blocks``."""
-    last = blocks[-1]
-    code = last.attempted
+def _cut(message: Message, blocks: Sequence[Block], code_keys: Mapping[str, str]) -> Message:
+    """The turn without what came after the failing statement, which is in the last of ``blocks``: calls of the client's
+    too, which has not seen any."""
     message = dict(message)
     calls = {call["id"]: call for call in message.pop("tool_calls", ())}
     kept = [calls[block.call_id] for block in blocks if block.call_id in calls]
+    if not blocks:  # what failed is a call that has turned foreign
+        return message
+    last = blocks[-1]
+    code = last.attempted
     if last.source == "tool":
-        function = {**kept[-1]["function"], "arguments": json.dumps({"code": code}, ensure_ascii=False)}
-        kept[-1] = {**kept[-1], "function": function}
+        function = kept[-1]["function"]
+        arguments = {code_keys.get(canonical_tool(function["name"]), "code"): code}
+        if last.language != "python":
+            arguments["language"] = last.language
+        kept[-1] = {**kept[-1], "function": {**function, "arguments": json.dumps(arguments, ensure_ascii=False)}}
     elif content := message["content"]:
         end = content.rfind(code)  # not found where the code stands indented: then it stays as it came
         message["content"] = content if end < 0 else content[: end + len(code)]

@@ -49,6 +49,7 @@ class Generation:
         stopwatch: Stopwatch,
         policy: Policy,
         grammar: tuple[int, int],
+        prepare: Callable[[], None],
         serial: bool,
         stop_on_problem: bool,
     ) -> None:
@@ -57,12 +58,14 @@ class Generation:
         self.usage: dict[str, Any] | None = None
         self.blocks: dict[str, Block] = {}
         self.foreign_calls: list[ForeignCall] = []
-        #: Ids of foreign calls that the client has seen the beginning of: it must see their end, so an answer with
-        #: any is not cut short.
+        #: Ids of foreign calls that the client has seen something of. It must see their end, and will answer them, so
+        #: an answer with any is not cut short.
         self.shown_calls: set[str] = set()
         #: Upstream events received.
         self.deltas = 0
-        self._turn = turn
+        self.turn = turn
+        self._end: TurnEnd | None = None
+        self._prepare = prepare
         self._emitter = emitter
         self._queue = queue
         self._clock = clock
@@ -82,12 +85,16 @@ class Generation:
             async for events in stream:
                 for data in events:
                     self.deltas += 1
-                    await self._handle(self.reader.feed(decode_delta(data)))
+                    items = self.reader.feed(decode_delta(data))
+                    if self.reader.expects_code:
+                        self._prepare()
+                    await self._handle(items)
                     if self.stopped:
                         return
             await self._handle(self.reader.flush())
             self._clock.generated_s = self._emitter.now_s()
-            await self._emitter.emit(TurnEnd(turn=self._turn, finish_reason=self.finish_reason, usage=self.usage))
+            self._end = TurnEnd(turn=self.turn, finish_reason=self.finish_reason, usage=self.usage)
+            await self._emitter.emit(self._end)
         finally:
             self._clock.generated_s = self._clock.generated_s or self._emitter.now_s()
             for part in self._open.values():
@@ -97,32 +104,40 @@ class Generation:
             self._queue.generation_over()
             await close()
 
+    @property
+    def end_told(self) -> bool:
+        """Whether ``turn.end`` was sent; it has a number then, even if we were cancelled while it was on its way."""
+        return self._end is not None and self._end.seq >= 0
+
     async def _handle(self, items: Iterable[Item]) -> None:
         emit = self._emitter.emit
         for item in items:
             match item:
                 case CodeText(call_id=call_id, text=text):
                     self._note_token()
-                    await emit(Token(turn=self._turn, channel="code", text=text, call_id=call_id))
+                    await emit(Token(turn=self.turn, channel="code", text=text, call_id=call_id))
                     await self._detect(call_id, text)
                 case ContentText(text=text, logprobs=logprobs):
                     self._note_token()
-                    await emit(Token(turn=self._turn, channel="content", text=text, logprobs=logprobs or UNSET))
+                    await emit(Token(turn=self.turn, channel="content", text=text, logprobs=logprobs or UNSET))
                 case RefusalText(text=text):
                     self._note_token()
-                    await emit(Token(turn=self._turn, channel="refusal", text=text))
+                    await emit(Token(turn=self.turn, channel="refusal", text=text))
                 case ReasoningText(text=text, key=key):
                     self._note_token()
-                    await emit(Token(turn=self._turn, channel="reasoning", text=text, key=key))
+                    await emit(Token(turn=self.turn, channel="reasoning", text=text, key=key))
                 case CodeStarted():
                     await self._start_block(item)
                 case CodeEnded(call_id=call_id, complete=complete):
                     await self._end_block(call_id, complete)
                 case ForeignFragment():
                     self._note_token()
+                    if (block := self.blocks.get(item.id)) is not None:
+                        block.turned_foreign = True
                     await self._show_fragment(item)
                 case ForeignCall():
                     self.foreign_calls.append(item)
+                    self.shown_calls.add(item.id)
                     extras = dict(item.extras) or UNSET
                     await emit(ToolCall(id=item.id, name=item.name, arguments=item.arguments, extras=extras))
                 case Finish(reason=reason):
@@ -141,13 +156,13 @@ class Generation:
             self._clock.first_token_s = self._emitter.now_s()
 
     async def _start_block(self, item: CodeStarted) -> None:
-        block = Block(item.call_id, self._turn, item.source, item.language, self._new_detector(item.language))
+        block = Block(item.call_id, self.turn, item.source, item.language, self._new_detector(item.language))
         confirmer = Confirmer(self._grammar) if item.language == "python" and not self._serial else None
         self.blocks[item.call_id] = block
         self._open[item.call_id] = _Open(block, Gate(self._policy), confirmer)
         self._queue.begin(block)
         await self._emitter.emit(
-            CodeStart(call_id=block.call_id, turn=self._turn, source=block.source, language=block.language)
+            CodeStart(call_id=block.call_id, turn=self.turn, source=block.source, language=block.language)
         )
 
     def _new_detector(self, language: str) -> Detector:

@@ -6,11 +6,12 @@ from app.events import CodeStart, Done, Start
 from app.pipeline.block import Block
 from app.pipeline.emitter import Emitter, Send
 from app.pipeline.executor import Executor
+from app.pipeline.place import Place
 from app.pipeline.queue import ExecutionQueue
 from app.pipeline.serial import WholeProgram
 from app.pipeline.stopwatch import Stopwatch
 from app.pipeline.transaction import NoTransaction
-from app.sandbox.session import Session
+from app.pipeline.work_folder import WorkFolderWatch
 
 
 async def run_program(
@@ -19,14 +20,13 @@ async def run_program(
     call_id: str,
     language: str,
     timeout_s: float,
-    session: Session,
-    session_name: str,
+    place: Place,
     send: Send,
 ) -> None:
     """Run ``code`` as one program."""
     emitter, stopwatch, queue = Emitter(send), Stopwatch(), ExecutionQueue()
     clock = stopwatch.turn(emitter.now_s())
-    await emitter.emit(Start(id=call_id, model="", session=session_name, container_id=session.id))
+    await emitter.emit(Start(id=call_id, model="", session=place.name, container_id=place.container_id))
     block = Block(call_id, 0, "tool", language, WholeProgram())
     await emitter.emit(CodeStart(call_id=call_id, turn=0, source=block.source, language=language))
     block.detector.feed(code)
@@ -39,11 +39,12 @@ async def run_program(
     queue.generation_over()
     clock.generated_s = emitter.now_s()
     executor = Executor(
-        session,
+        place,
         emitter=emitter,
         queue=queue,
         clock=clock,
         transaction=NoTransaction(),
+        folder=WorkFolderWatch(),
         on_error="interrupt",
         budget_s=timeout_s,
         stop_generation=lambda: False,

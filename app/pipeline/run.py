@@ -20,13 +20,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from app.errors import EagerError
-from app.events import Done, Error, ErrorBody, Rollback, Start
+from app.events import Done, Error, ErrorBody, ExecEnd, Rollback, Start, TurnEnd
 from app.extraction.names import CODE_TOOLS
 from app.extraction.turn import TurnReader
 from app.pipeline.block import Block, code_end
@@ -34,11 +34,12 @@ from app.pipeline.emitter import Emitter, Send
 from app.pipeline.executor import Executor
 from app.pipeline.follow_up import Message, follow_up
 from app.pipeline.generation import Generation
+from app.pipeline.place import Place
 from app.pipeline.queue import ExecutionQueue
 from app.pipeline.stopwatch import Stopwatch
 from app.pipeline.transaction import NoTransaction, RollbackPolicy, Transaction
 from app.pipeline.usage import Usage, add_usage, estimated_usage
-from app.sandbox.session import Session
+from app.pipeline.work_folder import WorkFolderWatch
 from app.scheduling.gate import Policy
 from app.upstream.completions import Completions
 
@@ -56,7 +57,8 @@ KeepHidden = Callable[[Sequence[str], Sequence[Message]], Awaitable[None]]
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """What a request may choose. ``max_turns`` counts upstream calls, ``max_repairs`` failed ones in a row;
-    ``timeout_s`` is for all code of the request."""
+    ``timeout_s`` is for all code of the request; ``code_keys`` has the argument that holds the code, by tool, where the
+    tool's schema tells."""
 
     mode: Literal["eager", "serial"] = "eager"
     on_error: OnFailure = "interrupt"
@@ -65,6 +67,7 @@ class Options:
     rollback: RollbackPolicy = "off"
     sources: frozenset[str] = frozenset({"tool", "fence", "tag"})
     tools: frozenset[str] = CODE_TOOLS
+    code_keys: Mapping[str, str] = field(default_factory=dict)
     gate: Policy = "permissive"
     max_turns: int = 1
     timeout_s: float = 120.0
@@ -82,17 +85,17 @@ async def run(
     *,
     request_id: str,
     upstream: Completions,
-    session: Session,
-    session_name: str,
+    place: Place,
     send: Send,
     keep_hidden: KeepHidden | None = None,
 ) -> None:
-    """Run one request. ``body`` is the upstream's chat-completions request, without our own fields.
+    """Run one request. ``body`` is the upstream's chat-completions request, without our own fields; ``place`` is asked
+    for a sandbox when code begins.
 
     Raises:
         UpstreamError: before any event but ``start``; later failures are events.
     """
-    await _Request(body, options, request_id, upstream, session, session_name, send, keep_hidden).run()
+    await _Request(body, options, request_id, upstream, place, send, keep_hidden).run()
 
 
 class _Request:
@@ -102,8 +105,7 @@ class _Request:
         options: Options,
         request_id: str,
         upstream: Completions,
-        session: Session,
-        session_name: str,
+        place: Place,
         send: Send,
         keep_hidden: KeepHidden | None,
     ) -> None:
@@ -111,8 +113,7 @@ class _Request:
         self._options = options
         self._id = request_id
         self._upstream = upstream
-        self._session = session
-        self._session_name = session_name
+        self._place = place
         self._keep_hidden = keep_hidden
         self._given = len(body["messages"])
         self._emitter = Emitter(send)
@@ -121,7 +122,8 @@ class _Request:
         self._repairs = 0
         self._did: list[tuple[str, str]] = []
         self._usage: Usage | None = None
-        self._blocks: dict[str, Block] = {}
+        self._folder = WorkFolderWatch()
+        self._generation: Generation | None = None
 
     async def run(self) -> None:
         finish_reason = "error"
@@ -139,14 +141,30 @@ class _Request:
     async def _report(self, failure: EagerError) -> None:
         """Nothing that was received is passed over in silence: unfinished code is reported before the error."""
         log.warning("request %s failed: %s", self._id, failure.message)
-        for block in self._blocks.values():
-            if block.status is None:
-                block.status = "incomplete"
-                if block.rolled_back:
-                    await self._emitter.emit(Rollback(call_id=block.call_id, status="done", reason="incomplete"))
-                await self._emitter.emit(code_end(block))
+        if self._generation is not None:
+            for block in self._generation.blocks.values():
+                if block.status is None:
+                    await self._report_unfinished(block)
+            await self._end_turn(self._generation, self._generation.usage)
         error = ErrorBody(failure.message, failure.type, failure.param, failure.code)
         await self._emitter.emit(Error(error=error, status=failure.status))
+
+    async def _report_unfinished(self, block: Block) -> None:
+        block.status = "incomplete"
+        emit = self._emitter.emit
+        if block.running is not None:
+            batch, began_s = block.running
+            duration_ms = round((self._emitter.now_s() - began_s) * 1e3, 3)
+            await emit(ExecEnd(call_id=block.call_id, batch=batch, status="interrupted", duration_ms=duration_ms))
+        if block.rolled_back:
+            await emit(Rollback(call_id=block.call_id, status="done", reason="incomplete"))
+        await emit(code_end(block))
+
+    async def _end_turn(self, generation: Generation, usage: Usage | None) -> None:
+        """Tell that the answer is over, unless that was told when it came to its end."""
+        if not generation.end_told:
+            await self._emitter.emit(TurnEnd(turn=generation.turn, finish_reason=None, usage=usage))
+        self._generation = None
 
     async def _turns(self) -> str:
         """All turns; returns the reason why the last one was the last."""
@@ -155,14 +173,16 @@ class _Request:
             if last and turn:
                 self._forbid_calls()
             generation, stopped = await self._turn(turn)
-            self._usage = add_usage(self._usage, _usage_of(generation, stopped))
+            usage = _usage_of(generation, stopped)
+            await self._end_turn(generation, usage)
+            self._usage = add_usage(self._usage, usage)
             if (reason := self._reason_to_end(generation, stopped)) is not None:
                 return reason
             if last and not generation.foreign_calls:
                 return "stop" if stopped is None else "interrupt"
             self._body["messages"] = [
                 *self._body["messages"],
-                *follow_up(generation, stopped=stopped is not None),
+                *follow_up(generation, stopped=stopped is not None, code_keys=self._options.code_keys),
             ]
             if generation.foreign_calls:
                 await self._keep(generation)
@@ -215,37 +235,39 @@ class _Request:
         clock = self._stopwatch.turn(emitter.now_s())
         queue = ExecutionQueue()
         generation = Generation(
-            TurnReader(sources=options.sources, tools=options.tools),
+            TurnReader(sources=options.sources, tools=options.tools, code_keys=options.code_keys),
             turn=turn,
             emitter=emitter,
             queue=queue,
             clock=clock,
             stopwatch=self._stopwatch,
             policy=options.gate,
-            grammar=self._session.python_version,
+            grammar=self._place.python_version,
+            prepare=self._place.prepare,
             serial=options.mode == "serial",
             stop_on_problem=options.stop_on_error,
         )
-        self._blocks = generation.blocks
         async with AsyncExitStack() as connection:
             stream = await connection.enter_async_context(self._upstream.stream(self._body, options.headers))
+            self._generation = generation
             if turn == 0:
                 await emitter.emit(
                     Start(
                         id=self._id,
                         model=str(self._body.get("model")),
-                        session=self._session_name,
-                        container_id=self._session.id,
+                        session=self._place.name,
+                        container_id=self._place.container_id,
                     )
                 )
             async with asyncio.TaskGroup() as tasks:
                 producer = tasks.create_task(generation.run(stream, close=connection.aclose))
                 executor = Executor(
-                    self._session,
+                    self._place,
                     emitter=emitter,
                     queue=queue,
                     clock=clock,
                     transaction=self._transaction(),
+                    folder=self._folder,
                     on_error="interrupt" if options.stop_on_error else "continue",
                     budget_s=self._budget_s,
                     stop_generation=lambda: not generation.shown_calls and producer.cancel(),
@@ -258,7 +280,7 @@ class _Request:
 
     def _transaction(self) -> Transaction | NoTransaction:
         policy = self._options.rollback
-        return NoTransaction() if policy == "off" else Transaction(self._session, self._emitter, policy)
+        return NoTransaction() if policy == "off" else Transaction(self._emitter, policy)
 
 
 def _usage_of(generation: Generation, stopped: str | None) -> Usage | None:

@@ -22,43 +22,43 @@ RollbackPolicy = Literal["off", "on_error", "on_syntax_error"]
 class Transaction:
     """At most one block at a time is in it. To be used as a context manager around all of them."""
 
-    def __init__(self, session: Session, emitter: Emitter, policy: Literal["on_error", "on_syntax_error"]) -> None:
-        self._session = session
+    def __init__(self, emitter: Emitter, policy: Literal["on_error", "on_syntax_error"]) -> None:
         self._emitter = emitter
         self._policy = policy
-        self._block: Block | None = None
+        self._open: tuple[Block, Session] | None = None
 
     async def __aenter__(self) -> Transaction:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Nobody may be left to be told, and another cancellation may come: a bounded number of steps, no event."""
-        block, self._block = self._block, None
-        if block is None:
+        opened, self._open = self._open, None
+        if opened is None:
             return
+        block, session = opened
         if kind is None:
-            await self._session.commit()
+            await session.commit()
             return
         with contextlib.suppress(EagerError):
-            block.rolled_back = await self._session.rollback() is None
+            block.rolled_back = await session.rollback() is None
 
-    async def begin(self, block: Block) -> None:
-        self._block = block  # at once: if we are cancelled the checkpoint may exist all the same
-        reason = await self._session.checkpoint()
+    async def begin(self, block: Block, session: Session) -> None:
+        self._open = block, session  # at once: if we are cancelled the checkpoint may exist all the same
+        reason = await session.checkpoint()
         if reason is not None:
-            self._block = None
+            self._open = None
             await self._emitter.emit(Rollback(call_id=block.call_id, status="impossible", reason=reason))
 
     async def end(self, block: Block) -> None:
         """To be called when the status of the block is known."""
-        if self._block is not block:
+        if self._open is None or self._open[0] is not block:
             return
-        self._block = None
+        session, self._open = self._open[1], None
         undo = self._why_undo(block)
         if undo is None:
-            await self._session.commit()
+            await session.commit()
             return
-        reason = await self._session.rollback()
+        reason = await session.rollback()
         if reason is None:
             block.rolled_back, block.state_lost = True, False
         status: Literal["done", "impossible"] = "done" if reason is None else "impossible"
@@ -81,7 +81,7 @@ class NoTransaction:
     async def __aexit__(self, *_: object) -> None:
         pass
 
-    async def begin(self, block: Block) -> None:
+    async def begin(self, block: Block, session: Session) -> None:
         pass
 
     async def end(self, block: Block) -> None:

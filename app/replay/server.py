@@ -1,6 +1,6 @@
 """An OpenAI-compatible server that replays programs at a set pace, and notices at once when its client leaves.
 
-``GET /__requests`` tells what was sent to whom, ``DELETE /__requests`` forgets it.
+``GET /__requests`` tells what was sent to whom, ``DELETE /__requests`` forgets it; ``?model=`` of one model name only.
 """
 
 from __future__ import annotations
@@ -166,12 +166,13 @@ def create_app(
         return JSONResponse({"object": "list", "data": [_model(name) for name in programs]})
 
     @app.get("/__requests")
-    async def requests() -> Response:
-        return JSONResponse([asdict(record) for record in records])
+    async def requests(model: str | None = None) -> Response:
+        return JSONResponse([asdict(record) for record in records if model in (None, record.model)])
 
     @app.delete("/__requests", status_code=204)
-    async def forget_requests() -> None:
-        records.clear()
+    async def forget_requests(model: str | None = None) -> None:
+        for record in [record for record in records if model in (None, record.model)]:
+            records.remove(record)
 
     @app.exception_handler(BadRequest)
     async def bad_request(request: Request, error: BadRequest) -> Response:

@@ -13,6 +13,12 @@ from typing import Final
 _ROOT: Final = Path("/sys/fs/cgroup")
 _CONTROLLERS: Final = ("memory", "pids", "cpu")
 _CPU_PERIOD_US: Final = 100_000
+#: Weight of all sandboxes together. A group, as one process beside it, has 1024 (v1) or 100 (v2) by default: under load
+#: the gateway is scheduled first.
+_SHARES: Final = 64
+_WEIGHT: Final = 6
+#: What a cgroup file system says when a file that it does not have is opened for writing.
+_NO_SUCH_FILE: Final = (FileNotFoundError, PermissionError)
 _LEAF: Final = "gateway"
 _PREFIX: Final = "eager-"
 
@@ -41,7 +47,10 @@ class Cgroup:
         return [str(folder / "cgroup.procs") for folder in self.folders]
 
     def remove(self, timeout_s: float = 2.0) -> None:
-        """Blocks for the moment that the kernel takes to bury the last process."""
+        """Blocks for the moment that the kernel takes to bury the last process. A straggler is killed where the kernel
+        can do that (v2, Linux 5.14)."""
+        with contextlib.suppress(OSError), (self.memory_folder / "cgroup.kill").open("r+") as switch:
+            switch.write("1")
         deadline = time.monotonic() + timeout_s
         for folder in self.folders:
             while True:
@@ -84,13 +93,13 @@ class CgroupParent:
             if self._unified:
                 (memory / "memory.max").write_text(str(limits.memory_bytes))
                 (cpu / "cpu.max").write_text(f"{quota} {_CPU_PERIOD_US}")
-                with contextlib.suppress(FileNotFoundError):  # a kernel without swap accounting
+                with contextlib.suppress(*_NO_SUCH_FILE):  # a kernel without swap accounting
                     (memory / "memory.swap.max").write_text("0")
             else:
                 (memory / "memory.limit_in_bytes").write_text(str(limits.memory_bytes))
                 (cpu / "cpu.cfs_period_us").write_text(str(_CPU_PERIOD_US))
                 (cpu / "cpu.cfs_quota_us").write_text(str(quota))
-                with contextlib.suppress(FileNotFoundError):
+                with contextlib.suppress(*_NO_SUCH_FILE):
                     (memory / "memory.memsw.limit_in_bytes").write_text(str(limits.memory_bytes))
         except OSError:
             cgroup.remove()
@@ -98,11 +107,10 @@ class CgroupParent:
         return cgroup
 
     def remove(self) -> None:
-        """Remove the (empty) parent itself. With v2 it is the gateway's own group and stays."""
-        if not self._unified:
-            for folder in self._folders.values():
-                with contextlib.suppress(FileNotFoundError):
-                    folder.rmdir()
+        """Remove the (empty) parent itself."""
+        for folder in self._folders.values():
+            with contextlib.suppress(FileNotFoundError):
+                folder.rmdir()
 
 
 def find_parent(*, root: Path = _ROOT, own: Path = Path("/proc/self/cgroup")) -> CgroupParent | None:
@@ -130,6 +138,7 @@ def _split_parent(root: Path, paths: Mapping[str, str]) -> CgroupParent | None:
         for folder in folders.values():
             folder.mkdir(exist_ok=True)
             made.append(folder)
+        (folders["cpu"] / "cpu.shares").write_text(str(_SHARES))
     except OSError:
         for folder in made:
             folder.rmdir()
@@ -147,19 +156,32 @@ def _remove_stale(parent: Path) -> None:
 
 
 def _unified_parent(own: Path) -> CgroupParent | None:
-    """v2 wants a group to hold either processes or groups with limits: the gateway moves to a leaf of its own."""
+    """v2 wants a group to hold either processes or groups with limits: who is in ours moves to a leaf of its own."""
     if own.name == _LEAF:
         own = own.parent
-    switches = own / "cgroup.subtree_control"
     if not set(_CONTROLLERS) <= set((own / "cgroup.controllers").read_text().split()):
         return None
-    if not set(_CONTROLLERS) <= set(switches.read_text().split()):
-        enable = " ".join(f"+{controller}" for controller in _CONTROLLERS)
-        try:
-            switches.write_text(enable)
-        except OSError:  # EBUSY: we are in it
-            leaf = own / _LEAF
-            leaf.mkdir(exist_ok=True)
-            (leaf / "cgroup.procs").write_text(str(os.getpid()))
-            switches.write_text(enable)
-    return CgroupParent(dict.fromkeys(_CONTROLLERS, own), unified=True)
+    try:
+        _pass_on(own)
+    except OSError:  # EBUSY: somebody is in it
+        leaf = own / _LEAF
+        leaf.mkdir(exist_ok=True)
+        for process in (own / "cgroup.procs").read_text().split():
+            with contextlib.suppress(ProcessLookupError):
+                (leaf / "cgroup.procs").write_text(process)
+        _pass_on(own)
+    _remove_stale(own)
+    parent = own / f"{_PREFIX}{os.getpid()}"
+    parent.mkdir(exist_ok=True)
+    try:
+        _pass_on(parent)
+        (parent / "cpu.weight").write_text(str(_WEIGHT))
+    except OSError:
+        parent.rmdir()
+        raise
+    return CgroupParent(dict.fromkeys(_CONTROLLERS, parent), unified=True)
+
+
+def _pass_on(group: Path) -> None:
+    """Let the groups in this one have limits."""
+    (group / "cgroup.subtree_control").write_text(" ".join(f"+{controller}" for controller in _CONTROLLERS))

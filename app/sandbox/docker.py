@@ -30,7 +30,7 @@ from typing import Any, Final, Literal
 
 from app.errors import SandboxStartError
 from app.sandbox.docker_attach import AttachedChannel
-from app.sandbox.docker_container import UID, DockerLimits, container_config
+from app.sandbox.docker_container import DockerLimits, container_config, is_gvisor
 from app.sandbox.docker_engine import Engine, EngineError
 from app.sandbox.docker_socket import (
     FOLDER_INSIDE,
@@ -40,6 +40,8 @@ from app.sandbox.docker_socket import (
     private_folder,
     remove_abandoned_folders,
 )
+from app.sandbox.docker_users import Users, uids_of
+from app.sandbox.egress import Egress, Exit
 from app.sandbox.owner import Owner
 from app.sandbox.process import StderrTail
 from app.sandbox.transport import Channel, connect_socket
@@ -59,6 +61,10 @@ _ABANDONED_AFTER_S: Final = 600
 _CONNECT_TIMEOUT_S: Final = 10.0
 
 
+#: runc ends one process, and the supervisor tells which.
+_GVISOR_HINT: Final = "gVisor ends all of a sandbox that runs out of memory or of processes"
+
+
 class DockerBackend:
     """Implements ``Backend``.
 
@@ -67,6 +73,8 @@ class DockerBackend:
         runtime: None is the engine's default.
         socket_folder: where the folders of the Unix sockets are made; None is the folder for temporary files.
         engine_timeout_s: of any one call of the engine.
+        users: None finds out which uids the engine can give to containers.
+        egress: the way out of the sandboxes; it needs the transport ``unix``.
     """
 
     name = "docker"
@@ -85,8 +93,11 @@ class DockerBackend:
         socket_folder: Path | None = None,
         supervisor_options: Sequence[str] = (),
         seccomp_profile: Path = SECCOMP_PROFILE,
+        users: Users | None = None,
+        egress: Egress | None = None,
     ) -> None:
         self._image = image
+        self._egress = egress
         self._engine = Engine(engine, timeout_s=engine_timeout_s)
         self._runtime = runtime
         self._limits = limits
@@ -95,6 +106,7 @@ class DockerBackend:
         self._socket_folder = socket_folder or Path(tempfile.gettempdir())
         self._supervisor_options = list(supervisor_options)
         self._seccomp_profile = seccomp_profile.read_text()
+        self._users = users
         #: The value of GATEWAY_LABEL on its containers.
         self.instance = f"{os.getpid()}-{os.urandom(4).hex()}"
         self._owner = Owner.current()
@@ -108,13 +120,23 @@ class DockerBackend:
     def __repr__(self) -> str:
         return f"<DockerBackend {self.instance} at {self._engine.address}: {len(self._live)} sandboxes>"
 
+    @property
+    def address(self) -> str:
+        return self._engine.address
+
+    @property
+    def is_local(self) -> bool:
+        return self._engine.is_local
+
     def describe(self) -> str:
         limits, mib = self._limits, 1 << 20
         kernel = "shared with the engine's host" if self._runtime in (None, "runc") else f"as {self._runtime} has it"
         return (
             f"Docker Engine at {self._engine.address}: image {self._image}, runtime {self._runtime or 'the default'}, "
-            f"transport {' or '.join(self._transports)}; a container for each session, no network, read-only root, no "
-            f"capability, no new privileges, own seccomp profile, uid {UID}; {limits.memory_bytes // mib} MiB memory, "
+            f"transport {' or '.join(self._transports)}; a container for each session, "
+            f"{'no network' if self._egress is None else 'no network but the egress proxy'}, read-only root, no "
+            f"capability, no new privileges, own seccomp profile, a uid of its own; "
+            f"{limits.memory_bytes // mib} MiB memory, "
             f"{limits.processes} processes, {limits.cpus:g} CPUs, {limits.work_bytes // mib} MiB work folder; the "
             f"kernel is {kernel}"
         )
@@ -129,12 +151,23 @@ class DockerBackend:
                 worker = await (self._start_unix() if transport == "unix" else self._start_attached())
             except _SocketUnusable as error:
                 if transport == candidates[-1]:
+                    if self._egress is not None:
+                        raise SandboxStartError(f"{error.message}; the egress proxy cannot do without") from error
                     raise
                 log.info("sandboxes are to be reached through the engine's attach streams: %s", error)
             else:
                 self._transports = [transport]
                 return worker
         raise AssertionError("no transport")
+
+    async def survey(self) -> int:
+        """The memory of the engine's machine, in bytes.
+
+        Raises:
+            SandboxStartError: it does not answer.
+        """
+        info: dict[str, Any] = await self._engine.call(lambda client: client.info())
+        return int(info["MemTotal"])
 
     async def sweep(self) -> list[str]:
         """Remove what is certainly left over, of this gateway or of others; returns the names.
@@ -174,6 +207,14 @@ class DockerBackend:
                 shutil.rmtree(self._folder, ignore_errors=True)
 
     def _candidates(self, transport: Literal["auto", "unix", "attach"]) -> list[Transport]:
+        if self._egress is not None:
+            if transport == "attach" or not self._engine.is_local or self._runtime not in (None, "runc"):
+                raise SandboxStartError(
+                    "the egress proxy needs sandboxes that are reached over a Unix socket: an engine on this machine "
+                    f"and the runtime runc; {self._engine.address} with runtime {self._runtime or 'of its own choice'} "
+                    f"and transport {transport} will not do"
+                )
+            return ["unix"]
         if transport != "auto":
             return [transport]
         # gVisor passes a socket of the host on only when it is told to (--fsgofer-host-uds).
@@ -195,6 +236,8 @@ class DockerBackend:
         try:
             mount = (str(rendezvous.folder), FOLDER_INSIDE)
             arguments = ["--connect", f"{FOLDER_INSIDE}/{SOCKET_NAME}"]
+            if self._egress is not None:
+                arguments.append("--egress")
             try:
                 container = await self._create(name, arguments, mount)
             except EngineError as error:
@@ -206,9 +249,12 @@ class DockerBackend:
             try:
                 await self._engine.attach(container, stderr, "stderr")
                 await self._engine.call(lambda client: client.start(container))
-                connection = await self._accept(rendezvous, container, stderr.tail)
+                connection = await self._accept(name, rendezvous, container, stderr.tail)
                 channel = Channel()
-                return await self._adopt(name, channel, stderr.tail, lambda: connect_socket(connection, channel))
+                way_out = await self._open_egress(name, connection)
+                return await self._adopt(
+                    name, channel, stderr.tail, lambda: connect_socket(connection, channel), way_out
+                )
             finally:
                 stderr.abort("not needed any more")
         except BaseException:
@@ -219,7 +265,7 @@ class DockerBackend:
 
     async def _start_attached(self) -> Worker:
         name = self._new_name()
-        channel = AttachedChannel()
+        channel = AttachedChannel(_GVISOR_HINT if is_gvisor(self._runtime) else "")
 
         async def connect() -> None:
             await self._engine.attach(container, channel, "stdin", "stdout", "stderr")
@@ -233,6 +279,7 @@ class DockerBackend:
             raise
 
     async def _create(self, name: str, arguments: list[str], mount: tuple[str, str] | None) -> str:
+        users = await self._uids()
         config = container_config(
             image=self._image,
             arguments=[*arguments, *self._supervisor_options],
@@ -240,6 +287,7 @@ class DockerBackend:
             limits=self._limits,
             seccomp_profile=self._seccomp_profile,
             runtime=self._runtime,
+            uid=users.take(name),
             attach_stdio=mount is None,
             mount=mount,
         )
@@ -257,7 +305,7 @@ class DockerBackend:
         id: str = created["Id"]
         return id
 
-    async def _accept(self, rendezvous: Rendezvous, container: str, tail: StderrTail) -> socket.socket:
+    async def _accept(self, name: str, rendezvous: Rendezvous, container: str, tail: StderrTail) -> socket.socket:
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT_S):
                 connection = await rendezvous.wait_connected()
@@ -265,18 +313,41 @@ class DockerBackend:
             said = tail.text() or "it said nothing"
             raise _SocketUnusable(f"the sandbox did not come to its socket: {error}; {said}") from error
         try:
-            check_peer(connection, container, UID)
+            check_peer(connection, container, (await self._uids())[name])
+        except SandboxStartError as error:
+            connection.close()
+            raise _SocketUnusable(error.message) from error
+        return connection
+
+    async def _uids(self) -> Users:
+        if self._users is None:
+            info: dict[str, Any] = await self._engine.call(lambda client: client.info())
+            if self._users is None:  # another start has been quicker
+                self._users = Users(uids_of(info.get("SecurityOptions") or []))
+        return self._users
+
+    async def _open_egress(self, name: str, connection: socket.socket) -> Exit | None:
+        if self._egress is None:
+            return None
+        try:
+            return await self._egress.open(name, connection)
         except BaseException:
             connection.close()
             raise
-        return connection
 
     async def _adopt(
-        self, name: str, channel: Channel, tail: StderrTail, connect: Callable[[], Awaitable[None]]
+        self,
+        name: str,
+        channel: Channel,
+        tail: StderrTail,
+        connect: Callable[[], Awaitable[None]],
+        way_out: Exit | None = None,
     ) -> Worker:
         """The worker, once it is ready."""
 
         async def kill() -> None:
+            if way_out is not None:
+                await way_out.close()
             await self._remove(name)
 
         worker = Worker(channel, id=name, kill=kill, output_limit_bytes=self._output_limit_bytes)
@@ -309,6 +380,8 @@ class DockerBackend:
                 self._sweep_due = True
         finally:
             self._live.discard(name)
+            if self._users is not None:
+                self._users.release(name)
 
     def _new_name(self) -> str:
         self._started += 1

@@ -77,10 +77,15 @@ class AttachDecoder:
 
 
 class AttachedChannel(Channel):
-    """Frames over stdin and stdout of a container. The end of what it says on stderr is kept in ``tail``."""
+    """Frames over stdin and stdout of a container. The end of what it says on stderr is kept in ``tail``.
 
-    def __init__(self) -> None:
+    Args:
+        hint: what a connection that ends without an error may mean.
+    """
+
+    def __init__(self, hint: str = "") -> None:
         super().__init__()
+        self._hint = hint
         self.tail = StderrTail()
         self._attach = AttachDecoder()
         self._attached = asyncio.Event()
@@ -105,5 +110,7 @@ class AttachedChannel(Channel):
                 self.tail.data_received(piece)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if exc is None and self._hint:
+            self._end(f"the sandbox closed the connection ({self._hint})")
         super().connection_lost(exc)
         self._attached.set()

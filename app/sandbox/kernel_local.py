@@ -77,7 +77,7 @@ class LocalKernels:
             if spec.argv[0] in _BARE_PYTHONS and Path(spec.resource_dir).is_relative_to(self._environment):
                 spec.argv[0] = str(self._environment / "bin" / spec.argv[0])
             await manager.start_kernel(
-                env=_environment(),
+                env={**_environment(), "TMPDIR": runtime},  # what it leaves behind is removed with it
                 extra_arguments=["--HistoryManager.hist_file=:memory:"],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

@@ -7,6 +7,7 @@ gateway, must not run Python. Argument: a JSON object
      "stage": [[folder, mount point], ...] | null,
      "user": uid | null,
      "limits": {"RLIMIT_CORE": 0, ...},
+     "nice": 0 to 19,
      "argv": [program, ...]}
 
 ``stage`` (as root): bubblewrap runs as a user who may not be able to reach the folders it is to bind, such as a Python
@@ -16,6 +17,7 @@ the sandbox.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -55,6 +57,13 @@ def stage_folders(folders: list[list[str]]) -> None:
         mount(f"/proc/self/fd/{handle}", target, None, _MS_BIND | _MS_REC)
 
 
+def be_nice(value: int) -> None:
+    """Let others be scheduled first, also where the kernel weighs sessions (autogroups) instead of processes."""
+    os.nice(value)
+    with contextlib.suppress(OSError), open("/proc/self/autogroup", "w") as file:
+        file.write(str(value))
+
+
 def main() -> None:
     plan = json.loads(sys.argv[1])
     for door in plan["doors"]:
@@ -63,6 +72,7 @@ def main() -> None:
     if plan["stage"] is not None:
         os.umask(0o022)
         stage_folders(plan["stage"])
+    be_nice(plan["nice"])
     for name, value in plan["limits"].items():
         resource.setrlimit(getattr(resource, name), (value, value))
     if plan["user"] is not None:

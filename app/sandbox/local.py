@@ -33,6 +33,7 @@ from app.errors import SandboxStartError
 from app.sandbox import launcher, seccomp
 from app.sandbox.bubblewrap import ENVIRONMENT, ETC_FILES, SUPERVISOR_FOLDER, Sizes, command_line
 from app.sandbox.cgroups import Cgroup, CgroupParent, Limits, find_parent
+from app.sandbox.egress import Egress, Exit
 from app.sandbox.environment import Environment
 from app.sandbox.process import SandboxProcess
 from app.sandbox.transport import Channel, connect_socket
@@ -42,6 +43,8 @@ log = logging.getLogger(__name__)
 
 #: Sandbox n runs as this uid + n (as root): above the users of a host, and the same again for its next sandbox n.
 FIRST_UID: Final = 200_000
+#: Where no cgroup can weigh sandboxes less than the gateway.
+_NICE: Final = 10
 _HINTS: Final = (
     "user.max_user_namespaces",
     "kernel.unprivileged_userns_clone",
@@ -78,13 +81,17 @@ class LocalBackend:
         start_timeout_s: float = 30.0,
         supervisor_options: Sequence[str] = (),
         unisolated: bool = False,
+        egress: Egress | None = None,
     ) -> None:
+        if unisolated and egress is not None:
+            raise SandboxStartError("code that is not isolated has all of the network: an egress proxy would be a lie")
         self._environment = environment
         self._limits = limits
         self._output_limit_bytes = output_limit_bytes
         self._start_timeout_s = start_timeout_s
         self._supervisor_options = supervisor_options
         self._unisolated = unisolated
+        self._egress = egress
         self._is_root = os.geteuid() == 0
         self._slots: set[int] = set()
         self._started = 0
@@ -102,8 +109,9 @@ class LocalBackend:
         if self._cgroups is None:
             limits = "no writable cgroup: memory limited per process, memfd, inodes and CPU not limited"
         return (
-            "bubblewrap: own user, pid, network (none), ipc, uts and mount namespaces, seccomp filter, read-only root, "
-            f"{user}; {limits}; the kernel is shared with the host"
+            f"bubblewrap: own user, pid, network ({'none' if self._egress is None else 'the egress proxy only'}), ipc, "
+            f"uts and mount namespaces, seccomp filter, read-only root, {user}; {limits}; "
+            "the kernel is shared with the host"
         )
 
     async def start(self) -> Worker:
@@ -116,7 +124,11 @@ class LocalBackend:
             self._slots.discard(slot)
             raise SandboxStartError(f"could not start a sandbox: {error!r}") from error
 
+        way_out: Exit | None = None
+
         async def kill() -> None:
+            if way_out is not None:
+                await way_out.close()
             await process.kill()
             self._slots.discard(slot)
 
@@ -125,6 +137,8 @@ class LocalBackend:
         worker = Worker(channel, id=id, kill=kill, output_limit_bytes=self._output_limit_bytes)
         try:
             await process.follow_stderr()
+            if self._egress is not None:
+                way_out = await self._egress.open(id, process.sock)
             await connect_socket(process.sock, channel)
             await worker.wait_ready(self._start_timeout_s)
             process.find_first()
@@ -155,8 +169,11 @@ class LocalBackend:
 
     def _spawn_plain(self, ours: socket.socket, theirs: socket.socket) -> SandboxProcess:
         folder = Path(tempfile.mkdtemp(prefix="eager-unisolated-"))
-        command = self._supervisor(_SUPERVISOR_FILES, theirs.fileno(), str(folder))
-        environment = {**ENVIRONMENT, "HOME": str(folder)}
+        work, temporary = folder / "work", folder / "tmp"
+        work.mkdir()
+        temporary.mkdir()
+        command = self._supervisor(_SUPERVISOR_FILES, theirs.fileno(), str(work))
+        environment = {**ENVIRONMENT, "HOME": str(work), "TMPDIR": str(temporary)}
         return SandboxProcess(command, pass_fds=[theirs.fileno()], environment=environment, sock=ours, folder=folder)
 
     def _spawn_isolated(self, slot: int, ours: socket.socket, theirs: socket.socket) -> SandboxProcess:
@@ -186,6 +203,7 @@ class LocalBackend:
                     "stage": stage,
                     "user": FIRST_UID + slot if self._is_root else None,
                     "limits": self._rlimits(),
+                    "nice": 0 if cgroup else _NICE,
                     "argv": command,
                 }
                 return SandboxProcess(
@@ -238,6 +256,8 @@ class LocalBackend:
 
     def _supervisor(self, folder: Path, fd: int, work_folder: str | None) -> list[str]:
         command = [str(self._environment.python), "-I", str(folder / "supervisor.py"), "--fd", str(fd)]
+        if self._egress is not None:
+            command.append("--egress")
         if work_folder is not None:
             command += ["--workdir", work_folder]
         return [*command, *self._supervisor_options]

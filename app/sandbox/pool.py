@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import sys
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -65,6 +66,7 @@ class Pool:
     Args:
         warm: workers kept ready.
         limit: workers that may exist at once.
+        has_room: whether the backend has a place for one more now; when that changes, ``look_again`` is to be called.
         sleep, jitter: for tests; jitter gives a factor.
     """
 
@@ -74,9 +76,12 @@ class Pool:
         *,
         warm: int,
         limit: int,
+        has_room: Callable[[], bool] = lambda: True,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = lambda: random.uniform(0.5, 1.5),  # noqa: S311 - not a secret
     ) -> None:
+        #: Grammar of the sandboxes: the latest one's; ours while there was none.
+        self.python_version = sys.version_info[:2]
         #: Called when somebody has to wait and no room is left: it may discard a worker that can be spared.
         self.on_shortage: Callable[[], None] | None = None
         if not 0 < warm <= limit:
@@ -84,6 +89,7 @@ class Pool:
         self._backend = backend
         self._starters = warm
         self._limit = limit
+        self._backend_has_room = has_room
         self._sleep, self._jitter = sleep, jitter
         self._tasks = asyncio.TaskGroup()
         self._closed = False
@@ -189,6 +195,10 @@ class Pool:
         self._checked_out += 1
         return future.result()
 
+    def look_again(self) -> None:
+        """The backend may have room for a worker that it had not."""
+        self._room.set()
+
     def discard(self, worker: Worker) -> None:
         """The session is over. The worker is closed in the background; giving it back twice does no harm."""
         if worker in self._busy:
@@ -241,7 +251,8 @@ class Pool:
         self._tasks.create_task(self._close(worker))
 
     def _has_room(self) -> bool:
-        return self._starting + len(self._shelf) + len(self._busy) + len(self._closing) < self._limit
+        alive = self._starting + len(self._shelf) + len(self._busy) + len(self._closing)
+        return alive < self._limit and self._backend_has_room()
 
     def _unavailable(self, waited_s: float) -> SandboxError:
         if self._last_error is not None:
@@ -288,6 +299,7 @@ class Pool:
         except BaseException:
             await worker.close()
             raise
+        self.python_version = worker.python_version
         return worker
 
     async def _close(self, worker: Worker) -> None:

@@ -71,10 +71,16 @@ class SessionRegistry:
         self._limit = limit
         self._sessions: dict[str, _Named] = {}
         self._opening: dict[str, int] = {}
+        self._opening_ids: set[str] = set()
         self._created = self._expired = self._displaced = 0
 
     def __repr__(self) -> str:
         return f"<SessionRegistry {len(self._sessions)} sessions>"
+
+    @property
+    def python_version(self) -> tuple[int, int]:
+        """Grammar of the sandboxes."""
+        return self._pool.python_version
 
     def statistics(self) -> RegistryStatistics:
         return RegistryStatistics(
@@ -109,18 +115,21 @@ class SessionRegistry:
 
         Raises:
             SandboxUnavailable: no worker in time, or the owner has as many sessions as allowed and all are busy.
+            SessionBusy: there is one with this id, or another request is making it.
         """
+        id = id or f"ses_{secrets.token_hex(12)}"
+        self._require_free(id)
         self._make_room(owner, spare=spare)
         self._opening[owner] = self._opening.get(owner, 0) + 1
+        self._opening_ids.add(id)
         try:
             worker = await self._pool.acquire(deadline_s)
         finally:
+            self._opening_ids.remove(id)
             self._opening[owner] -= 1
             if not self._opening[owner]:
                 del self._opening[owner]
-        session = _Named(
-            id or f"ses_{secrets.token_hex(12)}", owner, worker, self.idle_s if idle_s is None else idle_s, spare
-        )
+        session = _Named(id, owner, worker, self.idle_s if idle_s is None else idle_s, spare)
         self._sessions[session.id] = session
         self._created += 1
         self._wait_for_expiry(session)
@@ -188,13 +197,21 @@ class SessionRegistry:
     def _find(self, id: str, owner: str) -> _Named:
         session = self._sessions.get(id)
         if session is None or session.owner != owner:
-            raise RequestError(f"no session {id}", param="session", code="session_not_found", status=404)
+            message = f"no session {id}: there was none, or it has expired"
+            raise RequestError(message, param="session", code="session_not_found", status=404)
         return session
 
     def _check_alive(self, session: _Named) -> None:
         if session.worker.death is not None:
             self._drop(session)
             raise SandboxGone(f"the sandbox of session {session.id} is gone: {session.worker.death}")
+
+    def _require_free(self, id: str) -> None:
+        known = self._sessions.get(id)
+        if known is not None and known.worker.death is not None:
+            self._drop(known)
+        elif known is not None or id in self._opening_ids:
+            raise SessionBusy(f"session {id} is busy")
 
     def _make_room(self, owner: str, *, spare: bool) -> None:
         own = [session for session in self._sessions.values() if session.owner == owner]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from app.detection.chunk import Chunk
-from app.sandbox.messages import Display, Failure, Output, Result
+from app.sandbox.messages import Display, Failure, FileReply, Output, Result
 
 #: Receives what running code says, in order, while it runs. Slow sinks slow the code down (back-pressure).
 Sink = Callable[[Output | Display | Result], Awaitable[None]]
@@ -67,6 +67,14 @@ class Session(Protocol):
 
         Raises:
             SandboxGone: the sandbox is dead. The session cannot be used again.
+        """
+        ...
+
+    async def list_files(self, limit: int) -> FileReply:
+        """Files of the work folder, at most ``limit`` of them.
+
+        Raises:
+            SandboxGone: the sandbox is dead.
         """
         ...
 

@@ -15,14 +15,15 @@ import socket
 from collections.abc import Callable
 from typing import cast
 
-from sandbox_image.protocol import MAX_FRAME_BYTES, FrameDecoder, ProtocolError
+from sandbox_image.frames import FrameCutter, kind_of
+from sandbox_image.protocol import HEADER, MAX_FRAME_BYTES, ProtocolError
 
 
 class Channel(asyncio.Protocol):
     """Frames over one stream. After ``on_close`` was called nothing more is delivered."""
 
     def __init__(self, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
-        self._decoder = FrameDecoder(max_frame_bytes)
+        self._cutter = FrameCutter(max_frame_bytes)
         self._transport: asyncio.Transport | None = None
         self._on_frame: Callable[[int, bytes], None] | None = None
         self._on_close: Callable[[str], None] | None = None
@@ -71,15 +72,15 @@ class Channel(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         try:
-            frames = self._decoder.feed(data)
+            frames = self._cutter.feed(data)
         except ProtocolError as error:
             self._end(str(error))
             return
         assert self._on_frame is not None, "attach() comes before connecting"
-        for kind, payload in frames:
+        for frame in frames:
             if self._closed is not None:  # the owner found the frame before this one invalid
                 return
-            self._on_frame(kind, payload)
+            self._on_frame(kind_of(frame), bytes(memoryview(frame)[HEADER.size :]))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(f"connection lost: {exc}" if exc else "the sandbox closed the connection")

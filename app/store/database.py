@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, event, make_url
+from sqlalchemy import URL, event, func, make_url, select
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from app.store.containers import ContainerFiles, Containers
 from app.store.files import Files
@@ -21,6 +22,8 @@ from app.store.tables import metadata
 
 #: Seconds that a writer waits for another one of SQLite's.
 BUSY_S = 10
+#: Held while tables are created. Any number will do that others do not use.
+SCHEMA_LOCK = 0x6561676572
 
 
 class Store:
@@ -50,7 +53,12 @@ async def open_store(url: str, *, clock: Callable[[], float] = time.time) -> Asy
     engine = _engine(make_url(url))
     try:
         async with engine.begin() as connection:
-            await connection.run_sync(metadata.create_all)
+            if engine.dialect.name == "postgresql":  # several gateways may start at once
+                await connection.execute(select(func.pg_advisory_xact_lock(SCHEMA_LOCK)))
+            for table in metadata.sorted_tables:
+                await connection.execute(CreateTable(table, if_not_exists=True))
+                for index in table.indexes:
+                    await connection.execute(CreateIndex(index, if_not_exists=True))
         yield Store(engine, clock)
     finally:
         await engine.dispose()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import delete, insert, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.store.tables import hidden_calls
@@ -25,17 +26,18 @@ class HiddenCalls:
     async def put(self, keys: Sequence[str], value: Any, *, owner: str, ttl_s: float) -> None:
         """Keep ``value`` (JSON) under each of ``keys``; an older one is replaced."""
         expires_at = self._clock() + ttl_s
-        unique = list(dict.fromkeys(keys))
-        if not unique:
+        unique = sorted(set(keys))  # in one order everywhere: two that write the same do not wait for each other
+        rows = [{"owner": owner, "key": key, "value": value, "expires_at": expires_at} for key in unique]
+        while rows:
+            try:
+                async with self._engine.begin() as connection:
+                    await connection.execute(
+                        delete(hidden_calls).where(hidden_calls.c.owner == owner, hidden_calls.c.key.in_(unique))
+                    )
+                    await connection.execute(insert(hidden_calls), rows)
+            except IntegrityError:  # somebody else has put one of them in between: now it can be replaced
+                continue
             return
-        async with self._engine.begin() as connection:
-            await connection.execute(
-                delete(hidden_calls).where(hidden_calls.c.owner == owner, hidden_calls.c.key.in_(unique))
-            )
-            await connection.execute(
-                insert(hidden_calls),
-                [{"owner": owner, "key": key, "value": value, "expires_at": expires_at} for key in unique],
-            )
 
     async def find(self, keys: Sequence[str], *, owner: str) -> dict[str, Any]:
         """What is kept under any of ``keys``."""

@@ -8,12 +8,39 @@ Times are seconds since the epoch.
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    TypeDecorator,
+)
 
 metadata = MetaData()
 
-ID = String(128)
-NAME = String(255)
+
+class Line(TypeDecorator[str]):
+    """Text of at most so many characters. PostgreSQL takes no null characters, nor questions that hold any: they are
+    replaced, so that an id with one is an id that nothing has."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
+        return None if value is None else value.replace("\0", "\ufffd")
+
+
+ID = Line(128)
+NAME = Line(255)
 
 responses = Table(
     "eager_responses",
@@ -38,7 +65,7 @@ containers = Table(
     Column("last_active_at", Float, nullable=False),
     Column("name", NAME, nullable=False),
     Column("idle_minutes", Integer, nullable=False),
-    Column("memory_limit", String(16)),
+    Column("memory_limit", Line(16)),
     Column("gateway", NAME, nullable=False),
     Column("expired", Boolean, nullable=False),
     Index("eager_containers_owner", "owner", "created_at", "id"),
@@ -51,8 +78,8 @@ container_files = Table(
     Column("owner", NAME, nullable=False),
     Column("container_id", ID, nullable=False),
     Column("created_at", Float, nullable=False),
-    Column("path", String(1024), nullable=False),
-    Column("bytes", Integer, nullable=False),
+    Column("path", Line(1024), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
     Column("source", String(16), nullable=False),
     Index("eager_container_files_path", "container_id", "path", unique=True),
 )
@@ -64,8 +91,8 @@ files = Table(
     Column("owner", NAME, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("filename", NAME, nullable=False),
-    Column("bytes", Integer, nullable=False),
-    Column("purpose", String(64), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("purpose", Line(64), nullable=False),
     Index("eager_files_owner", "owner", "created_at", "id"),
 )
 

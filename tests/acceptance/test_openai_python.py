@@ -101,7 +101,7 @@ async def test_a_wrong_key_is_an_authentication_error(client: openai.AsyncOpenAI
 
 
 async def test_an_error_in_mid_stream_is_raised(client: openai.AsyncOpenAI) -> None:
-    stream = await client.chat.completions.create(model="up-mid-error", messages=MESSAGES, tools=TOOLS, stream=True)
+    stream = await client.chat.completions.create(model="l-mid-error", messages=MESSAGES, tools=TOOLS, stream=True)
     with pytest.raises(openai.APIError) as raised:
         async for _ in stream:
             pass

@@ -4,6 +4,8 @@ asked.
     NAME                  the stream tests/streams/NAME.sse, byte for byte; NAME/7 cuts it into pieces of 7 bytes
     status-429            that HTTP error
     program, program/50   the last user message as a call of ``python``, in tokens of 4 characters; at 50 a second
+    prefaced              the same behind a sentence
+    halting/50            the same, all at once, but after 50 tokens it waits until the client has left
     cut                   a connection that breaks in the middle of the program
 
 A conversation that ends in the results of calls, or of code, is answered with a sentence that quotes them.
@@ -77,8 +79,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_json(200, _document(body))
         elif results is not None:
             self._send_stream(_sse(*_sentence(f"The tool said: {results}"), usage=True), 0)
-        elif model in ("program", "cut"):
-            self._play(asked, rate=float(detail or 0), whole=model == "program")
+        elif model in ("program", "prefaced", "halting", "cut"):
+            self._play(asked, model, float(detail or 0))
         else:
             self._send_stream((STREAMS / f"{model}.sse").read_bytes(), int(detail or 0))
 
@@ -105,13 +107,18 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(data[start : start + size])
             self.wfile.flush()
 
-    def _play(self, asked: Asked, *, rate: float, whole: bool) -> None:
+    def _play(self, asked: Asked, model: str, detail: float) -> None:
         self._start_stream()
-        code = asked.body["messages"][-1]["content"]
-        opening, *tokens = _program(code)
+        whole = model != "cut"
+        opening, *tokens = _program(_text(asked.body["messages"][-1]["content"]))
+        if model == "prefaced":
+            self.wfile.write(_sse(_delta({"role": "assistant", "content": "Let me compute."}), usage=False, end=False))
         self.wfile.write(_sse(opening, usage=False, end=False))
         for token in tokens if whole else tokens[: len(tokens) // 2]:
-            if select.select([self.connection], [], [], 1 / rate if rate else 0)[0]:
+            pause = 1 / detail if detail else 0
+            if model == "halting":
+                pause = 60 if asked.tokens_sent == detail else 0
+            if select.select([self.connection], [], [], pause)[0]:
                 asked.left.set()
                 return
             self.wfile.write(_sse(token, usage=False, end=False))
@@ -129,8 +136,13 @@ def _results(messages: list[dict[str, Any]]) -> str | None:
     for message in reversed(messages):
         if message["role"] != "tool":
             break
-        results.insert(0, message["content"].strip())
+        results.insert(0, _text(message["content"]).strip())
     return " | ".join(results) if results else None
+
+
+def _text(content: str | list[dict[str, Any]]) -> str:
+    """A message's content may be text, or parts with text."""
+    return content if isinstance(content, str) else "".join(part["text"] for part in content)
 
 
 def _document(body: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -187,6 +188,32 @@ async def test_a_client_that_left_finds_its_key_free_only_if_nothing_ran(
         first.cancel()
     service.work = service.succeed
     assert conflict(await post(client)) == code_ran
+
+
+@pytest.mark.parametrize("code_ran", [False, True])
+async def test_so_does_one_that_left_in_the_middle_of_a_stream(
+    client: httpx.AsyncClient, service: Service, code_ran: bool
+) -> None:
+    class Cut(Response):
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            scope.setdefault("state", {})["code_ran"] = code_ran
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True})
+
+    async def cut(scope: Scope) -> Response:
+        return Cut()
+
+    service.work = cut
+    with suppress(AssertionError):  # httpx: the answer is not complete
+        await post(client, "/stream")
+    service.work = service.succeed
+    assert conflict(await post(client, "/stream")) == code_ran
+
+
+async def test_options_in_headers_are_part_of_the_request(client: httpx.AsyncClient) -> None:
+    await post(client)
+    answer = await client.post("/run", content=b"{}", headers={"idempotency-key": "k", "x-eager-mode": "serial"})
+    assert answer.status_code == 400
 
 
 async def test_an_answer_too_large_to_keep_is_not_made_again(client: httpx.AsyncClient, service: Service) -> None:

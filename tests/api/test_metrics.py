@@ -1,3 +1,4 @@
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -6,6 +7,8 @@ from prometheus_client import generate_latest
 from app.api.limits import Admission
 from app.api.metrics import Metrics
 from app.events import Timing
+from app.sandbox.egress_exchange import EgressStatistics
+from app.sandbox.engines import EngineStatistics
 from app.sandbox.pool import PoolStatistics
 from app.sandbox.registry import RegistryStatistics
 
@@ -15,10 +18,18 @@ POOL = PoolStatistics(
 )  # fmt: skip
 
 
+ENGINE = EngineStatistics(
+    address="tcp://a:2376", up=True, sandboxes=3, limit=None, started=9, failed_starts=1, lost=2, outages=1, error=None
+)
+
+
 def gateway() -> Any:
     registry = RegistryStatistics(sessions=1, busy=0, created=4, expired=2, displaced=1)
     return SimpleNamespace(
-        pool=SimpleNamespace(statistics=lambda: POOL), registry=SimpleNamespace(statistics=lambda: registry)
+        pool=SimpleNamespace(statistics=lambda: POOL),
+        registry=SimpleNamespace(statistics=lambda: registry),
+        engines=SimpleNamespace(statistics=lambda: [ENGINE, replace(ENGINE, address="unix:///b", up=False, limit=4)]),
+        egress=SimpleNamespace(statistics=EgressStatistics(open=1, denied=5)),
     )
 
 
@@ -34,6 +45,12 @@ async def test_metrics_show_the_live_parts_and_what_requests_have_saved() -> Non
     assert "eager_pool_started_total 3.0" in lines
     assert "eager_sessions_expired_total 2.0" in lines
     assert "eager_requests_limit 8.0" in lines
+    assert 'eager_engine_up{engine="tcp://a:2376"} 1.0' in lines
+    assert 'eager_engine_up{engine="unix:///b"} 0.0' in lines
+    assert 'eager_engine_limit{engine="unix:///b"} 4.0' in lines
+    assert 'eager_engine_lost_total{engine="tcp://a:2376"} 2.0' in lines
+    assert "eager_egress_open 1.0" in lines
+    assert "eager_egress_denied_total 5.0" in lines
     assert 'eager_finished_total{reason="stop"} 1.0' in lines
     assert "eager_saved_seconds_total 0.4" in lines
     assert 'eager_e2el_seconds_bucket{le="1.0"} 1.0' in lines

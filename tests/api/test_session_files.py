@@ -26,6 +26,16 @@ async def test_files_are_put_listed_fetched_and_removed(tmp_path: Path) -> None:
             assert gone.json()["error"]["code"] == "file_not_found"
 
 
+async def test_an_execution_tells_which_files_it_has_written(tmp_path: Path) -> None:
+    async with served(tmp_path) as gateway, gateway.http() as http:
+        for worker in gateway.backend.workers:
+            worker.writes = {"save": {"out.csv": b"1,2\n", ".cache/x": b""}}
+        url = f"/v1/sessions/{(await http.post('/v1/sessions')).json()['id']}"
+        await http.put(f"{url}/files/in.csv", content=b"1")
+        answers = [(await http.post(f"{url}/execute", json={"code": code})).json() for code in ("save()", "save()")]
+        assert [answer["files"] for answer in answers] == [[{"path": "out.csv", "change": "created", "bytes": 4}], []]
+
+
 async def test_what_the_folder_does_not_take_is_refused(tmp_path: Path) -> None:
     async with served(tmp_path) as gateway, gateway.http() as http:
         url = f"/v1/sessions/{(await http.post('/v1/sessions')).json()['id']}/files"

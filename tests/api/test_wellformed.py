@@ -44,3 +44,9 @@ def test_nesting_is_bounded() -> None:
     well_formed(document)
     with pytest.raises(ValueError, match="nested"):
         well_formed([document])
+
+
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_what_is_no_number_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="NaN"):
+        well_formed(json.loads(f'{{"a": [{text}]}}'))

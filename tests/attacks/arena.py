@@ -24,7 +24,7 @@ from pathlib import Path
 
 import pytest
 
-from app.sandbox.docker_container import UID
+from app.sandbox.docker_users import SHARED_UID
 from app.sandbox.pool import Pool
 from app.sandbox.seccomp import ARCHITECTURES, DENIED
 from app.sandbox.worker import Worker
@@ -75,7 +75,7 @@ class Host:
         self.file = folder / "canary"
         self.file.write_text("alive")
         self.file.chmod(0o666)
-        user = UID if os.geteuid() == 0 else None
+        user = SHARED_UID if os.geteuid() == 0 else None
         self.process = subprocess.Popen(["sleep", "1000"], user=user, cwd="/")
         self.tcp = socket.create_server(("", 0))
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -7,7 +7,8 @@ import httpx
 import pytest
 
 from app.demo import servers
-from app.demo.servers import ServerFailed, _server, _wait_ready
+from app.demo.processes import ServerFailed, wait_ready
+from app.demo.servers import _server
 
 
 async def test_a_server_answers_on_the_socket_it_was_given_and_ends_with_the_block() -> None:
@@ -23,16 +24,15 @@ async def test_a_server_answers_on_the_socket_it_was_given_and_ends_with_the_blo
 
 
 async def test_a_server_that_does_not_start_is_told_with_its_last_words() -> None:
-    async with asyncio.timeout(60), _server(["upstream", "--corpus", "/nowhere"], os.environ) as (url, exited):
+    async with asyncio.timeout(60), _server(["upstream", "--corpus", "/nowhere"], os.environ) as (url, process):
         with pytest.raises(ServerFailed, match=r"eager upstream ended with status 2:\neager: no programs"):
-            await _wait_ready(f"{url}/readyz", exited)
+            await wait_ready(f"{url}/readyz", server=process)
 
 
-async def test_a_server_that_does_not_get_ready_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(servers, "_READY_TIMEOUT_S", 0.0)
-    async with _server(["upstream"], os.environ) as (url, exited):
+async def test_a_server_that_does_not_get_ready_is_told_with_its_reason() -> None:
+    async with _server(["upstream"], os.environ) as (url, process):
         with pytest.raises(ServerFailed, match="not ready after 0 s"):
-            await _wait_ready(f"{url}/v1/nothing", exited)
+            await wait_ready(f"{url}/v1/nothing", server=process, limit_s=0)
 
 
 async def test_the_gateway_of_the_demo_is_set_up_whatever_the_user_has_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,24 @@ from __future__ import annotations
 import sys
 from random import Random
 
-from tests.detection.snippets import INSERTS, LINES, LINES_312, LINES_314
+from tests.detection.snippets import ENDINGS, ENDINGS_OF_LINES, INSERTS, LINES, LINES_312, LINES_314
 
+_OPERANDS = (
+    " x",
+    "1",
+    "'",
+    '"',
+    "= 1",
+    ": x",
+    " for x in y",
+    " else x",
+    " in x",
+    "x as y",
+    ", *x",
+    "**x",
+    "x: x",
+    "]x",
+)
 _LINES = LINES
 if sys.version_info >= (3, 12):
     _LINES += LINES_312
@@ -14,13 +30,34 @@ if sys.version_info >= (3, 14):
     _LINES += LINES_314
 
 
-def program(random: Random) -> str:
-    """A few lines that may or may not fit together."""
-    text = "".join(random.choice(_LINES) for _ in range(random.choice([1, 2, 2, 3, 3, 4, 5, 6])))
+def program(random: Random, extra: tuple[str, ...] = ()) -> str:
+    """A few lines that may or may not fit together; half of them ``extra`` ones, if there are any."""
+    count = random.choice([1, 2, 2, 3, 3, 4, 5, 6])
+    text = "".join(random.choice(extra if extra and random.random() < 0.5 else _LINES) for _ in range(count))
     if text and random.random() < 0.2:
         at = random.randrange(len(text))
         text = text[:at] + text[at + 1 :]
     return text.rstrip("\n") if random.random() < 0.2 else text
+
+
+def endings(prefix: str) -> list[str]:
+    """What may make ``prefix`` a valid program: brackets closed, a block begun, a clause or an operand added."""
+    closing = _closing(prefix)
+    ends = [closing + rest for rest in ENDINGS_OF_LINES]
+    if closing:
+        ends += [operand + closing + rest for operand in _OPERANDS for rest in ("\n", ":\n pass\n", " = x\n", ": x\n")]
+    return [*ENDINGS, *ends]
+
+
+def _closing(prefix: str) -> str:
+    """The closing brackets of those that look open; strings and comments are not known here."""
+    stack: list[str] = []
+    for c in prefix:
+        if c in "([{":
+            stack.append(")]}"["([{".index(c)])
+        elif stack and c == stack[-1]:
+            stack.pop()
+    return "".join(reversed(stack[-20:]))
 
 
 def damaged(text: str, random: Random) -> str:

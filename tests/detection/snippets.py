@@ -65,3 +65,18 @@ INSERTS = (
     'rf"\\{x}"', "f'''{\n# c\nx}'''", '\\N{DASH}', 'global x\n', '$', '?', '\x00', '...', '->', '**',
     'if 1:\n\tx\n        y\n', 'del x', '%', '!', '`',
 )
+
+# To be put behind a beginning, which they may complete.
+ENDINGS = (
+    '', '\n', 'x\n', ' x\n', '  x\n', '    x\n', ')', ']', '}', ')\n', ']\n', '}\n', '"', "'", '"\n', "'\n", '"""\n',
+    "'''\n", ':\n  x\n', ': x\n', '= 1\n', '\nexcept: x\n', '\nelse: x\n', '\nfinally: x\n', 'e\n', '= x\n', '0\n',
+    '\n  x\n', '\n    x\n', '\n        x\n', '\ncase _: x\n', '\n    case _: x\n', "}'\n", '}"\n', '})\n', "'})\n",
+    '\\\nx\n', '# c\n', 'in x: y\n', 'import x\n', 'as x\n', 'n x\n', 's x\n', 'f x: y\n', 'lse: x\n', 'pass\n',
+)
+
+# The same, behind brackets that are closed now.
+ENDINGS_OF_LINES = (
+    '\n', ' \n', ': x\n', ':\n x\n', ':\n                x\n', '\nexcept: x\n', ':\n x\nexcept: x\n', ' = x\n',
+    ' = x: x\n', ' else x\n', ' in x: x\n', ' if x else x\n', 'x\n', '.x\n', ' as x: x\n', ' import x\n', '()\n',
+    ' -> x: x\n', '\ndef f(): x\n', '\n case _: x\n',
+)

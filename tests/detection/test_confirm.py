@@ -76,3 +76,12 @@ def test_what_cannot_be_encoded_is_a_problem() -> None:
 
 def test_repr_shows_the_state() -> None:
     assert repr(Confirmer((2, 7))) == "Confirmer(same_grammar=False, flags=0x0, head=True)"
+
+
+@pytest.mark.parametrize("code", ["x \\\r; y\r", "x \\\r# c\r", "x \\\r\n; y\r\n"])
+def test_a_continuation_before_the_end_of_a_chunk_is_no_error(code: str) -> None:
+    detector = PythonDetector(VERSION)
+    chunks = detector.feed(code) + detector.flush()
+    assert detector.problem is None
+    confirmer = Confirmer(VERSION)
+    assert not any(isinstance(confirmer.confirm(chunk), SyntaxProblem) for chunk in chunks)

@@ -1,8 +1,10 @@
-"""Boundaries, emission, text and verdicts against CPython. ``EAGER_FULL=1``: every file here, and far more programs."""
+"""Boundaries, emission, text and verdicts against CPython: a sample of what ``tests.detection.everything`` compares.
+
+``EAGER_FULL=1`` compares all of it here: every CPython, every file of this machine, hours of one core.
+"""
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,13 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.detection import differential
+from tests.detection import differential, everything
 from tests.detection.snippets import INSERTS, LINES
 
 FULL = os.environ.get("EAGER_FULL") == "1"
-ROOT = Path(__file__).parents[2]
-SIZES = {"files": 0, "damaged": 0, "generated": 200_000} if FULL else {"files": 25, "damaged": 150, "generated": 1_200}
-ELSEWHERE = {"files": 0, "damaged": 0, "generated": 200_000} if FULL else {"files": 5, "damaged": 50, "generated": 600}
+SIZES = {"files": 25, "damaged": 150, "truncated": 60, "relaid": 60, "generated": 1_200, "magics": 800}
+ELSEWHERE = {"files": 5, "damaged": 50, "truncated": 20, "relaid": 20, "generated": 600, "magics": 300}
 SEED = 1
 
 pytestmark = [
@@ -28,33 +29,28 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("kind", SIZES)
-def test_the_detector_agrees_with_this_interpreter(kind: str) -> None:
-    folders = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")] if FULL else []
-    assert differential.run(kind, SEED, SIZES[kind])["differences"] == []
-    if folders:
-        assert differential.run(kind, SEED, SIZES[kind], folders)["differences"] == []
+@pytest.fixture(scope="module")
+def list_of_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("everything") / "files.txt"
+    if FULL:
+        path.write_text("\n".join(map(str, everything.files(everything.folders()))))
+    return path
 
 
-def _interpreter(minor: int) -> str | None:
-    """CPython 3.``minor``: on the PATH, or installed by pyenv."""
-    versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    candidates = [shutil.which(f"python3.{minor}"), *map(str, sorted(versions.glob(f"3.{minor}.*/bin/python")))]
-    for candidate in filter(None, candidates):
-        answer = subprocess.run([candidate, "-c", "import sys; print(sys.version_info[1])"], capture_output=True)
-        if answer.stdout.split() == [str(minor).encode()]:
-            return candidate
-    return None
-
-
-@pytest.mark.parametrize("kind", ELSEWHERE)
-@pytest.mark.parametrize("minor", [12, 13, 14])
-def test_the_detector_agrees_with_another_cpython(minor: int, kind: str) -> None:
-    python = _interpreter(minor)
-    if python is None or sys.version_info[1] == minor:
-        pytest.skip(f"no other CPython 3.{minor} is installed")
-    command = [python, "-m", "tests.detection.differential", kind, str(SEED + minor), str(ELSEWHERE[kind])]
-    result = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout)
+@pytest.mark.parametrize("kind", differential.KINDS)
+@pytest.mark.parametrize("minor", everything.MINORS)
+def test_the_detector_agrees_with_cpython(minor: int, kind: str, list_of_files: Path) -> None:
+    python = everything.interpreter(minor)
+    if python is None:
+        pytest.skip(f"no CPython 3.{minor} is installed")
+    if FULL:
+        result = everything.compare(python, kind, [str(list_of_files)])
+    elif python == sys.executable:
+        result = differential.run(kind, SEED, SIZES[kind])
+    else:
+        command = [python, "-m", "tests.detection.differential", kind, str(SEED + minor), str(ELSEWHERE[kind])]
+        done = subprocess.run(command, cwd=everything.ROOT, capture_output=True, check=True)
+        result = json.loads(done.stdout)
     assert result["differences"] == []
     assert result["valid"] > 0
 

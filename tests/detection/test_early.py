@@ -1,10 +1,12 @@
 import sys
-from random import Random
 
 import pytest
 
+from app.detection.chunk import SyntaxProblem
+from app.detection.confirm import Confirmer
 from app.detection.python import PythonDetector
-from tests.detection.differential import VERSION, Run, texts, tree_of
+from tests.detection.differential import VERSION, Run, check_alarm, texts
+from tests.detection.mistakes import MISTAKES
 
 pytestmark = pytest.mark.filterwarnings("ignore::SyntaxWarning", "ignore::DeprecationWarning")
 
@@ -49,6 +51,22 @@ def test_a_syntax_error_is_known_as_soon_as_its_line_is_over(code: str, offset: 
         assert problem.message == message
 
 
+def known_after(code: str) -> int | None:
+    """How many characters of the code are read when it is known that there is an error, as the gateway would know."""
+    detector, confirmer = PythonDetector(VERSION), Confirmer(VERSION)
+    for read, c in enumerate(code, 1):
+        answers = [confirmer.confirm(chunk) for chunk in detector.feed(c)]
+        if detector.problem or any(isinstance(answer, SyntaxProblem) for answer in answers):
+            return read
+    return None
+
+
+@pytest.mark.parametrize(("name", "code"), MISTAKES, ids=[name for name, _ in MISTAKES])
+def test_a_usual_mistake_is_known_as_soon_as_it_is_certain(name: str, code: str) -> None:
+    at = code.index("¦")
+    assert known_after(code.replace("¦", "")) == at
+
+
 def test_an_error_of_the_parser_is_looked_for_only_in_the_grammar_of_this_interpreter() -> None:
     major, minor = sys.version_info[:2]
     for detector in (PythonDetector((major, minor + 1)), PythonDetector((major, minor), check_lines=False)):
@@ -70,25 +88,11 @@ def test_a_warning_of_the_compiler_is_no_error_and_is_not_shown(capfd: pytest.Ca
     assert capfd.readouterr().err == ""
 
 
-CONTINUATIONS = (
-    *("", "\n", "x\n", " x\n", "  x\n", "    x\n", ")", "]", "}", ")\n", "]\n", "}\n", '"', "'", '"\n', "'\n", '"""\n'),
-    *("'''\n", ":\n  x\n", ": x\n", "= 1\n", "\nexcept: x\n", "\nelse: x\n", "\nfinally: x\n", "e\n", "= x\n", "0\n"),
-    *("\n  x\n", "\n    x\n", "\n        x\n", "\ncase _: x\n", "\n    case _: x\n", "}'\n", '}"\n', "})\n", "'})\n"),
-    *("\\\nx\n", "# c\n", "in x: y\n", "import x\n", "as x\n", "n x\n", "s x\n", "f x: y\n", "lse: x\n", "pass\n"),
-)
-
-
 def test_nothing_can_make_valid_what_was_called_hopeless() -> None:
     problems = 0
     for kind, count in (("generated", 800), ("damaged", 150)):
-        for _, text, _ in texts(kind, 11, count):
+        for name, text, random in texts(kind, 11, count):
             problem = Run(text, [len(text)]).problem
-            if problem is None:
-                continue
-            problems += 1
-            prefix = text[: problem.offset]
-            if problem.offset == len(text) and Run(prefix + "\n", [1]).problem != problem:
-                continue  # it is the end of the code that made it hopeless
-            for continuation in CONTINUATIONS if len(prefix) < 500 else Random(problems).sample(CONTINUATIONS, 8):
-                assert tree_of(prefix + continuation) is None, (prefix[-100:], continuation)
+            problems += problem is not None
+            assert problem is None or check_alarm(text, problem, random) is None, name
     assert problems > 300

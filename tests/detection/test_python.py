@@ -200,3 +200,15 @@ def test_a_detector_for_each_language() -> None:
     assert isinstance(create_detector("bash", (3, 13)), BashDetector)
     with pytest.raises(ValueError, match="cobol"):
         create_detector("cobol", (3, 13))
+
+
+def test_a_literal_in_thousands_of_fragments_is_kept_whole() -> None:
+    literal = "".join(f"{number}\n" for number in range(1_000))
+    code = f'x = """{literal}"""\ny = ("""{literal}""",\nz)\n'
+    detector = PythonDetector((3, 12))
+    chunks = []
+    for read, c in enumerate(code, 1):
+        chunks += detector.feed(c)
+        if read in (1_999, 2_000, 5_500):
+            assert "".join(chunk.source for chunk in chunks) + detector.remainder == code[:read]
+    assert "".join(chunk.source for chunk in chunks) == code

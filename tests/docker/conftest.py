@@ -26,5 +26,6 @@ async def backend(request: pytest.FixtureRequest, engine: docker.DockerClient) -
 
 
 def containers_of(engine: docker.DockerClient, backend: DockerBackend) -> list[str]:
-    found = engine.containers.list(all=True, filters={"label": f"eager.gateway={backend.instance}"})
+    label = f"eager.gateway={backend.instance}"
+    found = engine.containers.list(all=True, filters={"label": label}, ignore_removed=True)
     return [container.name or "" for container in found]

@@ -1,12 +1,15 @@
 """What the engine has really set, and what code inside meets."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import docker
 import pytest
 
 from app.sandbox.docker import DockerBackend
+from app.sandbox.docker_users import HOST_UIDS
 from app.sandbox.worker import Worker
 from tests.sandbox.backends import printed
 
@@ -36,6 +39,7 @@ async def test_the_engine_reads_every_limit_back(engine: docker.DockerClient, wo
         "Memory": 1 << 30,
         "MemorySwap": 1 << 30,
         "NanoCpus": 10**9,
+        "CpuShares": 64,
         "OomScoreAdj": 500,
         "AutoRemove": True,
         "Init": False,
@@ -51,12 +55,14 @@ async def test_the_engine_reads_every_limit_back(engine: docker.DockerClient, wo
     }
     assert "no-new-privileges:true" in host["SecurityOpt"]
     assert any(option.startswith("seccomp={") for option in host["SecurityOpt"])
-    assert attributes["Config"]["User"] == "65532:65532"
+    uid, gid = attributes["Config"]["User"].split(":")
+    assert int(uid) in HOST_UIDS
+    assert uid == gid
     assert [mount["RW"] for mount in attributes["Mounts"]] in ([], [False])
 
 
 INSPECT = """
-import json, os
+import getpass, json, os
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
 system = ("/", "/usr", "/etc", "/opt/eager", "/run", "/var/tmp", "/home")
 def can_write(folder):
@@ -66,7 +72,8 @@ def can_write(folder):
         return False
     return True
 print(json.dumps({
-    "uid": os.getuid(),
+    "own uid": os.getuid() in range(300000, 300512) and os.getuid() == os.getgid() == os.stat(".").st_uid,
+    "user": getpass.getuser(),
     "capabilities": {status[name].strip() for name in ("CapEff", "CapPrm", "CapBnd", "CapAmb")} == {"0" * 16},
     "no new privileges": status["NoNewPrivs"].strip(),
     "seccomp": status["Seccomp"].strip(),
@@ -79,7 +86,8 @@ print(json.dumps({
 
 async def test_code_finds_no_right_no_network_and_no_writable_system(worker: Worker) -> None:
     assert json.loads(await printed(worker, INSPECT)) == {
-        "uid": 65532,
+        "own uid": True,
+        "user": "sandbox",
         "capabilities": True,
         "no new privileges": "1",
         "seccomp": "2",
@@ -87,6 +95,27 @@ async def test_code_finds_no_right_no_network_and_no_writable_system(worker: Wor
         "writable": [],
         "devices": [],
     }
+
+
+TAKES_ALL_INOTIFY_INSTANCES = """
+import ctypes
+lib = ctypes.CDLL(None)
+taken = []
+while (fd := lib.inotify_init()) >= 0:
+    taken.append(fd)
+"""
+
+
+async def test_what_the_kernel_counts_by_user_is_each_sandbox_s_own(backend: DockerBackend) -> None:
+    if int(Path("/proc/sys/fs/inotify/max_user_instances").read_text()) > 500:
+        pytest.skip("there are more inotify instances than a sandbox may open files")
+    greedy, neighbour = await asyncio.gather(backend.start(), backend.start())
+    try:
+        await printed(greedy, TAKES_ALL_INOTIFY_INSTANCES)
+        assert await printed(greedy, "print(lib.inotify_init())\n") == "-1\n"
+        assert await printed(neighbour, "import ctypes\nprint(ctypes.CDLL(None).inotify_init() >= 0)\n") == "True\n"
+    finally:
+        await asyncio.gather(greedy.close(), neighbour.close())
 
 
 SYSTEM_CALLS = """

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from app.detection.chunk import Chunk
-from app.sandbox.messages import Display, Failure, Output, Result
+from app.sandbox.messages import Display, Failure, FileReply, Output, Result
 from app.sandbox.session import Execution, Sink
 
 
@@ -70,6 +70,9 @@ class FakeSession:
                 if part in chunk.source:
                     return Execution(execution.status, ran, [1000] * ran, execution.failure, execution.exit_code)
         return Execution("ok", len(chunks), [1000] * len(chunks))
+
+    async def list_files(self, limit: int) -> FileReply:
+        return FileReply(0, True, entries=[])
 
     async def interrupt(self) -> None:
         self.release.set()

@@ -117,6 +117,48 @@ async def test_code_in_the_content_is_cut_there() -> None:
     assert "1 statement ran" in told["content"]
 
 
+async def test_code_is_told_under_the_tools_own_argument() -> None:
+    request = Request(on_error="repair", max_turns=5, code_keys={"python": "query"})
+    fail_once(request, "boom", failing())
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        tasks.create_task(request.run())
+        await interrupted(request, "boom()\n", "x =")
+        request.upstream.delta({"content": "Sorry."})
+        request.upstream.finish("stop")
+    assert arguments(request.upstream.requests[1]["messages"][1]) == {"query": "boom()\n"}
+
+
+async def test_code_is_told_with_its_language() -> None:
+    request = Request(on_error="repair", max_turns=5)
+    fail_once(request, "false", failing())
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        tasks.create_task(request.run())
+        function = {"name": "execute", "arguments": '{"language": "bash", "code": "false\\n'}
+        request.upstream.delta({"tool_calls": [{"index": 0, "id": "c", "function": function}]})
+        await request.upstream.closed.wait()
+        request.upstream.delta({"content": "Sorry."})
+        request.upstream.finish("stop")
+    assert arguments(request.upstream.requests[1]["messages"][1]) == {"code": "false\n", "language": "bash"}
+
+
+async def test_where_only_a_time_limit_stops_the_answer_what_ran_before_it_is_told() -> None:
+    request = Request(on_error="repair", repair_from="full", max_turns=5)
+    fail_once(request, "boom", failing())
+    fail_once(request, "slow", Execution("timeout", 0, [], Failure(0, 0, "TimeoutError", "time limit", "")))
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        tasks.create_task(request.run())
+        for index, code in enumerate(("boom()\n", "fine()\n")):
+            request.upstream.code(code, id=f"call_{index}", index=index)
+            request.upstream.end_code(index)
+        request.upstream.code("slow()\n", id="call_2", index=2)
+        await request.upstream.closed.wait()
+        request.upstream.delta({"content": "Sorry."})
+        request.upstream.finish("stop")
+    results = request.upstream.requests[1]["messages"][2:]
+    assert [result["tool_call_id"] for result in results] == ["call_0", "call_1", "call_2"]
+    assert results[1]["content"] == "(no output)"
+
+
 async def test_from_the_full_code_generation_goes_on_to_its_end() -> None:
     request = Request(on_error="repair", repair_from="full", max_turns=5)
     fail_once(request, "boom", failing())

@@ -25,8 +25,10 @@ from app.events import (
     SessionLost,
     Token,
     ToolCall,
+    TurnEnd,
 )
 from app.pipeline.follow_up import Message
+from app.pipeline.place import AtHand
 from app.pipeline.run import Options, run
 from app.sandbox.messages import Failure, Output, Result
 from app.sandbox.session import Execution
@@ -42,18 +44,17 @@ class Request:
         self.session = FakeSession()
         self.events: list[Event] = []
         self.kept: dict[tuple[str, ...], list[Message]] = {}
-        self._options = Options(**options)
+        self.options = Options(**options)
         self._came = asyncio.Condition()
 
     async def run(self, extra: dict[str, Any] | None = None) -> None:
         body = {"model": "m", "messages": [{"role": "user", "content": "Go."}], **(extra or {})}
         await run(
             body,
-            self._options,
+            self.options,
             request_id="req",
             upstream=self.upstream,  # type: ignore[arg-type]
-            session=self.session,
-            session_name="ses_1",
+            place=AtHand(self.session, "ses_1"),
             send=self._receive,
             keep_hidden=self._keep,
         )
@@ -261,7 +262,7 @@ async def test_an_upstream_that_breaks_stops_the_code_and_ends_with_error_and_do
             await request.session.running.wait()
             request.upstream.fail(UpstreamBroken("connection lost"))
     assert request.session.cancelled
-    assert [type(event) for event in request.events[-3:]] == [CodeEnd, Error, Done]
+    assert [type(event) for event in request.events[-5:]] == [ExecEnd, CodeEnd, TurnEnd, Error, Done]
     assert request.one(CodeEnd).status == "incomplete"
     assert request.one(Error).error.message == "connection lost"
     assert request.one(Done).finish_reason == "error"

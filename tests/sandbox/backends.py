@@ -21,6 +21,7 @@ import pytest
 from app.sandbox.backend import Backend
 from app.sandbox.docker import GATEWAY_LABEL, DockerBackend
 from app.sandbox.docker_container import DockerLimits
+from app.sandbox.docker_users import SHARED_UID, Users
 from app.sandbox.environment import inspect_python
 from app.sandbox.jupyter import JupyterBackend
 from app.sandbox.kernel_local import LocalKernels
@@ -65,10 +66,11 @@ def _local_leftovers() -> list[str]:
 
 
 @asynccontextmanager
-async def open_docker(transport: Literal["unix", "attach"]) -> AsyncIterator[Opened]:
-    require_backend("docker")
+async def open_docker(transport: Literal["unix", "attach"], runtime: str | None = None) -> AsyncIterator[Opened]:
+    require_backend("gvisor" if runtime == "runsc" else "docker")
     backend = DockerBackend(
         image=SANDBOX_IMAGE,
+        runtime=runtime,
         transport=transport,
         limits=DockerLimits(
             memory_bytes=MEMORY_BYTES,
@@ -78,6 +80,7 @@ async def open_docker(transport: Literal["unix", "attach"]) -> AsyncIterator[Ope
             shared_bytes=16 << 20,
         ),
         output_limit_bytes=OUTPUT_LIMIT_BYTES,
+        users=Users(range(SHARED_UID, SHARED_UID + 10), first=SHARED_UID),  # the canaries of the attacks have the first
     )
     yield Opened(backend, lambda: _docker_leftovers(backend.instance))
 
@@ -126,10 +129,19 @@ HARMLESS = frozenset(
     }
 )
 
+#: And why. What gVisor does there instead is in tests/docker/test_gvisor.py.
+NOT_WITH_GVISOR = {
+    "test_a_memory_bomb_hits_the_limit": "the kernel ends all of the sandbox when its memory runs out",
+    "test_a_fork_bomb_hits_the_limit_and_is_gone_after_a_reset": "the limit of processes ends all of the sandbox",
+    "test_there_are_no_namespaces_to_be_had": "they are its own kernel's, and lead nowhere",
+    "test_nothing_is_told_of_the_supervisor": "its /proc shows everybody's environment and maps to everybody",
+}
+
 BACKENDS: dict[str, tuple[Opener, pytest.MarkDecorator]] = {
     "local": (open_local, pytest.mark.local),
     "docker over a Unix socket": (partial(open_docker, "unix"), pytest.mark.docker),
     "docker over attach": (partial(open_docker, "attach"), pytest.mark.docker),
+    "docker with gVisor": (partial(open_docker, "attach", "runsc"), pytest.mark.docker),
     "jupyter": (open_jupyter, pytest.mark.jupyter),
 }
 

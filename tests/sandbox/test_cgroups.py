@@ -1,6 +1,9 @@
 """Over folders that look like a cgroup file system; the real one is tried by the scenarios."""
 
+import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,16 +40,19 @@ def test_v2_has_one_group_for_all_limits(unified: Path, tmp_path: Path) -> None:
     parent = find_parent(root=unified.parent, own=tmp_path / "own")
     assert parent is not None
     cgroup = parent.create("3", LIMITS)
-    assert cgroup.doors == [str(unified / "3" / "cgroup.procs")]
+    ours = unified / f"eager-{os.getpid()}"
+    assert cgroup.doors == [str(ours / "3" / "cgroup.procs")]
     assert cgroup.seen_at == "/sys/fs/cgroup"
-    content = {file.name: file.read_text() for file in (unified / "3").iterdir()}
+    content = {file.name: file.read_text() for file in (ours / "3").iterdir()}
     assert content == {
         "memory.max": str(1 << 28),
         "memory.swap.max": "0",
         "pids.max": "40",
         "cpu.max": "150000 100000",
     }
-    assert (unified / "cgroup.subtree_control").read_text() == "+memory +pids +cpu"
+    for group in (unified, ours):
+        assert (group / "cgroup.subtree_control").read_text() == "+memory +pids +cpu"
+    assert (ours / "cpu.weight").read_text() == "6"
 
 
 def test_v2_without_the_controllers_is_no_place(unified: Path, tmp_path: Path) -> None:
@@ -59,7 +65,91 @@ def test_a_gateway_that_moved_to_its_leaf_uses_the_group_above(unified: Path, tm
     (tmp_path / "own").write_text("0::/service/gateway\n")
     parent = find_parent(root=unified.parent, own=tmp_path / "own")
     assert parent is not None
-    assert parent.create("0", LIMITS).folders == (unified / "0",)
+    assert parent.create("0", LIMITS).folders == (unified / f"eager-{os.getpid()}" / "0",)
+
+
+REAL = Path("/sys/fs/cgroup")
+MOVES_IN = """
+import os, sys
+from pathlib import Path
+from app.sandbox import cgroups
+root, group, controller = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+(group / "cgroup.procs").write_text("0")
+cgroups._CONTROLLERS = (controller,)
+parent = group / f"eager-{os.getpid()}"
+try:
+    cgroups._unified_parent(group)
+except PermissionError as error:  # no cpu.weight: that controller is not there
+    assert error.filename == str(parent / "cpu.weight"), error
+leaf = (group / "gateway/cgroup.procs").read_text().split()
+print((group / "cgroup.procs").read_text().split(), leaf == [str(os.getpid())])
+print((group / "cgroup.subtree_control").read_text().strip(), parent.exists())
+"""
+
+
+def test_a_real_v2_group_with_us_in_it_becomes_one_that_can_hold_limits(tmp_path: Path) -> None:
+    """With whatever controller a v2 hierarchy has to give here; memory and pids may be bound to v1."""
+    roots = [root for root in (REAL, REAL / "unified") if (root / "cgroup.controllers").exists()]
+    controllers = roots[0].joinpath("cgroup.controllers").read_text().split() if roots else []
+    if not controllers or not os.access(roots[0] / "cgroup.subtree_control", os.W_OK):
+        pytest.skip("no cgroup v2 hierarchy with a controller that we may write to")
+    switches, group = roots[0] / "cgroup.subtree_control", roots[0] / f"eager-test-{os.getpid()}"
+    before = switches.read_text().split()
+    switches.write_text(f"+{controllers[0]}")
+    group.mkdir()
+    try:
+        command = [sys.executable, "-c", MOVES_IN, str(roots[0]), str(group), controllers[0]]
+        said = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert said.stdout == f"[] True\n{controllers[0]} False\n", said.stderr
+    finally:
+        for folder in (group / "gateway", group):
+            folder.rmdir()
+        if controllers[0] not in before:
+            switches.write_text(f"-{controllers[0]}")
+
+
+def test_v2_a_group_with_others_in_it_is_emptied_into_the_leaf(
+    unified: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the kernel has it: EBUSY for as long as a process is in the group, and one process a write."""
+    (unified / "cgroup.procs").write_text("12\n34\n")
+    leaf = unified / "gateway" / "cgroup.procs"
+    moved: list[str] = []
+    write = Path.write_text
+
+    def write_text(path: Path, text: str) -> int:
+        if path == leaf:
+            assert text.strip().isdecimal()
+            moved.append(text)
+        elif path == unified / "cgroup.subtree_control" and moved != ["12", "34"]:
+            raise OSError(errno.EBUSY, "Device or resource busy", str(path))
+        return write(path, text)
+
+    monkeypatch.setattr(Path, "write_text", write_text)
+    assert find_parent(root=unified.parent, own=tmp_path / "own") is not None
+    assert moved == ["12", "34"]
+
+
+def test_v2_two_gateways_of_one_group_do_not_meet(
+    unified: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = find_parent(root=unified.parent, own=tmp_path / "own")
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    second = find_parent(root=unified.parent, own=tmp_path / "own")
+    assert first is not None
+    assert second is not None
+    assert first.create("0", LIMITS).folders != second.create("0", LIMITS).folders
+
+
+def test_v2_stragglers_are_killed_by_the_kernel(unified: Path, tmp_path: Path) -> None:
+    parent = find_parent(root=unified.parent, own=tmp_path / "own")
+    assert parent is not None
+    cgroup = parent.create("0", LIMITS)
+    switch = cgroup.memory_folder / "cgroup.kill"
+    switch.write_text("")
+    with pytest.raises(OSError, match="not empty"):
+        cgroup.remove(timeout_s=0)
+    assert switch.read_text() == "1"
 
 
 def test_v1_has_a_group_for_each_controller(split: Path, tmp_path: Path) -> None:
@@ -74,6 +164,7 @@ def test_v1_has_a_group_for_each_controller(split: Path, tmp_path: Path) -> None
     assert (memory / "memory.memsw.limit_in_bytes").read_text() == str(1 << 28)
     assert (pids / "pids.max").read_text() == "40"
     assert (cpu / "cpu.cfs_quota_us").read_text() == "150000"
+    assert (cpu.parent / "cpu.shares").read_text() == "64"
 
 
 def test_v1_without_one_of_the_controllers_is_no_place(split: Path, tmp_path: Path) -> None:
@@ -94,8 +185,8 @@ def test_an_empty_group_is_removed_with_its_parent(split: Path, tmp_path: Path) 
     assert parent is not None
     cgroup = parent.create("3", LIMITS)
     for folder in cgroup.folders:  # files of a real group do not stand in the way of rmdir
-        for file in folder.iterdir():
-            file.unlink()
+        for file in (*folder.iterdir(), folder.parent / "cpu.shares"):
+            file.unlink(missing_ok=True)
     cgroup.remove()
     cgroup.remove()
     parent.remove()

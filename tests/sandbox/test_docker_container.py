@@ -13,6 +13,7 @@ def config_of(**changes: object) -> dict[str, object]:
         "limits": DockerLimits(),
         "seccomp_profile": "{}",
         "runtime": None,
+        "uid": 300_007,
         "attach_stdio": True,
         "mount": None,
     }
@@ -45,6 +46,20 @@ def test_nothing_of_the_host_is_mounted_unless_a_socket_is_and_then_read_only() 
 def test_the_runtime_is_the_default_of_the_engine_unless_named() -> None:
     assert "Runtime" not in host_config(config_of())
     assert host_config(config_of(runtime="runsc"))["Runtime"] == "runsc"
+
+
+def test_the_user_of_a_container_owns_its_work_folder() -> None:
+    config = config_of(uid=300_007)
+    assert config["User"] == "300007:300007"
+    assert "uid=300007,gid=300007" in host_config(config)["Tmpfs"][WORK_FOLDER]  # type: ignore[index]
+
+
+def test_threads_of_gvisor_do_not_count_as_the_program_s() -> None:
+    limits = DockerLimits(processes=40)
+    assert host_config(config_of(limits=limits))["PidsLimit"] == 44
+    pids_limit = host_config(config_of(limits=limits, runtime="runsc"))["PidsLimit"]
+    assert isinstance(pids_limit, int)
+    assert pids_limit > 40 * 8
 
 
 def test_the_shipped_seccomp_profile_denies_by_default_and_allows_no_dangerous_call() -> None:

@@ -249,7 +249,6 @@ async def test_a_late_message_of_a_kernel_that_was_replaced_is_not_heard() -> No
         second = await kernels.next()
         await second.boot()
         await worker.wait_ready(5)
-        assert (await run(worker, chunks_of("1\n"))).status == "lost"
         sink = Recorder()
         running = tasks.create_task(run(worker, chunks_of("1\n"), sink))
         await second.expect("execute_request", "call")

@@ -300,3 +300,66 @@ async def test_leaving_the_pool_ends_a_start_that_is_stuck() -> None:
 def test_a_pool_that_keeps_more_warm_than_it_may_have_is_refused() -> None:
     with pytest.raises(ValueError, match="at most 1"):
         Pool(FakeBackend.__new__(FakeBackend), warm=2, limit=1)
+
+
+async def test_however_many_wait_no_more_starts_are_under_way_than_workers_are_kept_warm() -> None:
+    async with fake_pool(warm=2, limit=50) as (pool, backend), asyncio.TaskGroup() as tasks:
+        backend.gate.clear()
+        callers = [tasks.create_task(pool.acquire(5)) for _ in range(20)]
+        await until(backend, lambda: backend.attempts == 2)
+        await until(backend, lambda: pool.statistics().waiting == 20)
+        assert (backend.attempts, pool.statistics().starting) == (2, 2)
+        backend.gate.set()
+        await asyncio.gather(*callers)
+
+
+async def test_a_sandbox_that_does_not_answer_its_first_line_is_not_warm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.sandbox.pool._CHECK_TIMEOUT_S", 0.01)
+    clock = Clock(most=1)
+    async with FakeBackend() as backend:
+        backend.silent = True
+        async with Pool(backend, warm=1, limit=2, sleep=clock) as pool:
+            await clock.asked.wait()
+            assert backend.alive == {}
+            assert pool.statistics().warm == 0
+            assert pool.last_error is not None
+            assert "fails its first line" in pool.last_error
+
+
+async def test_a_worker_that_resists_its_end_costs_its_place_for_no_longer_than_that() -> None:
+    async with fake_pool(warm=1, limit=1) as (pool, _):
+        worker = await pool.acquire(5)
+
+        async def resist() -> None:
+            await close()
+            raise OSError("device or resource busy")
+
+        close, worker.close = worker.close, resist  # type: ignore[method-assign]
+        pool.discard(worker)
+        assert (await pool.acquire(5)).id == "fake-2"
+        assert pool.statistics().closing == 0
+
+
+async def test_nothing_is_started_while_the_backend_has_no_room_and_at_once_when_it_has() -> None:
+    room = False
+    async with FakeBackend() as backend, Pool(backend, warm=1, limit=2, has_room=lambda: room, sleep=Clock()) as pool:
+        with pytest.raises(SandboxUnavailable):
+            await pool.acquire(0.01)
+        assert backend.attempts == 0
+        room = True
+        pool.look_again()
+        assert (await pool.acquire(5)).id == "fake-1"
+
+
+async def test_one_who_waits_without_room_anywhere_asks_for_a_session_that_can_be_spared() -> None:
+    asked = 0
+
+    def spare() -> None:
+        nonlocal asked
+        asked += 1
+
+    async with FakeBackend() as backend, Pool(backend, warm=1, limit=2, has_room=lambda: False, sleep=Clock()) as pool:
+        pool.on_shortage = spare
+        with pytest.raises(SandboxUnavailable):
+            await pool.acquire(0.01)
+        assert asked == 1

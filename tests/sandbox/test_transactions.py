@@ -46,12 +46,33 @@ async def test_an_interpreter_that_died_is_forgotten_when_its_copy_goes_on() -> 
 
 async def test_a_copy_that_is_dead_too_is_reported_by_the_next_execution() -> None:
     async with fake_worker() as (worker, sandbox), asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(run(worker, chunks_of("x = 0\n")))
+        executed = await sandbox.expect("execute")
+        await sandbox.done(executed["id"])
+        assert (await running).status == "ok"
         asking = tasks.create_task(worker.rollback())
         asked = await sandbox.expect("rollback")
         await sandbox.control(t="lost", id=None, ran=0, reason="signal", detail="the copy was killed")
         await sandbox.control(t="snapshot", id=asked["id"], ok=False, error="the copy was killed")
         assert await asking == "the copy was killed"
         await sandbox.ready()
+        assert (await run(worker, chunks_of("x\n"))).state_lost
+
+
+async def test_a_copy_that_went_on_is_lost_with_its_state() -> None:
+    async with fake_worker() as (worker, sandbox), asyncio.TaskGroup() as tasks:
+        await sandbox.control(t="lost", id=None, ran=0, reason="signal", detail="of a fresh one")
+        await sandbox.ready()
+        asking = tasks.create_task(worker.rollback())
+        asked = await sandbox.expect("rollback")
+        await sandbox.control(t="snapshot", id=asked["id"], ok=True, error=None)
+        assert await asking is None
+        await sandbox.control(t="lost", id=None, ran=0, reason="signal", detail="of the copy")
+        await sandbox.ready()
+        asking = tasks.create_task(worker.commit())
+        asked = await sandbox.expect("commit")
+        await sandbox.control(t="snapshot", id=asked["id"], ok=True, error=None)
+        await asking
         assert (await run(worker, chunks_of("x\n"))).state_lost
 
 
@@ -95,8 +116,9 @@ async def test_code_that_kills_all_it_can_takes_its_checkpoint_with_it_and_no_mo
     async with scenario(opener) as pool, pool.checkout(60) as worker:
         assert await worker.checkpoint() is None
         await run(worker, chunks_of("import os\nos.kill(-1, 9)\nos._exit(1)\n"))
-        # A copy that dies in the very moment of the rollback is a loss, which the next execution is told.
         reason = await worker.rollback()
-        assert reason is None or "killed" in reason
-        assert (await run(worker, chunks_of("x = 1\n"))).status in ("ok", "lost")
+        assert reason is not None
+        assert "killed" in reason
+        # Whichever interpreter runs this is a fresh one, and that the block's was lost is known.
+        assert (await run(worker, chunks_of("x = 1\n"))).status == "ok"
         assert await printed(worker, "print('alive')\n") == "alive\n"

@@ -9,7 +9,9 @@ import pytest
 
 from app.errors import SandboxGone, SandboxStartError, SessionBusy
 from app.sandbox.messages import Display, Output, Result
-from app.sandbox.worker import HIGH_WATER, TRANSITIONS, State, Worker
+from app.sandbox.outbox import HIGH_WATER
+from app.sandbox.states import TRANSITIONS, State
+from app.sandbox.worker import Worker
 from sandbox_image.protocol import CONTROL, FILE, HEADER, INTERPRETER, STDERR, STDOUT, encode_frame
 from tests.sandbox.fakes import FakeSandbox, Killed, Recorder, chunks_of, fake_worker, run
 
@@ -506,6 +508,7 @@ async def test_a_count_that_the_interpreter_forged_is_bounded() -> None:
 
 async def test_a_death_between_executions_is_told_by_the_next_one() -> None:
     async with fake_worker() as (worker, sandbox), asyncio.TaskGroup() as tasks:
+        await completes(worker, sandbox, tasks)
         await sandbox.control(t="lost", id=None, ran=0, reason="signal", detail="SIGSEGV")
         await sandbox.ready()
         await answered_ping(worker, sandbox)
@@ -513,6 +516,22 @@ async def test_a_death_between_executions_is_told_by_the_next_one() -> None:
         assert (execution.status, execution.ran, execution.state_lost) == ("lost", 0, True)
         assert execution.failure is not None
         assert execution.failure.chunk == 2
+        await completes(worker, sandbox, tasks)
+
+
+async def test_the_death_of_an_interpreter_that_has_run_nothing_is_no_loss() -> None:
+    async with fake_worker() as (worker, sandbox), asyncio.TaskGroup() as tasks:
+        await completes(worker, sandbox, tasks)
+        for reason in ("exit", "signal"):  # the first loss is told, and covers the second
+            await sandbox.control(t="lost", id=None, ran=0, reason=reason, detail="one")
+            await sandbox.ready()
+        await answered_ping(worker, sandbox)
+        execution = await run(worker, chunks_of("a\n"))
+        assert execution.failure is not None
+        assert (execution.status, execution.failure.ename) == ("lost", "InterpreterExit")
+        await sandbox.control(t="lost", id=None, ran=0, reason="signal", detail="of the unused one")
+        await sandbox.ready()
+        await answered_ping(worker, sandbox)
         await completes(worker, sandbox, tasks)
 
 
@@ -755,3 +774,33 @@ async def test_closing_kills_once() -> None:
         kill = worker._kill
         assert isinstance(kill, Killed)
         assert kill.times == 1
+
+
+async def test_the_place_of_a_worker_is_free_once_its_end_was_tried_even_if_it_resists() -> None:
+    async with fake_worker() as (worker, _):
+        freed: list[object] = []
+        worker.on_closed = freed.append
+
+        async def resist() -> None:
+            raise OSError("device or resource busy")
+
+        kill, worker._kill = worker._kill, resist
+        with pytest.raises(OSError, match="busy"):
+            await worker.close()
+        assert freed == [worker]
+        worker._kill = kill
+
+
+async def test_a_worker_that_is_given_up_is_dead_whatever_its_stream_says() -> None:
+    async with fake_worker() as (worker, _), asyncio.TaskGroup() as tasks:
+        died: list[object] = []
+        worker.on_death = died.append
+
+        async def attempt() -> None:
+            with pytest.raises(SandboxGone, match="its engine does not answer"):
+                await run(worker, chunks_of("1\n"), timeout_s=None)
+
+        tasks.create_task(attempt())
+        await asyncio.sleep(0)
+        worker.give_up("its engine does not answer")
+        assert died == [worker]

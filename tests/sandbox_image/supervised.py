@@ -7,6 +7,7 @@ import json
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ class Supervised:
         pass_fd: bool = True,
     ) -> None:
         self.workdir = workdir
+        self._temporary = tempfile.TemporaryDirectory(prefix="eager-test-")
+        Path(self._temporary.name).chmod(0o1777)
         self.stream, theirs = socket.socketpair()
         self.stream.settimeout(PATIENCE_S)
         stream = ("--fd", str(theirs.fileno())) if pass_fd else ("--stdio",)
@@ -50,7 +53,7 @@ class Supervised:
             stdin=subprocess.DEVNULL if pass_fd else theirs,
             stdout=subprocess.DEVNULL if pass_fd else theirs,
             stderr=subprocess.PIPE,
-            env={"SECRET": "of the gateway"},
+            env={"SECRET": "of the gateway", "TMPDIR": self._temporary.name},
         )
         theirs.close()
         self._decoder = FrameDecoder()
@@ -62,6 +65,7 @@ class Supervised:
     def __exit__(self, *exc: object) -> None:
         self.stream.close()
         self.end()
+        self._temporary.cleanup()
 
     def end(self) -> tuple[int, str]:
         """Wait for its end: exit status and what it wrote to stderr. Reading to the end of stderr also proves that

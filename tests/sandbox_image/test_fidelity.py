@@ -4,91 +4,31 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.sandbox_image.fidelity_programs import PROGRAMS
+from tests.sandbox_image.whole_file import DUMP, Outcome, run_whole, same_paths
 from tests.sandbox_image.zygote import SANDBOX_PYTHON, Interpreter, Turn, Zygote
 from tests.tricky.programs import CASES
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 MANIFEST = {entry["id"]: entry for entry in map(json.loads, (CORPUS / "manifest.jsonl").read_text().splitlines())}
 
-#: The names of the program and, of plain values, the value. As a sitecustomize module it writes them at exit.
-_DUMP = """
-import atexit, json, os, sys
-def dump(path):
-    shown = {k: repr(v) if type(v) in (int, str, float, bool, list, dict, tuple) else type(v).__name__
-             for k, v in sys.modules["__main__"].__dict__.items() if not k.startswith("_")}
-    with open(path, "w") as file:
-        json.dump(shown, file)
-"""
-_DUMP_AT_EXIT = _DUMP + 'atexit.register(dump, os.environ.pop("EAGER_TEST_DUMP", os.devnull))'
-#: What python -m asyncio allows and a script does not.
-_AWAITING = """
-import ast as _ast, asyncio as _asyncio, sys as _sys
-with open("main.py") as _file:
-    _code = compile(_file.read(), _sys.path[0] + "/main.py", "exec", _ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-_asyncio.run(eval(_code, globals()))
-"""
 #: No whole-file run exists: see test_magics.
 MAGICS = {"ipython_magic", "ipython_bang", "ipython_cell_magic"}
-
-
-@dataclass
-class Outcome:
-    stdout: str
-    stderr: str
-    exit_code: int
-    namespace: dict[str, Any]
-
-
-def run_whole(python: str, code: str, folder: Path) -> Outcome:
-    """CPython's own run."""
-    folder.mkdir()
-    (folder / "main.py").write_text(code, encoding="utf-8", newline="")
-    script = "main.py"
-    if re.search(r"^(await|async (for|with))|= await", code, re.MULTILINE):
-        script = "awaiting.py"
-        (folder / script).write_text(_AWAITING)
-    dump = folder / "dump.json"
-    site = folder / "site"
-    site.mkdir()
-    (site / "sitecustomize.py").write_text(_DUMP_AT_EXIT)
-    environment = {**os.environ, "EAGER_TEST_DUMP": str(dump), "PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        [python, script],
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        env=environment,
-    )
-    namespace = json.loads(dump.read_text()) if dump.exists() else {}
-    return Outcome(done.stdout, done.stderr, done.returncode, namespace)
 
 
 def run_in_chunks(session: Interpreter, code: str, folder: Path) -> tuple[Turn, Outcome]:
     turn = session.run(code)
     dump = folder / "dump.json"
-    session.run(f"exec({_DUMP + f'dump({str(dump)!r})'!r}, {{}})")
+    session.run(f"exec({DUMP + f'dump({str(dump)!r})'!r}, {{}})")
     stderr = turn.stderr + (turn.error["traceback"] if turn.error else "")
     return turn, Outcome(turn.stdout, stderr, turn.done["code"] or bool(turn.error), json.loads(dump.read_text()))
-
-
-def same_paths(text: str) -> str:
-    """Folders and addresses differ."""
-    text = re.sub(r'[^\s"\']*/main(_\d+)?\.py', "main.py", text)
-    text = re.sub(r"repeated 9\d\d more", "repeated 9.. more", text)  # 3.11 counts three C calls of ours
-    return re.sub(r"0x[0-9a-f]+", "0x", text)
 
 
 @pytest.mark.parametrize(("name", "code"), [*CASES, *PROGRAMS], ids=[name for name, _ in [*CASES, *PROGRAMS]])

@@ -413,6 +413,29 @@ def test_a_result_that_cannot_be_shown_is_interrupted(session: Interpreter) -> N
     assert session.run("1\n").result == "1"
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "class A:\n    def __str__(self):\n        print('on')\n        while True: pass\nraise SystemExit(A())\n",
+        "import sys\nclass A:\n    def write(self, text): pass\n"
+        "    def flush(self):\n        print('on', file=sys.__stdout__)\n        while True: pass\nsys.stderr = A()\n",
+    ],
+    ids=["message of an exit", "flush of a stream"],
+)
+def test_code_of_the_program_that_runs_after_its_end_is_interrupted_too(code: str, session: Interpreter) -> None:
+    session.send([[0, 1, 0, code]], block="i", final=True)
+    turn = Turn()
+    session.wait_for_output(turn, "on")
+    session.interrupt()
+    session.wait_done(turn)
+    assert session.run("1\n").result == "1"
+
+
+def test_an_exit_whose_message_fails_is_a_failure(session: Interpreter) -> None:
+    turn = session.run("class A:\n    def __str__(self): return 1 / 0\nraise SystemExit(A())\n")
+    assert (turn.done["status"], turn.done["code"], turn.stderr) == ("exit", 1, "\n")
+
+
 def test_the_program_s_own_sigint_handler_lasts_for_its_block(session: Interpreter) -> None:
     session.run("import os, signal\nold = signal.signal(signal.SIGINT, lambda *a: print('mine'))\n")
     turn = session.run(

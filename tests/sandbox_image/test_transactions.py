@@ -120,6 +120,18 @@ def test_an_interpreter_that_died_is_replaced_by_its_copy(session: Session, code
     assert len(session.supervised.children()) == 1
 
 
+def test_a_fresh_interpreter_beside_a_copy_takes_checkpoints_of_its_own(session: Session) -> None:
+    session.succeed("checkpoint")
+    session.execute("import os\nos._exit(3)\n")
+    session.supervised.until("ready")
+    session.run("x = 1\n")
+    session.succeed("commit")
+    session.succeed("checkpoint")
+    session.run("x = 2\n")
+    session.succeed("rollback")
+    assert session.run("print(x)\n") == "1\n"
+
+
 def test_a_reset_leaves_the_copy_to_go_back_to(session: Session) -> None:
     session.run("x = 1\n")
     session.succeed("checkpoint")

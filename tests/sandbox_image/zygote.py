@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,13 +98,20 @@ class Turn:
 class Zygote:
     def __init__(self, python: str = sys.executable, preload: tuple[str, ...] = ()) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._temporary = tempfile.TemporaryDirectory(prefix="eager-test-")
         self.python = python
         code = _ZYGOTE.format(root=str(ROOT), preload=preload)
         self._process = subprocess.Popen(
             [python, "-c", code, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
-            env={**os.environ, "MPLBACKEND": "Agg", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+            env={
+                **os.environ,
+                "TMPDIR": self._temporary.name,
+                "MPLBACKEND": "Agg",
+                "OPENBLAS_NUM_THREADS": "1",
+                "OMP_NUM_THREADS": "1",
+            },
         )
         theirs.close()
         self.control = ours
@@ -115,6 +123,7 @@ class Zygote:
     def close(self) -> None:
         self.control.close()
         self._process.wait(_TIMEOUT_S)
+        self._temporary.cleanup()
 
 
 class Interpreter:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -170,16 +171,70 @@ async def test_the_gateway_leaves_nothing_when_it_is_stopped(backend: str, upstr
     left = [stat for stat in Path("/proc").glob("[0-9]*/stat") if parent_of(stat) == group]
     assert left == []
     if backend == "docker":
-        client_ = docker.from_env()
-        try:
-            names = [
-                c.name
-                for c in client_.containers.list(all=True, filters={"label": "eager.gateway"})
-                if c.labels["eager.gateway"].startswith(f"{group}-")
-            ]
-        finally:
-            client_.close()
-        assert names == []
+        assert containers_of(group) == []
+
+
+def containers_of(gateway_pid: int) -> list[str]:
+    client = docker.from_env()
+    try:
+        return [
+            container.name or ""
+            for container in client.containers.list(all=True, filters={"label": "eager.gateway"})
+            if container.labels["eager.gateway"].startswith(f"{gateway_pid}-")
+        ]
+    finally:
+        client.close()
+
+
+SESSIONS = 200 if os.environ.get("EAGER_FULL") == "1" else 40
+AT_ONCE = 8
+#: The Docker SDK keeps up to 25 for later calls (seen: 20).
+ENGINE_CONNECTIONS = 25
+
+
+@pytest.mark.timeout(900)
+async def test_sessions_opened_and_dropped_leave_nothing(
+    server: Server, gateway: httpx.AsyncClient, backend: str
+) -> None:
+    """Clients that disconnect: before the first event, in the middle of the code, while it is being stopped."""
+    await serves_on(gateway)
+    before = await settled(server, gateway, backend)
+    turn = asyncio.Semaphore(AT_ONCE)
+
+    async def open_and_drop(n: int) -> None:
+        async with turn:
+            found = events(gateway, program(ENDLESS if n % 2 else "x = 1\n"))
+            try:
+                await until(found, ("start", "code.start", "chunk", "exec.output" if n % 2 else "exec.end")[n // 2 % 4])
+            finally:
+                await found.aclose()
+
+    async with asyncio.TaskGroup() as tasks:
+        for n in range(SESSIONS):
+            tasks.create_task(open_and_drop(n))
+    await serves_on(gateway)
+    after = await settled(server, gateway, backend)
+    # Connections to the upstream and the engine are kept for the next request: at most one for each that ran at once.
+    assert after.pop("descriptors") - before.pop("descriptors") <= AT_ONCE + ENGINE_CONNECTIONS < SESSIONS
+    assert after == before
+
+
+async def settled(server: Server, gateway: httpx.AsyncClient, backend: str) -> dict[str, int]:
+    """What there is of the gateway once it is at rest: one sandbox on the shelf, nothing on its way."""
+    async with asyncio.timeout(60):
+        while True:
+            pool = (await gateway.get("/readyz")).json()["pool"]
+            if (pool["warm"], pool["starting"], pool["busy"], pool["closing"], pool["waiting"]) == (1, 0, 0, 0, 0):
+                break
+            await asyncio.sleep(0.05)
+    folder = Path("/proc", str(server.pid))
+    return {
+        "descriptors": len(list(folder.glob("fd/*"))),
+        "processes": len([stat for stat in Path("/proc").glob("[0-9]*/stat") if parent_of(stat) == server.pid]),
+        "containers": len(containers_of(server.pid)) if backend == "docker" else 0,
+        "folders": len(list(Path(tempfile.gettempdir()).glob(f"eager-*-{server.pid}-*/*"))),
+        "cgroups": len(list(Path("/sys/fs/cgroup").glob(f"*/**/eager-{server.pid}/*/"))),
+    }
 
 
 def parent_of(stat: Path) -> int | None:

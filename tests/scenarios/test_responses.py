@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import openai
-import pytest
-
-from tests.backends import require_backend
-from tests.scenarios.servers import eager
 
 TOOLS = [{"type": "code_interpreter", "container": {"type": "auto"}}]
 OUTPUTS = "code_interpreter_call.outputs"
@@ -90,32 +84,3 @@ def test_files_put_into_a_container_are_read_by_code_and_what_it_writes_is_fetch
     content = client.containers.files.content.retrieve(back.id, container_id=container.id)
     assert content.read() == big[::-1]
     client.containers.delete(container.id)
-
-
-def test_after_a_restart_answers_and_files_are_there_and_containers_have_expired(
-    upstream_url: str, tmp_path: Path
-) -> None:
-    require_backend("local")
-    settings = {
-        "EAGER_UPSTREAM_BASE_URL": f"{upstream_url}/v1",
-        "EAGER_DATA_DIR": str(tmp_path),
-        "EAGER_POOL_SIZE": "1",
-        "EAGER_PRELOAD": "",
-    }
-    with eager("serve", **settings) as server:
-        client = sdk(server.url)
-        file = client.files.create(file=("a.csv", b"1"), purpose="user_data")
-        first = client.responses.create(model="replay", input=prompt("x = 1\n"), tools=TOOLS)
-        container = next(iter(client.containers.list()))
-        assert container.status == "running"
-    with eager("serve", **settings) as server:
-        client = sdk(server.url)
-        assert client.responses.retrieve(first.id).output_text == first.output_text
-        assert client.files.content(file.id).read() == b"1"
-        assert client.containers.retrieve(container.id).status == "expired"
-        with pytest.raises(openai.NotFoundError):
-            client.containers.files.list(container.id)
-        again = client.responses.create(
-            model="replay", input=prompt("print('x' in globals())\n"), tools=TOOLS, previous_response_id=first.id
-        )
-        assert "False" in again.output_text

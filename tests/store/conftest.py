@@ -1,11 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from app.store.database import Store, open_store
+from app.store.tables import metadata
+from tests.store.postgres import running_postgres
 
 
 class Clock:
@@ -23,9 +26,27 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["file", "memory"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    with running_postgres() as url:
+        yield url
+
+
+@pytest.fixture(params=["file", "memory", "postgres"])
+async def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database."""
+    if request.param == "postgres":
+        url: str = request.getfixturevalue("postgres")
+        await _empty(url)
+        return url
     return f"sqlite+aiosqlite:///{tmp_path}/deep/eager.db" if request.param == "file" else "sqlite+aiosqlite://"
+
+
+async def _empty(url: str) -> None:
+    engine = create_async_engine(url)
+    async with engine.begin() as connection:
+        await connection.run_sync(metadata.drop_all)
+    await engine.dispose()
 
 
 @pytest.fixture

@@ -31,8 +31,8 @@ async def fill(store: Store) -> None:
     await store.idempotency_keys.claim("key", owner="a", fingerprint="f", ttl_s=60)
 
 
-async def test_everything_survives_a_restart(tmp_path: Path) -> None:
-    url = f"sqlite+aiosqlite:///{tmp_path}/eager.db"
+@pytest.mark.parametrize("url", ["file", "postgres"], indirect=True)
+async def test_everything_survives_a_restart(url: str) -> None:
     async with open_store(url) as store:
         await fill(store)
     async with open_store(url) as store:
@@ -90,3 +90,17 @@ async def test_a_store_that_cannot_be_opened_says_so(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="not a database"):
         async with open_store(f"sqlite+aiosqlite:///{tmp_path}/eager.db"):
             pytest.fail("opened")
+
+
+async def test_an_id_with_a_null_character_is_nobodys(store: Store) -> None:
+    assert await store.responses.get("resp_\0", owner="a") is None
+    assert await store.containers.get("\0", owner="a") is None
+    assert await store.files.get("\0", owner="a\0") is None
+    assert not await store.files.delete("\0", owner="a")
+
+
+async def test_a_null_character_in_a_name_is_replaced(store: Store) -> None:
+    await store.files.add("file-1", owner="a", filename="a\0b", bytes=2**40, purpose="user_data")
+    file = await store.files.get("file-1", owner="a")
+    assert file
+    assert (file.filename, file.bytes) == ("a\ufffdb", 2**40)

@@ -15,6 +15,7 @@ from app.sandbox.worker import Worker
 from app.store.blobs import BlobStore
 from app.store.containers import ContainerRecord
 from app.store.database import Store
+from app.store.paging import PageRequest
 
 Status = Literal["running", "expired"]
 
@@ -38,6 +39,11 @@ class Containers:
         self._registry = registry
         self._gateway = gateway
         self._checkout_timeout_s = checkout_timeout_s
+
+    @property
+    def python_version(self) -> tuple[int, int]:
+        """Grammar of code in containers."""
+        return self._registry.python_version
 
     async def find(self, id: str, *, owner: str) -> ContainerRecord:
         """
@@ -68,9 +74,15 @@ class Containers:
         """Whether it can be used, here and now."""
         return self._registry.is_alive(id, owner=owner)
 
+    async def find_alive(self, name: str, *, owner: str) -> str | None:
+        """Id of the latest container with this name that can be used."""
+        records, _ = await self._store.containers.list(owner=owner, page=PageRequest(), name=name)
+        return next((record.id for record in records if self.is_alive(record.id, owner=owner)), None)
+
     @asynccontextmanager
     async def create(
         self,
+        id: str,
         *,
         owner: str,
         name: str,
@@ -78,12 +90,11 @@ class Containers:
         memory_limit: str | None = None,
         spare: bool = False,
     ) -> AsyncIterator[OpenContainer]:
-        """A new one, in use. ``spare``: nobody asked to keep it.
+        """A new one, in use; ``id`` is of ``new_container_id()``. ``spare``: nobody asked to keep it.
 
         Raises:
             SandboxError: no sandbox came free.
         """
-        id = f"cntr_{uuid4().hex}"
         idle_s = None if idle_minutes is None else idle_minutes * 60.0
         await self._registry.create(owner=owner, deadline_s=self._checkout_timeout_s, id=id, idle_s=idle_s, spare=spare)
         async with self._registry.use(id, owner=owner) as worker:
@@ -121,6 +132,10 @@ class Containers:
 
     def _open(self, id: str, worker: Worker, *, owner: str, fresh: bool) -> OpenContainer:
         return OpenContainer(id, worker, owner=owner, fresh=fresh, store=self._store, blobs=self._blobs)
+
+
+def new_container_id() -> str:
+    return f"cntr_{uuid4().hex}"
 
 
 def expired(id: str) -> RequestError:

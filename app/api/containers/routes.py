@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 
 from app.api.auth import Caller, authenticate
-from app.api.containers.host import Containers
+from app.api.containers.host import Containers, new_container_id
 from app.api.containers.schemas import CreateContainer, container_object
 from app.api.filenames import base_name
 from app.api.files import find_file
@@ -35,7 +35,7 @@ async def create_container(request: Request, caller: AuthenticatedCaller, body: 
         )
     records = await find_files(request.app.state.store, caller, body.file_ids or (), param="file_ids")
     async with containers.create(
-        owner=caller.name, name=body.name, idle_minutes=minutes, memory_limit=body.memory_limit
+        new_container_id(), owner=caller.name, name=body.name, idle_minutes=minutes, memory_limit=body.memory_limit
     ) as container:
         try:
             await container.add_files(file_names(records), records)

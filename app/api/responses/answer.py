@@ -7,11 +7,12 @@ from typing import Any
 
 import msgspec
 
-from app.api.containers.open_container import OpenContainer
+from app.api.errors import failure_told_by
 from app.api.responses.events import Emitted, ResponseStream
+from app.api.responses.place import ContainerPlace
 from app.api.responses.request import envelope, includes_outputs
 from app.api.responses.schemas import Item, ResponsesRequest
-from app.errors import EagerError, SandboxError
+from app.errors import SandboxError
 from app.events import CodeEnd, Error, Event, Start
 from app.pipeline.emitter import Send
 from app.store.database import Store
@@ -22,7 +23,7 @@ _encode = msgspec.json.Encoder().encode
 class Answer:
     """The ``Wire`` of a streamed answer, and what makes the document of one that is not.
 
-    ``container`` is set before the first event; None if no code can run.
+    ``place`` is set before the first event; None if no code can run.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class Answer:
         created_at: float,
     ) -> None:
         self.id = id
-        self.container: OpenContainer | None = None
+        self.place: ContainerPlace | None = None
         self._request = request
         self._owner = owner
         self._own_items = list(own_items)
@@ -60,14 +61,10 @@ class Answer:
         Raises:
             EagerError: the request failed, and nothing was streamed yet that could say so.
         """
-        if isinstance(event, Start) and self.container is not None:
-            event.container_id = self.container.id
-            if not self.container.fresh:
-                await self._note_files(self.container)
-        elif isinstance(event, CodeEnd) and self.container is not None:
-            await self._note_files(self.container)
+        if self._may_have_new_files(event):
+            await self._note_files()
         elif isinstance(event, Error) and not self._request.stream:
-            raise _as_exception(event)
+            raise failure_told_by(event)
         emitted = self._stream.feed(event)
         if emitted and self._stream.response is not None:
             await self._keep(self._stream.response)
@@ -90,10 +87,18 @@ class Answer:
         assert self._stream.response is not None
         return _encode(self._stream.response)
 
-    async def _note_files(self, container: OpenContainer) -> None:
+    def _may_have_new_files(self, event: Event) -> bool:
+        container = self.place.opened if self.place is not None else None
+        if isinstance(event, Start):
+            return container is not None and not container.fresh
+        return container is not None and isinstance(event, CodeEnd) and event.files != []
+
+    async def _note_files(self) -> None:
         """Later text may link to them. No code runs at this moment: a piece of it has just ended."""
+        assert self.place is not None
+        assert self.place.opened is not None
         try:
-            records = await container.list()
+            records = await self.place.opened.list()
         except SandboxError:  # the sandbox is gone, which the pipeline tells
             return
         for record in records:
@@ -108,7 +113,7 @@ class Answer:
             owner=self._owner,
             model=request.model[:255],
             previous_response_id=request.previous_response_id,
-            container_id=self.container.id if self.container else None,
+            container_id=self.place.name if self.place is not None and self.place.opened is not None else None,
             input_items=self._own_items,
             output_items=self._stream.output_items,
             response=response,
@@ -117,9 +122,3 @@ class Answer:
 
 def _frames(emitted: Iterable[Emitted]) -> bytes:
     return b"".join(b"event: %b\ndata: %b\n\n" % (type.encode(), _encode(data)) for type, data in emitted)
-
-
-def _as_exception(event: Error) -> EagerError:
-    error = EagerError(event.error.message, param=event.error.param)
-    error.status, error.type, error.code = event.status, event.error.type, event.error.code
-    return error

@@ -18,19 +18,20 @@ from app.api.containers.routes import file_names, find_files
 from app.api.event_stream import EventDocument, EventStream
 from app.api.idempotency import idempotent
 from app.api.openapi import STREAMED
-from app.api.options import drop_in_options, with_headers
+from app.api.options import drop_in_options, session_id, with_headers
 from app.api.responses.answer import Answer
 from app.api.responses.history import load_history
-from app.api.responses.place import NoSandbox, open_container
+from app.api.responses.place import NoPlace, container_place
 from app.api.responses.request import file_ids, require_supported, tools_of, upstream_body
 from app.api.responses.schemas import ResponsesRequest
 from app.api.responses.tools import ContainerChoice
 from app.api.schemas import EagerOptions
-from app.api.tools import code_tool_names
+from app.api.tools import code_keys, code_tool_names
 from app.errors import RequestError
 from app.events import Event
 from app.gateway import Gateway
 from app.pipeline.emitter import Send
+from app.pipeline.place import Place
 from app.pipeline.run import run
 
 router = APIRouter()
@@ -63,6 +64,7 @@ async def create_response(
     )
     names = file_names(records)
     chat = upstream_body(body, tools, history.items, file_names=names)
+    options = replace(options, code_keys=code_keys(chat, options.tools))
     answer = Answer(
         f"resp_{uuid4().hex}",
         body,
@@ -73,30 +75,35 @@ async def create_response(
         created_at=time.time(),
     )
 
+    async def fill(container: OpenContainer) -> None:
+        await container.add_files(names, records)
+
     @asynccontextmanager
-    async def place() -> AsyncIterator[OpenContainer | None]:
+    async def place() -> AsyncIterator[Place]:
         if choice is None:
-            yield None
+            yield NoPlace()
             return
-        async with open_container(
-            choice, state.containers, owner=caller.name, used_before=history.container_id
-        ) as container:
-            await container.add_files(names, records)
-            yield container
+        async with container_place(
+            choice,
+            state.containers,
+            owner=caller.name,
+            used_before=history.container_id,
+            keep_as=session_id(body.metadata),
+            fill=fill,
+        ) as answer.place:
+            yield answer.place
 
     async def pipeline(send: Send) -> None:
         async def relay(event: Event) -> None:
             await answer.relay(event, send)
 
-        async with place() as container:
-            answer.container = container
+        async with place() as found:
             await run(
                 chat,
                 options,
                 request_id=answer.id,
                 upstream=upstream,
-                session=container.worker if container else NoSandbox(),
-                session_name=container.id if container else "",
+                place=found,
                 send=relay,
             )
 

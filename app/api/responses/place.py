@@ -2,71 +2,109 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import NoReturn
 
-from app.api.containers.host import Containers
+from app.api.containers.host import Containers, new_container_id
 from app.api.containers.open_container import OpenContainer
 from app.api.responses.tools import ContainerChoice
-from app.detection.chunk import Chunk
 from app.errors import RequestError
-from app.sandbox.session import Sink
+from app.pipeline.place import Late
+from app.sandbox.session import Session
 
 #: Name of containers that the gateway makes by itself.
 AUTO = "auto"
 
+#: Puts the files that were asked for into a container.
+Fill = Callable[[OpenContainer], Awaitable[None]]
+
+
+class ContainerPlace:
+    """A ``Place``: a container in use, or one that is made when code comes and has its id already."""
+
+    def __init__(self, id: str, late: Late[OpenContainer], *, python_version: tuple[int, int]) -> None:
+        self.name = self.container_id = id
+        self.python_version = python_version
+        self._late = late
+
+    def __repr__(self) -> str:
+        return f"<ContainerPlace {self.name}: {self._late!r}>"
+
+    @property
+    def opened(self) -> OpenContainer | None:
+        """The container, if it is there."""
+        return self._late.value
+
+    def prepare(self) -> None:
+        self._late.want()
+
+    async def session(self) -> Session:
+        return (await self._late.get()).worker
+
 
 @asynccontextmanager
-async def open_container(
-    choice: ContainerChoice, containers: Containers, *, owner: str, used_before: str | None
-) -> AsyncIterator[OpenContainer]:
-    """The container that was named; or, for ``auto``, that of the conversation, or a new one if it has expired.
+async def container_place(
+    choice: ContainerChoice,
+    containers: Containers,
+    *,
+    owner: str,
+    used_before: str | None,
+    keep_as: str | None,
+    fill: Fill,
+) -> AsyncIterator[ContainerPlace]:
+    """The container that was named; or, for ``auto``, that of the client's session ``keep_as``, or that of the
+    conversation; or a new one, when code comes.
 
     Raises:
         RequestError: 404, the named one is not there; 400, it has expired.
-        SandboxError: it is busy, or no sandbox came free.
+        SandboxError: it is busy, or has died.
     """
     if choice.id is not None:
         await containers.find(choice.id, owner=owner)
         if not containers.is_alive(choice.id, owner=owner):
             raise RequestError(f"Container with id '{choice.id}' has expired.", param="tools", code="container_expired")
-        opened = containers.use(choice.id, owner=owner)
-    elif used_before is not None and containers.is_alive(used_before, owner=owner):
-        opened = containers.use(used_before, owner=owner)
-    else:
-        opened = containers.create(owner=owner, name=AUTO, memory_limit=choice.memory_limit, spare=True)
-    async with opened as container:
-        yield container
+    name = (
+        AUTO if keep_as is None else f"session {hashlib.sha256(keep_as.encode('utf-8', 'surrogatepass')).hexdigest()}"
+    )
+    id = choice.id
+    if id is None and keep_as is not None:
+        id = await containers.find_alive(name, owner=owner)
+    elif id is None and used_before is not None and containers.is_alive(used_before, owner=owner):
+        id = used_before
+    new_id = new_container_id()
+
+    @asynccontextmanager
+    async def open() -> AsyncIterator[OpenContainer]:
+        if id is not None:
+            opening = containers.use(id, owner=owner)
+        else:
+            opening = containers.create(new_id, owner=owner, name=name, memory_limit=choice.memory_limit, spare=True)
+        async with opening as container:
+            await fill(container)
+            yield container
+
+    async with Late(open) as late:
+        if id is not None:
+            await late.get()
+        yield ContainerPlace(id or new_id, late, python_version=containers.python_version)
 
 
-class NoSandbox:
-    """Stands in for a session where a request has no tool that runs code."""
+def _session_name(keep_as: str) -> str:
+    """Of a container, whose name may not be as long as the client's word for its session."""
+    return f"session {hashlib.sha256(keep_as.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
-    id = ""
+
+class NoPlace:
+    """A ``Place`` for requests without a tool that runs code."""
+
+    name = container_id = ""
     python_version = sys.version_info[:2]
 
-    async def execute(
-        self,
-        chunks: Sequence[Chunk],
-        *,
-        block: str,
-        final: bool,
-        sink: Sink,
-        timeout_s: float | None,
-        language: str = "python",
-    ) -> NoReturn:
-        raise AssertionError("nothing is read as code in this request")
+    def prepare(self) -> None:
+        """There is nothing to come."""
 
-    async def checkpoint(self) -> None:
+    async def session(self) -> NoReturn:
         raise AssertionError("nothing is read as code in this request")
-
-    async def commit(self) -> None:
-        raise AssertionError("nothing is read as code in this request")
-
-    async def rollback(self) -> None:
-        raise AssertionError("nothing is read as code in this request")
-
-    async def interrupt(self) -> None:
-        """Nothing runs."""

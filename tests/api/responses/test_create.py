@@ -308,10 +308,13 @@ async def test_an_upstream_that_breaks_is_an_error_event_and_then_a_failed_respo
 
 
 async def test_an_upstream_that_breaks_is_an_http_error_without_a_stream(gateway: Served) -> None:
+    prepare(gateway, hold="x")
     gateway.upstream.code("x\n")
-    gateway.upstream.fail(UpstreamBroken("it was cut"))
-    async with gateway.http() as http:
-        answer = await http.post("/v1/responses", json=body())
+    async with gateway.http() as http, asyncio.TaskGroup() as tasks:
+        asked = tasks.create_task(http.post("/v1/responses", json=body()))
+        await gateway.backend.wait_running()
+        gateway.upstream.fail(UpstreamBroken("it was cut"))
+    answer = asked.result()
     assert answer.status_code == 502
     assert answer.json()["error"]["type"] == "upstream_error"
     assert answer.headers["x-should-retry"] == "false"  # the code has run

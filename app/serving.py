@@ -1,0 +1,98 @@
+"""Runs an application in uvicorn, and has it ready before the first request comes."""
+
+from __future__ import annotations
+
+import gc
+import socket
+
+import anyio
+import uvicorn
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.errors import EagerError
+
+#: Allocations between two looks at the youngest objects; the default of 700 looks several times in one request.
+GC_THRESHOLD = 10_000
+
+
+def run_server(app: ASGIApp, host: str, port: int, fd: int | None) -> bool:
+    """Serve until a signal comes. False if it could not start, which has been logged then.
+
+    ``fd`` is a listening socket to use instead of host and port.
+    """
+    config = uvicorn.Config(
+        with_start_up(app),
+        host=host,
+        port=port,
+        http="httptools",
+        ws="websockets-sansio",
+        ws_max_size=1024 * 1024,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=10,
+    )
+    server = uvicorn.Server(config)
+    server.run(sockets=None if fd is None else [socket.socket(fileno=fd)])
+    return server.started
+
+
+def with_start_up(app: ASGIApp) -> ASGIApp:
+    """``app``, warmed up before it says that it has started.
+
+    A start-up that fails by an error of ours is told in a sentence; any other with its traceback, as Starlette does.
+    Starlette reports the failure, then raises it: the report is held until the error is known.
+    """
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await app(scope, receive, send)
+            return
+        report: Message | None = None
+
+        async def hold_failure(message: Message) -> None:
+            nonlocal report
+            if message["type"] == "lifespan.startup.failed":
+                report = message
+                return
+            if message["type"] == "lifespan.startup.complete":
+                await warm_up(app)
+                spare_collector()
+            await send(message)
+
+        try:
+            await app(scope, receive, hold_failure)
+        except EagerError as error:
+            await send({"type": "lifespan.startup.failed", "message": error.message})
+        except BaseException:
+            if report is not None:
+                await send(report)
+            raise
+
+    return wrapped
+
+
+async def warm_up(app: ASGIApp) -> None:
+    """What frameworks put off until the first request, some 40 ms of it: imports, and the tables of routes, which a
+    request that no route matches has built."""
+    anyio.CancelScope()  # FastAPI makes one for each request; the first one imports half of anyio
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        """Nobody listens."""
+
+    path = "/warm-up"
+    scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http"}
+    place = {"path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "", "headers": []}
+    await app({**scope, **place, "client": None, "server": None}, receive, send)
+
+
+def spare_collector() -> None:
+    """Modules and routes live as long as the process: looking for garbage among them held the loop for 100 ms and
+    more, a while after each start and then again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, *gc.get_threshold()[1:])

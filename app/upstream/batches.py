@@ -1,0 +1,154 @@
+"""The events of one answer, a batch for each network read, and the end of the answer, which has many forms."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+import aiohttp
+
+from app.errors import UpstreamBroken, UpstreamUnreachable
+from app.sse.decoder import EventTooLarge, ServerSentEvent, SSEDecoder
+from app.sse.encoder import encode
+from app.upstream.whole_answer import as_delta
+
+MAX_ANSWER_BYTES = 32 * 1024 * 1024
+#: Longest wait for the end of a response behind its last event.
+DRAIN_S = 0.1
+#: ``OSError`` is what a socket says that no library has put into its own words.
+NETWORK_ERRORS = (aiohttp.ClientError, OSError)
+
+_DONE = "[DONE]"
+_FINISH = re.compile(r'"finish_reason"\s*:\s*"')
+
+
+class Connection(Protocol):
+    """The body of one response, as it comes."""
+
+    async def read(self) -> bytes:
+        """What has arrived; waits for the first byte of it. Empty at the end.
+
+        Raises:
+            NETWORK_ERRORS: the connection was cut, or closed by us.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close the connection, unless the response was read to its end. A read that waits fails."""
+        ...
+
+
+class EventBatches:
+    """Iterates over the data of the events of one answer, a list per network read. ``[DONE]`` is not among them.
+
+    ``deadline`` (of the loop's clock) is for the first byte. Then ``idle_timeout_s`` is the longest wait in one read;
+    one timer watches over all of them, because a timeout around each cost more than the read itself.
+    """
+
+    def __init__(self, connection: Connection, *, is_json: bool, deadline: float, idle_timeout_s: float) -> None:
+        self._connection = connection
+        self._is_json = is_json
+        self._idle_timeout_s = idle_timeout_s
+        self._decoder = SSEDecoder()
+        self._loop = asyncio.get_running_loop()
+        self._deadline = deadline
+        self._late = False
+        self._begun = False
+        self._whole = False  # a finish reason or [DONE] was seen
+        self._done = False  # [DONE] was seen
+        self._over = False
+        self._watch = self._set_watch()
+
+    def __aiter__(self) -> AsyncIterator[list[str]]:
+        return self
+
+    async def __anext__(self) -> list[str]:
+        while not self._over:
+            data = await (self._read_json() if self._is_json else self._read())
+            if data:
+                events = self._decode(data)
+            else:
+                self._over = True
+                events = self._decoder.flush()
+            if batch := self._take(events):
+                return batch
+        if not self._whole:
+            raise UpstreamBroken("the upstream ended its answer without a finish reason")
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        self._watch.cancel()
+        try:
+            if self._done:
+                # The end of the response follows, and is mostly here already: the connection can be used again.
+                async with asyncio.timeout(DRAIN_S):
+                    await self._connection.read()
+        except NETWORK_ERRORS:
+            pass
+        finally:
+            self._connection.close()
+
+    def _set_watch(self) -> asyncio.TimerHandle:
+        """For the deadline, or the earliest that may come to be set."""
+        return self._loop.call_at(min(self._deadline, self._loop.time() + self._idle_timeout_s), self._check)
+
+    def _check(self) -> None:
+        """Too long a silence closes the connection, and with it ends the read that waits."""
+        if self._loop.time() < self._deadline:
+            self._watch = self._set_watch()
+        else:
+            self._late = True
+            self._connection.close()
+
+    async def _read(self) -> bytes:
+        """The next bytes; none at the end. What goes wrong behind a finish reason is an end, too."""
+        if self._begun:
+            self._deadline = self._loop.time() + self._idle_timeout_s
+        try:
+            data = await self._connection.read()
+        except NETWORK_ERRORS as error:
+            if self._late and not self._begun:
+                raise too_late() from None
+            if self._whole:
+                return b""
+            raise UpstreamBroken("the upstream stalled" if self._late else "the upstream cut the connection") from error
+        self._begun = True
+        self._deadline = math.inf  # the time until the next read is not the upstream's
+        return data
+
+    async def _read_json(self) -> bytes:
+        """An answer to a stream request that is no stream: all of it, as one event."""
+        self._is_json = False
+        body = bytearray()
+        while part := await self._read():
+            body += part
+            if len(body) > MAX_ANSWER_BYTES:
+                raise UpstreamBroken(f"the upstream's answer is longer than {MAX_ANSWER_BYTES} bytes")
+        if body.lstrip().startswith(b"data:"):  # events under the wrong content type
+            return bytes(body)
+        return encode(as_delta(bytes(body)))
+
+    def _decode(self, data: bytes) -> list[ServerSentEvent]:
+        try:
+            return self._decoder.feed(data)
+        except EventTooLarge as error:
+            raise UpstreamBroken(f"the upstream's stream cannot be read: {error}") from error
+
+    def _take(self, events: list[ServerSentEvent]) -> list[str]:
+        """The events that are data, up to the end."""
+        batch = []
+        for _, data in events:
+            if data.startswith(_DONE):
+                self._whole = self._done = self._over = True
+                break
+            if data:
+                batch.append(data)
+                self._whole = self._whole or _FINISH.search(data) is not None
+        return batch
+
+
+def too_late() -> UpstreamUnreachable:
+    return UpstreamUnreachable("the upstream did not begin to answer in time", timed_out=True)
