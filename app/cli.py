@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import sys
 from pathlib import Path
@@ -48,8 +47,10 @@ def serve(
     fd: Fd = None,
 ) -> None:
     """Run the gateway. Settings come from the environment (EAGER_...)."""
+    from app.api.origins import is_loopback
+
     settings = _settings()
-    if fd is None and not settings.api_keys and not _is_loopback(host):
+    if fd is None and not settings.api_keys and not is_loopback(host):
         _fail(f"without EAGER_API_KEYS the gateway is open, so it listens on loopback only, not on {host}")
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     from app.main import create_app
@@ -193,13 +194,6 @@ def _settings() -> Settings:
     except ValidationError as error:
         wrong = [f"EAGER_{'_'.join(map(str, line['loc'])).upper()}: {line['msg']}" for line in error.errors()]
         _fail("\n".join(wrong))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _run_server(app: FastAPI, host: str, port: int, fd: int | None) -> None:

@@ -92,6 +92,9 @@ class Settings(BaseSettings):
         description="Keys clients must present: plain, `sha256:<hex>`, or a JSON list with limits per key; "
         "empty = open, on loopback only.",
     )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Origins whose web pages may call, such as `https://app.example`, or `*`; empty = none."
+    )
     gate_policy: Literal["paper", "permissive", "off"] = Field(
         "permissive", description="Which chunks wait: see ARCHITECTURE.md, Gate."
     )
@@ -119,7 +122,7 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Log level.")
 
-    @field_validator("preload", "code_tools", "sources", "docker_host", "egress_allow", mode="before")
+    @field_validator("preload", "code_tools", "sources", "docker_host", "egress_allow", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(item.strip() for item in value.split(",") if item.strip()) if isinstance(value, str) else value

@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from fastapi import Depends, FastAPI
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.middleware.cors import CORSMiddleware
 
 from app.api import chat, eager, errors, files, metrics, push, session_files, sessions, system
 from app.api.auth import AuthMiddleware, Keyring, authenticate
@@ -21,6 +22,7 @@ from app.api.containers import routes as containers
 from app.api.containers.host import Containers
 from app.api.limits import Admission, admitted
 from app.api.metrics import Metrics
+from app.api.origins import EXPOSED_HEADERS, OriginMiddleware, Origins
 from app.api.request_id import RequestIdMiddleware
 from app.api.responses import create as responses
 from app.api.responses import stored
@@ -93,7 +95,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         timeout_s=settings.body_timeout_s,
     )
     app.add_middleware(AuthMiddleware, keyring=app.state.keyring)
+    app.state.origins = Origins(settings.cors_origins, open=len(app.state.keyring) == 0)
+    app.add_middleware(OriginMiddleware, origins=app.state.origins)
     app.add_middleware(RequestIdMiddleware)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=EXPOSED_HEADERS,
+        )
     app.include_router(system.open_router)
     app.include_router(metrics.router)
     app.include_router(push.router)  # asks for the key itself: a WebSocket is refused in another way
@@ -115,7 +127,7 @@ async def _purge_now_and_then(store: Store) -> NoReturn:
 @asynccontextmanager
 async def _open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     egress = _egress(settings)
-    backend = _backend(settings, egress)
+    backend = create_backend(settings, egress)
     engines = backend if isinstance(backend, Engines) else None
     upstream = None
     if settings.upstream_base_url is not None:
@@ -170,7 +182,12 @@ def _egress(settings: Settings) -> Egress | None:
     return Egress(Rules.parse(settings.egress_allow), limits=EgressLimits(bytes=settings.egress_limit_mb * MiB))
 
 
-def _backend(settings: Settings, egress: Egress | None) -> Backend:
+def create_backend(settings: Settings, egress: Egress | None) -> Backend:
+    """Where code runs.
+
+    Raises:
+        SandboxStartError: these settings cannot be had together.
+    """
     output_limit_bytes = settings.output_limit_mb * MiB
     if settings.sandbox == "docker":
         return Engines(

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from app.config import Settings
 from app.errors import EagerError
-from app.main import _backend as create_backend
+from app.main import create_backend
 from loadtests.gateway_client import PYTHON_TOOL
 from loadtests.installs import LITELLM
 from loadtests.length_cost import LengthCost, length_costs

@@ -15,7 +15,7 @@ RULES = ("pypi.example", "*.internal.example:443")
 
 def backend_of(**settings: Any) -> Backend:
     given = Settings(**settings)
-    return main._backend(given, main._egress(given))
+    return main.create_backend(given, main._egress(given))
 
 
 async def test_every_engine_named_is_one_of_the_pool() -> None:

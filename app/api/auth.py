@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import json
 import re
 from collections.abc import Iterable
@@ -159,26 +158,6 @@ def split_keys(text: str) -> tuple[str, ...]:
 def hash_key(key: str) -> str:
     """A key as the configuration should hold it. A fast hash is enough for keys that are random, as keys should be."""
     return f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
-
-
-def require_loopback(host: str, keys: Keyring) -> None:
-    """Without keys the gateway runs anybody's code: only this machine may reach it then.
-
-    Raises:
-        ValueError: ``host`` is reachable from elsewhere and there are no keys.
-    """
-    if len(keys) == 0 and not _is_loopback(host):
-        raise ValueError(
-            f"Refusing to listen on {host!r} without API keys: anybody who can reach it could run code here. "
-            "Set EAGER_API_KEYS, or listen on 127.0.0.1."
-        )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def _parse(entry: str, position: int) -> tuple[bytes, Caller]:

@@ -21,7 +21,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 from fastapi import APIRouter, WebSocket
@@ -71,7 +70,7 @@ class Opening(BaseModel):
 @router.websocket("/v1/eager/stream")
 async def push(socket: WebSocket) -> None:
     try:
-        _require_same_origin(socket.headers)
+        socket.app.state.origins.require_allowed(socket.headers)
         caller = await authenticate(socket)
     except RequestError as error:
         await socket.send_denial_response(error_response(error))
@@ -83,17 +82,6 @@ async def push(socket: WebSocket) -> None:
             await _Push(socket, caller).run()
     except RequestError as error:  # not admitted: anything later is told as an event
         await socket.send_denial_response(error_response(error))
-
-
-def _require_same_origin(headers: Mapping[str, str]) -> None:
-    """Browsers let any page open a WebSocket to anywhere, this machine's loopback included.
-
-    Raises:
-        RequestError: 403.
-    """
-    origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != headers.get("host"):
-        raise RequestError("Pages of other origins may not connect.", code="permission_denied", status=403)
 
 
 class _AppLeft(Exception):

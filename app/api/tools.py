@@ -15,7 +15,7 @@ INTERPRETER: dict[str, Any] = {
     "function": {
         "name": INTERPRETER_NAME,
         "description": "Runs Python in a persistent interpreter. The value of a last expression and everything printed "
-        "come back. Files live in /mnt/data; there is no network.",
+        "come back. Files live in /mnt/data; do not count on a network.",
         "parameters": {
             "type": "object",
             "properties": {"code": {"type": "string", "description": "Python source code."}},

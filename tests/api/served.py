@@ -49,7 +49,7 @@ async def served(folder: Path, **settings: Any) -> AsyncIterator[Served]:
     upstream, backend = FakeUpstream(), FakeBackend()
     given = {"api_keys": KEYS, "pool_size": 1, "sandbox_limit": 8, "session_limit": 4, "turn_limit": 4, **settings}
     app = main.create_app(Settings(data_dir=folder, max_upload_mb=MAX_FILE_BYTES // MiB, **given))
-    with patch.object(main, "_backend", lambda settings, egress: backend):
+    with patch.object(main, "create_backend", lambda settings, egress: backend):
         async with app.router.lifespan_context(app):
             app.state.gateway = replace(app.state.gateway, upstream=upstream)
             yield Served(app, upstream, backend)

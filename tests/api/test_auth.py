@@ -12,7 +12,7 @@ from fastapi import Depends, FastAPI
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.api.auth import ANYONE, AuthMiddleware, Caller, Keyring, authenticate, hash_key, require_loopback, split_keys
+from app.api.auth import ANYONE, AuthMiddleware, Caller, Keyring, authenticate, hash_key, split_keys
 from app.api.errors import install
 from app.errors import RequestError
 
@@ -102,18 +102,6 @@ def test_a_model_outside_of_the_keys_patterns_is_forbidden() -> None:
     with pytest.raises(RequestError) as refused:
         caller.require_model("o9")
     assert (refused.value.status, refused.value.code, refused.value.param) == (403, "permission_denied", "model")
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.0.1", "::1", "[::1]", "localhost"])
-def test_without_keys_loopback_may_be_listened_on(host: str) -> None:
-    require_loopback(host, Keyring())
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "gateway.example", ""])
-def test_without_keys_nothing_else_may(host: str) -> None:
-    with pytest.raises(ValueError, match="API keys"):
-        require_loopback(host, Keyring())
-    require_loopback(host, Keyring(["k"]))
 
 
 def make_app(*entries: str) -> FastAPI:

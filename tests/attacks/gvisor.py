@@ -1,5 +1,5 @@
 """Attempts whose end gVisor decides otherwise than they expect, and why that is no loss (Debian's runsc of December
-2022, platform ptrace; looked at one by one). All others end as they do with runc."""
+2022, platform ptrace; as read from their errors). All others end as they do with runc."""
 
 _WHOLE = "memory or processes run out: all of the sandbox ends, the session says so and the pool replaces it"
 _OWN_KERNEL = "granted by a kernel that is the sandbox's own: it leads to nothing of the host's"
