@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import asdict
 
 from fastapi import APIRouter, Request
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.responses import Response
@@ -47,6 +55,7 @@ class _Live(Collector):
             for name, value in asdict(statistics).items():
                 kind = GaugeMetricFamily if name in GAUGES else CounterMetricFamily
                 yield kind(f"eager_{part}_{name}", f"{part}: {name.replace('_', ' ')}", value=value)
+        yield GaugeMetricFamily("eager_tasks", "asyncio tasks", value=len(asyncio.all_tasks()))
         if self._gateway.engines is not None:
             yield from _by_engine(self._gateway.engines.statistics())
 
@@ -66,6 +75,7 @@ class Metrics:
     def __init__(self, gateway: Gateway, admission: Admission) -> None:
         self.registry = CollectorRegistry()
         self.registry.register(_Live(gateway, admission))
+        ProcessCollector(registry=self.registry)  # memory, descriptors, CPU time
         self._finished = Counter("eager_finished", "Requests by how they ended.", ["reason"], registry=self.registry)
         self._e2el = Histogram("eager_e2el_seconds", "End to end.", buckets=BUCKETS_S, registry=self.registry)
         self._nel = Histogram(

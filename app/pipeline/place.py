@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
@@ -70,15 +70,19 @@ class AtHand:
 
 
 class Late(Generic[T]):
-    """Something that is opened when it is first wanted, in the background, and closed with this context."""
+    """Something that is opened when it is first wanted, in the background, and closed with this context.
+
+    One task opens and closes it: whoever is cancelled while that goes on, and however often, nothing stays open.
+    """
 
     def __init__(self, open: Callable[[], AbstractAsyncContextManager[T]]) -> None:
         self._open = open
-        self._stack = AsyncExitStack()
-        self._opening: asyncio.Task[T] | None = None
+        self._opened: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._left = asyncio.Event()
+        self._holding: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
-        return f"<Late {'wanted' if self._opening else 'not wanted yet'}>"
+        return f"<Late {'wanted' if self._holding else 'not wanted yet'}>"
 
     async def __aenter__(self) -> Self:
         return self
@@ -86,29 +90,43 @@ class Late(Generic[T]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._opening is not None:
-            self._opening.cancel()
-            await asyncio.wait([self._opening])  # what failed was told to those who asked
-            _ = self._opening.cancelled() or self._opening.exception()
-        await self._stack.aclose()
+        self._left.set()
+        if self._holding is not None:
+            if not self._opened.done():
+                self._holding.cancel()
+            await asyncio.wait([self._holding])
+            if not self._holding.cancelled():
+                self._holding.result()
+
+    async def _hold(self) -> None:
+        try:
+            async with self._open() as value:
+                self._opened.set_result(value)
+                await self._left.wait()
+        except asyncio.CancelledError:
+            self._opened.cancel()
+            raise
+        except Exception as error:
+            if self._opened.done():  # it failed to close
+                raise
+            self._opened.set_exception(error)
+            self._opened.exception()  # told to those who ask; it may be that nobody does
 
     @property
     def value(self) -> T | None:
         """What was opened; None while it is not."""
-        task = self._opening
-        opened = task is not None and task.done() and not task.cancelled() and task.exception() is None
-        return task.result() if opened and task is not None else None
+        opened = self._opened
+        return opened.result() if opened.done() and not opened.cancelled() and opened.exception() is None else None
 
     def want(self) -> None:
         """Begin to open it, unless that was done."""
-        if self._opening is None:
-            self._opening = asyncio.create_task(self._stack.enter_async_context(self._open()))
+        if self._holding is None:
+            self._holding = asyncio.create_task(self._hold())
 
     async def get(self) -> T:
         """Raises what opening it raises."""
         self.want()
-        assert self._opening is not None
-        return await asyncio.shield(self._opening)
+        return await asyncio.shield(self._opened)
 
 
 @dataclass(frozen=True, slots=True)

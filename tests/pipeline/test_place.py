@@ -96,6 +96,32 @@ async def test_an_asker_that_is_cancelled_does_not_end_the_opening() -> None:
     assert (door.opened, door.given_up) == (1, 0)
 
 
+@pytest.mark.parametrize("is_open", [True, False])
+async def test_who_is_cancelled_again_while_leaving_leaves_nothing_open(is_open: bool) -> None:
+    door = Door()
+    inside = asyncio.Event()
+
+    async def visit() -> None:
+        async with Late(door.open) as late:
+            late.want()
+            if is_open:
+                door.ready.set()
+                await late.get()
+            inside.set()
+            await asyncio.Event().wait()
+
+    async with asyncio.timeout(5):
+        visiting = asyncio.create_task(visit())
+        await inside.wait()
+        visiting.cancel()
+        await asyncio.sleep(0)
+        visiting.cancel()
+        await asyncio.wait([visiting])
+        while not door.closed + door.given_up:
+            await asyncio.sleep(0)
+    assert (door.opened, door.closed, door.given_up) == ((1, 1, 0) if is_open else (1, 0, 1))
+
+
 async def test_a_session_at_hand_is_its_own_place() -> None:
     session = FakeSession()
     place = AtHand(session, "ses_1")
