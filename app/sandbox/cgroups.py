@@ -13,10 +13,10 @@ from typing import Final
 _ROOT: Final = Path("/sys/fs/cgroup")
 _CONTROLLERS: Final = ("memory", "pids", "cpu")
 _CPU_PERIOD_US: Final = 100_000
-#: Weight of all sandboxes together. A group, as one process beside it, has 1024 (v1) or 100 (v2) by default: under load
-#: the gateway is scheduled first.
-_SHARES: Final = 64
-_WEIGHT: Final = 6
+#: Weight of all sandboxes together, half of what a group has by default (1024 in v1, 100 in v2): under load the gateway
+#: is scheduled first. Not less: beside others that take every CPU, sandboxes must still start.
+_SHARES: Final = 512
+_WEIGHT: Final = 50
 #: What a cgroup file system says when a file that it does not have is opened for writing.
 _NO_SUCH_FILE: Final = (FileNotFoundError, PermissionError)
 _LEAF: Final = "gateway"

@@ -16,8 +16,8 @@ _GVISOR_THREADS_PER_PROCESS: Final = 8
 #: What the supervisor has over the program. With gVisor, not to be dumpable does not keep one's descriptors from a
 #: process of the same uid. So it is root, of a kernel that is the sandbox's own, and the program is not.
 _GVISOR_SUPERVISOR: Final = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID")
-#: Of 1024, the weight of any other container: under load the gateway beside them is scheduled first.
-_CPU_SHARES: Final = 64
+#: Of 1024, the weight of any other container: under load a gateway beside them is scheduled first.
+_CPU_SHARES: Final = 256
 #: Before anything of the host's, the kernel takes a sandbox when memory runs out.
 _OOM_SCORE_ADJ: Final = 500
 #: In-memory file systems are bounded in files, too: an empty file costs about 1 KiB of memory that no size counts.

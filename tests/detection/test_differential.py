@@ -44,7 +44,7 @@ def test_the_detector_agrees_with_cpython(minor: int, kind: str, list_of_files: 
     if python is None:
         pytest.skip(f"no CPython 3.{minor} is installed")
     if FULL:
-        result = everything.compare(python, kind, [str(list_of_files)])
+        result = everything.compare(python, kind, list_of_files)
     elif python == sys.executable:
         result = differential.run(kind, SEED, SIZES[kind])
     else:

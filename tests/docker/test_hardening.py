@@ -39,7 +39,7 @@ async def test_the_engine_reads_every_limit_back(engine: docker.DockerClient, wo
         "Memory": 1 << 30,
         "MemorySwap": 1 << 30,
         "NanoCpus": 10**9,
-        "CpuShares": 64,
+        "CpuShares": 256,
         "OomScoreAdj": 500,
         "AutoRemove": True,
         "Init": False,

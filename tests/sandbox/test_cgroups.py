@@ -52,7 +52,7 @@ def test_v2_has_one_group_for_all_limits(unified: Path, tmp_path: Path) -> None:
     }
     for group in (unified, ours):
         assert (group / "cgroup.subtree_control").read_text() == "+memory +pids +cpu"
-    assert (ours / "cpu.weight").read_text() == "6"
+    assert (ours / "cpu.weight").read_text() == "50"
 
 
 def test_v2_without_the_controllers_is_no_place(unified: Path, tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_v1_has_a_group_for_each_controller(split: Path, tmp_path: Path) -> None
     assert (memory / "memory.memsw.limit_in_bytes").read_text() == str(1 << 28)
     assert (pids / "pids.max").read_text() == "40"
     assert (cpu / "cpu.cfs_quota_us").read_text() == "150000"
-    assert (cpu.parent / "cpu.shares").read_text() == "64"
+    assert (cpu.parent / "cpu.shares").read_text() == "512"
 
 
 def test_v1_without_one_of_the_controllers_is_no_place(split: Path, tmp_path: Path) -> None:
