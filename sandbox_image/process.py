@@ -197,8 +197,17 @@ def has_ended(child: int) -> bool:
 
 def children() -> list[int]:
     """Of every thread: a child belongs to the thread that forked it."""
-    lists = Path("/proc/self/task").glob("*/children")
+    lists = list(Path("/proc/self/task").glob("*/children"))
+    if not lists:  # gVisor has none
+        return [int(name) for name in os.listdir("/proc") if name.isdigit() and _parent(name) == os.getpid()]
     return [int(child) for list in lists for child in list.read_text().split()]
+
+
+def _parent(pid: str) -> int | None:
+    try:
+        return int(Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:  # it has ended
+        return None
 
 
 def reap() -> Iterator[tuple[int, int]]:

@@ -55,7 +55,7 @@ async def test_as_long_as_the_client_was_shown_nothing_it_is_an_http_error(
 async def test_without_a_stream_it_is_an_http_error_that_is_not_to_be_retried_once_code_ran(
     gateway: httpx.AsyncClient,
 ) -> None:
-    response = await gateway.post("/v1/chat/completions", json=body("cut/100", PROGRAM))
+    response = await gateway.post("/v1/chat/completions", json=body("cut/10", PROGRAM))
     assert response.status_code == 502
     assert response.json()["error"]["code"] == "bad_gateway"
     assert response.headers["x-should-retry"] == "false"

@@ -123,21 +123,33 @@ async def tls_relay(path: str) -> AsyncIterator[int]:
     context.verify_mode = ssl.CERT_REQUIRED
 
     async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            while data := await reader.read(1 << 16):
-                writer.write(data)
-                await writer.drain()
-        writer.close()
+        try:
+            with contextlib.suppress(OSError):
+                while data := await reader.read(1 << 16):
+                    writer.write(data)
+                    await writer.drain()
+        finally:
+            writer.close()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_unix_connection(path)
-        await asyncio.gather(copy(reader, far_writer), copy(far_reader, writer))
+        async with asyncio.TaskGroup() as both:
+            both.create_task(copy(reader, far_writer))
+            both.create_task(copy(far_reader, writer))
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    relays: set[asyncio.Task[None]] = set()
+
+    def start(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        relays.add(asyncio.create_task(serve(reader, writer)))
+
+    server = await asyncio.start_server(start, "127.0.0.1", 0, ssl=context)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
+        for relay in relays:
+            relay.cancel()
+        await asyncio.gather(*relays, return_exceptions=True)
 
 
 async def run_to_its_end(running: object) -> Exception | None:
