@@ -133,6 +133,7 @@ HARMLESS = frozenset(
 NOT_WITH_GVISOR = {
     "test_a_memory_bomb_hits_the_limit": "the kernel ends all of the sandbox when its memory runs out",
     "test_a_fork_bomb_hits_the_limit_and_is_gone_after_a_reset": "the limit of processes ends all of the sandbox",
+    "test_an_interpreter_that_dies_or_hangs_is_replaced_by_its_copy": "one of them is a fork bomb",
     "test_there_are_no_namespaces_to_be_had": "they are its own kernel's, and lead nowhere",
     "test_nothing_is_told_of_the_supervisor": "its /proc shows everybody's environment and maps to everybody",
 }
