@@ -39,7 +39,9 @@ def plot_savings(rows: Sequence[Saving], path: Path) -> Path:
             axis.set_xticks([x + 0.4 - width / 2 for x in range(len(names))], names)
             axis.set_title(f"{backend}: {title}")
             axis.grid(axis="y", alpha=0.3)
-    axes[0][0].legend(fontsize="small")
+    figure.legend(
+        *axes[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=len(rates), fontsize="small"
+    )
     figure.savefig(path, dpi=120)
     plt.close(figure)
     return path

@@ -108,6 +108,9 @@ def test_a_serial_run_at_another_rate_ends_later_and_executes_as_long() -> None:
     assert slow.run == run("cold", tps=50)
     assert (slow.scheduled_ms, slow.gen_ms, slow.e2el_ms, slow.gateway_e2el_ms) == (2000, 2001, 2101, 2100)
     assert slow.nel_ms == fast.nel_ms
+    later_ms = slow.gen_ms - fast.gen_ms
+    assert later_ms > 0
+    assert slow.batches == [(start + later_ms, end + later_ms) for start, end in fast.batches] != []
 
 
 def test_serial_runs_are_made_only_for_rates_that_lack_them() -> None:
