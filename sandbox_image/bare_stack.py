@@ -39,11 +39,13 @@ class Runner:
     Attributes:
         value: what the last call returned.
         error: what it raised.
+        lost: it raised, and what is not known: the hook was replaced, or cut short by a signal.
     """
 
     def __init__(self) -> None:
         self.value: Any = None
         self.error: BaseException | None = None
+        self.lost = False
         self._others: Callable[[sys.UnraisableHookArgs], object] = sys.unraisablehook
         self._call: Callable[[], object] | None = None
         self._code: CodeType | None = None
@@ -73,9 +75,10 @@ class Runner:
     def finish(self) -> Any:
         """To be called after the call was made: sets ``value`` or ``error``; returns the trace function."""
         kept, self._kept, self._call, self._code = self._kept, defaultdict(None), None, None
+        self.lost = "value" not in kept and self.error is None
         if "value" in kept:
             self.value = kept["value"]
-        elif self.error is None:
+        elif self.lost:
             self.error = RuntimeError("the program replaced sys.unraisablehook and then failed; its exception is lost")
         return self._trace.get("trace")
 

@@ -194,6 +194,8 @@ class Interpreter(Session):
             if prepared:
                 self._runner.cancel(prepared.pop())
         self._trace = self._runner.finish()
+        if border is None and self._runner.lost and self._interrupts.occurred():
+            border = KeyboardInterrupt()  # it came while another exception was on its way to us
         if border is not None:
             self._runner.error = border
 

@@ -71,6 +71,7 @@ def test_a_hook_that_code_replaces_costs_the_exception_but_not_the_failure() -> 
     runner = Runner()
     run(runner, "import sys\nsys.unraisablehook = lambda unraisable: None\n1 / 0")
     assert isinstance(runner.error, RuntimeError)
+    assert runner.lost
     run(runner, "1 / 0")
     assert isinstance(runner.error, ZeroDivisionError)
 
