@@ -2,11 +2,15 @@
 
 import asyncio
 import contextlib
+import select
 import shutil
+import socket
+import socketserver
 import ssl
 import subprocess
+import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import docker
@@ -103,7 +107,7 @@ async def test_an_engine_behind_tls_and_one_on_this_machine_serve_as_one(
         shutil.copy(TLS / ours, tmp_path / dockers)
     monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
     monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path))
-    async with tls_relay("/var/run/docker.sock") as port:
+    with tls_relay("/var/run/docker.sock") as port:
         near = DockerBackend(image=SANDBOX_IMAGE)
         far = DockerBackend(image=SANDBOX_IMAGE, engine=f"tcp://127.0.0.1:{port}")
         async with pool_over(near, far) as (pool, engines):
@@ -114,42 +118,37 @@ async def test_an_engine_behind_tls_and_one_on_this_machine_serve_as_one(
         assert containers_of(engine, far) == []
 
 
-@asynccontextmanager
-async def tls_relay(path: str) -> AsyncIterator[int]:
-    """A port that leads to a Unix socket, for those who have the key."""
+@contextmanager
+def tls_relay(path: str) -> Iterator[int]:
+    """A port that leads to a Unix socket, for those who have the key. Its threads have ended when this has."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(TLS / "service.pem", TLS / "service.key")
     context.load_verify_locations(TLS / "service.pem")
     context.verify_mode = ssl.CERT_REQUIRED
 
-    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    class Relay(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with (
+                contextlib.suppress(OSError),
+                context.wrap_socket(self.request, server_side=True) as near,
+                socket.socket(socket.AF_UNIX) as far,
+            ):
+                far.connect(path)
+                while True:
+                    for source in [near] if near.pending() else select.select([near, far], [], [])[0]:
+                        data = source.recv(1 << 16)
+                        if not data:
+                            return
+                        (far if source is near else near).sendall(data)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Relay) as server:
+        serving = threading.Thread(target=server.serve_forever, args=(0.05,))
+        serving.start()
         try:
-            with contextlib.suppress(OSError):
-                while data := await reader.read(1 << 16):
-                    writer.write(data)
-                    await writer.drain()
+            yield server.server_address[1]
         finally:
-            writer.close()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_unix_connection(path)
-        async with asyncio.TaskGroup() as both:
-            both.create_task(copy(reader, far_writer))
-            both.create_task(copy(far_reader, writer))
-
-    relays: set[asyncio.Task[None]] = set()
-
-    def start(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        relays.add(asyncio.create_task(serve(reader, writer)))
-
-    server = await asyncio.start_server(start, "127.0.0.1", 0, ssl=context)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        for relay in relays:
-            relay.cancel()
-        await asyncio.gather(*relays, return_exceptions=True)
+            server.shutdown()
+            serving.join()
 
 
 async def run_to_its_end(running: object) -> Exception | None:
