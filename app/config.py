@@ -47,7 +47,10 @@ class Settings(BaseSettings):
     work_mb: int = Field(256, ge=1, description="Size of the work folder `/mnt/data`, and again of `/tmp`.")
     output_limit_mb: int = Field(16, ge=1, description="Output of one execution; more interrupts it.")
     preload: Annotated[tuple[str, ...], NoDecode] = Field(
-        ("numpy", "pandas", "matplotlib.pyplot", "scipy.stats", "sklearn", "IPython.core.interactiveshell"),
+        (
+            *("numpy", "pandas", "matplotlib.pyplot", "scipy.stats", "sklearn.linear_model", "sklearn.ensemble"),
+            *("sklearn.cluster", "IPython.core.interactiveshell"),
+        ),
         description="Modules imported in a sandbox before it is handed out; those not installed are skipped.",
     )
     sandbox_env: Path = Field(

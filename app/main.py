@@ -198,7 +198,7 @@ def create_backend(settings: Settings, egress: Egress | None) -> Backend:
     if settings.sandbox == "jupyter":
         if egress is not None:
             raise SandboxStartError("EAGER_EGRESS_ALLOW: what a Jupyter kernel reaches is not ours to decide")
-        return JupyterBackend(_kernels(settings), output_limit_bytes=output_limit_bytes)
+        return JupyterBackend(_kernels(settings), output_limit_bytes=output_limit_bytes, preload=settings.preload)
     return LocalBackend(
         inspect_python(settings.sandbox_env / "bin" / "python"),
         limits=LocalLimits(

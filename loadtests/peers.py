@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -30,7 +32,7 @@ from loadtests.processes import ServerFailed, eager, gateway, server
 
 PROGRAMS: Final = Path(__file__).with_name("peer_programs")
 OURS: Final = "Eager"
-_DRIVERS: Final = Path(__file__).with_name("peer_drivers")
+_DRIVERS: Final = Path(__file__).absolute().with_name("peer_drivers")
 #: Distribution -> its driver.
 _PEERS: Final = {"pydantic-ai-harness": "drive_codemode.py", "playbooks": "drive_playbooks.py"}
 _NAMES: Final = {"pydantic-ai-harness": "pydantic-ai-harness {} CodeMode(eager)", "playbooks": "playbooks {}"}
@@ -242,10 +244,10 @@ class _Driver:
 
 @asynccontextmanager
 async def _driver(script: str) -> AsyncIterator[_Driver]:
-    import os
-
+    folder = tempfile.TemporaryDirectory(prefix="eager-bench-peer-")  # peers leave caches where they work
     process = await asyncio.create_subprocess_exec(
         *(PEERS.interpreter.absolute(), _DRIVERS / script),
+        cwd=folder.name,
         env={**os.environ, **_ENVIRONMENT},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
@@ -260,6 +262,7 @@ async def _driver(script: str) -> AsyncIterator[_Driver]:
         if process.returncode is None:
             process.kill()
         await process.wait()
+        folder.cleanup()
 
 
 def _printed_by(code: str) -> str:

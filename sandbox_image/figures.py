@@ -1,4 +1,5 @@
-"""matplotlib figures: sent when the program shows them, or at the end of the block when they are still open."""
+"""matplotlib figures: sent when the program shows them, or at the end of the block when they are still open and hold
+something."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from typing import Any
 
 from sandbox_image.failures import as_text, without_runner
 from sandbox_image.mime import Bundle, bounded, figure_png, is_figure
+from sandbox_image.saved_figures import SavedFigures
 
 Emit = Callable[[Bundle], None]
 
@@ -23,10 +25,13 @@ class Figures:
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
         self._shown: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._saved = SavedFigures()
+        self.patch_agg = self._saved.patch_agg
 
     def patch(self, backend_bases: ModuleType) -> None:
         """Managers without a window show nothing: make them show here. Backends with one have methods of their own."""
         figures = self
+        self._saved.patch(backend_bases)
 
         def pyplot_show(cls: type, *, block: bool | None = None) -> None:
             figures.show_all()
@@ -40,22 +45,24 @@ class Figures:
     def show(self, figure: Any) -> None:
         """``fig.show()``: it stays open, and is not sent again at the end."""
         self._shown.add(figure)
-        self._emit(bounded({"image/png": figure_png(figure), "text/plain": repr(figure)}))
+        png = self._saved.png(figure) or figure_png(figure)
+        self._emit(bounded({"image/png": png, "text/plain": repr(figure)}))
 
     def mark_shown(self, value: object) -> None:
         """A value that was displayed by name; it may be a figure."""
         if is_figure(value):
             self._shown.add(value)
 
-    def show_all(self) -> None:
-        """Send what has not been sent and close everything."""
+    def show_all(self, *, blank: bool = True) -> None:
+        """Send what has not been sent and close everything; ``blank``: also figures in which there is nothing."""
         helpers = sys.modules.get("matplotlib._pylab_helpers")
         if helpers is None:
             return
         try:
             for manager in sorted(helpers.Gcf.get_all_fig_managers(), key=lambda manager: manager.num):
-                if manager.canvas.figure not in self._shown:
-                    self.show(manager.canvas.figure)
+                figure = manager.canvas.figure
+                if figure not in self._shown and (blank or not _is_blank(figure)):
+                    self.show(figure)
         finally:
             self._shown.clear()
             helpers.Gcf.destroy_all()
@@ -63,7 +70,20 @@ class Figures:
     def finish(self) -> None:
         """The end of a block: there is no program left to raise to."""
         try:
-            self.show_all()
+            self.show_all(blank=False)
         except Exception as error:
             error.__traceback__ = without_runner(error.__traceback__)
             self._emit({"text/plain": as_text(error)})
+
+
+def _is_blank(figure: Any) -> bool:
+    """No data and no word in it: nothing that the program would want to be seen."""
+    parts = (figure.texts, figure.images, figure.lines, figure.patches, figure.artists, figure.legends, figure.subfigs)
+    return not any(parts) and all(map(_is_empty, figure.axes))
+
+
+def _is_empty(axes: Any) -> bool:
+    if axes.has_data() or axes.texts or axes.tables or axes.artists or axes.child_axes or axes.get_legend():
+        return False
+    titles = (axes.get_title(place) for place in ("left", "center", "right"))
+    return not any((*titles, axes.get_xlabel(), axes.get_ylabel()))

@@ -25,11 +25,12 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter_ns
 from types import CodeType
 from typing import Any, Final
 
+from sandbox_image import first_uses, preload
 from sandbox_image.block import Block, Piece
 from sandbox_image.kernel_files import KernelFiles
 from sandbox_image.protocol import PROTOCOL_VERSION
@@ -58,7 +59,6 @@ class KernelInterpreter(Session):
         self.files = KernelFiles(os.getcwd(), self.send, lambda text: self._publish({DATA_MIME: text}))
         shell.user_module, shell.user_ns = self._main, self._main.__dict__
         shell.display_pub.publish = self._displays.publish
-        os.environ["MPLBACKEND"] = "agg"  # ipykernel's own would send figures at the end of every execution
 
     def execute(self, message: dict[str, Any]) -> None:
         self._interrupts.leave()  # ipykernel has set a handler of its own
@@ -163,13 +163,17 @@ def _no_running_loop() -> Iterator[None]:
 _interpreter: KernelInterpreter | None = None
 
 
-def start(shell: Any, folder: str | None) -> None:
-    """To be called once. ``folder`` is where the program works; None makes one that ends with the kernel."""
+def start(shell: Any, folder: str | None, modules: Sequence[str]) -> None:
+    """To be called once. ``folder`` is where the program works; None makes one that ends with the kernel. ``modules``
+    are imported ahead, those that are there."""
     global _interpreter
     if folder is None:
         folder = tempfile.mkdtemp(prefix="eager-kernel-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.chdir(folder)
+    os.environ["MPLBACKEND"] = "agg"  # ipykernel's own would send figures at the end of every execution
+    preload.import_modules(modules)
+    first_uses.warm_up()
     _interpreter = KernelInterpreter(shell)
     ready = {"protocol": PROTOCOL_VERSION, "python": sys.version_info[:3], "languages": ["python"], "workdir": folder}
     _interpreter.send({"t": "ready", **ready})

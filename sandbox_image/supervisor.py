@@ -25,7 +25,7 @@ _BY_PATH: Final = not __package__
 if _BY_PATH:
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from sandbox_image import egress, preload, process
+from sandbox_image import egress, first_uses, preload, process
 from sandbox_image.bare_stack import descend
 from sandbox_image.files import WorkFolder
 from sandbox_image.loop import InterpreterBroken, Supervisor
@@ -94,7 +94,7 @@ def _make_zygote(options: argparse.Namespace) -> Steps:
     if options.egress:
         os.environ.update(egress.ENVIRONMENT)
     steps: Steps = importlib.import_module("sandbox_image.interpreter").steps
-    for note in preload.import_modules([name for name in options.preload.split(",") if name]):
+    for note in [*preload.import_modules([name for name in options.preload.split(",") if name]), *first_uses.warm_up()]:
         _say(note)
     if _BY_PATH:  # only the package was to be found there, and it is found from now on
         del sys.path[0]

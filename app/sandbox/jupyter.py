@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+from collections.abc import Sequence
 from itertools import count
 from typing import Protocol
 
@@ -42,8 +43,16 @@ class JupyterBackend:
 
     name = "jupyter"
 
-    def __init__(self, kernels: Kernels, *, output_limit_bytes: int = 32 << 20, start_timeout_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        kernels: Kernels,
+        *,
+        output_limit_bytes: int = 32 << 20,
+        start_timeout_s: float = 60.0,
+        preload: Sequence[str] = (),
+    ) -> None:
         self._kernels = kernels
+        self._preload = preload
         self._output_limit_bytes = output_limit_bytes
         self._start_timeout_s = start_timeout_s
         self._numbers = count(1)
@@ -56,7 +65,9 @@ class JupyterBackend:
 
     async def start(self) -> Worker:
         folder = self._kernels.make_folder()
-        channel = KernelChannel(self._kernels.open, folder=folder, start_timeout_s=self._start_timeout_s)
+        channel = KernelChannel(
+            self._kernels.open, folder=folder, start_timeout_s=self._start_timeout_s, preload=self._preload
+        )
         life = asyncio.create_task(channel.run())
 
         async def kill() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import json
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -28,7 +28,7 @@ for name, source in modules:
     module.__path__ = []
     sys.modules[name] = module
     exec(compile(source, module.__file__, 'exec'), module.__dict__)
-sys.modules['sandbox_image.kernel'].start(get_ipython(), folder)
+sys.modules['sandbox_image.kernel'].start(get_ipython(), folder, preload)
 """
 
 Request = dict[str, Any]
@@ -113,9 +113,11 @@ def cell(code: str, *, session: str) -> Request:
     return request("execute_request", content, session=session)
 
 
-def boot_code(folder: str | None) -> str:
-    """Makes a kernel one of our interpreters. ``folder`` is where it works; None lets it make one."""
-    return f"exec({_BOOT!r}, {{'modules': {_sources()!r}, 'folder': {folder!r}, 'get_ipython': get_ipython}})"
+def boot_code(folder: str | None, preload: Sequence[str] = ()) -> str:
+    """Makes a kernel one of our interpreters. ``folder`` is where it works; None lets it make one. ``preload``: modules
+    to be imported ahead."""
+    values = {"modules": _sources(), "folder": folder, "preload": list(preload)}
+    return f"exec({_BOOT!r}, {{**{values!r}, 'get_ipython': get_ipython}})"
 
 
 def call_code(message: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ import asyncio
 import base64
 import binascii
 import json
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, Final, Literal
 from uuid import uuid4
 
@@ -48,11 +48,14 @@ Reason = Literal["exit", "signal", "reset", "protocol"]
 class KernelChannel(Channel):
     """``run()`` is its life, to be run as a task."""
 
-    def __init__(self, open_kernel: OpenKernel, *, folder: str | None, start_timeout_s: float) -> None:
+    def __init__(
+        self, open_kernel: OpenKernel, *, folder: str | None, start_timeout_s: float, preload: Sequence[str] = ()
+    ) -> None:
         super().__init__()
         self._open_kernel = open_kernel
         self._folder = folder
         self._start_timeout_s = start_timeout_s
+        self._preload = preload
         self._session = uuid4().hex
         self._orders = FrameDecoder()
         self._kernel: Kernel | None = None
@@ -109,7 +112,7 @@ class KernelChannel(Channel):
                     await self._heard.wait()
             except TimeoutError:
                 continue
-        self._run(boot_code(self._folder))
+        self._run(boot_code(self._folder, self._preload))
         await self._ready
 
     # ------------------------------------------------- what the worker says

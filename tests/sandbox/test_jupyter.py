@@ -26,10 +26,11 @@ TOKEN = "secret"
 
 
 @asynccontextmanager
-async def local_worker(*, output_limit_bytes: int = 1 << 20) -> AsyncIterator[Worker]:
+async def local_worker(*, output_limit_bytes: int = 1 << 20, preload: tuple[str, ...] = ()) -> AsyncIterator[Worker]:
     require_backend("jupyter")
     kernels = LocalKernels("python3", environment=SANDBOX_ENV.parents[1])
-    async with _worker(JupyterBackend(kernels, output_limit_bytes=output_limit_bytes)) as worker:
+    backend = JupyterBackend(kernels, output_limit_bytes=output_limit_bytes, preload=preload)
+    async with _worker(backend) as worker:
         yield worker
 
 
@@ -43,6 +44,13 @@ async def _worker(backend: JupyterBackend) -> AsyncIterator[Worker]:
             await worker.close()
     finally:
         await backend.close()
+
+
+async def test_libraries_are_imported_ahead_in_every_kernel() -> None:
+    async with local_worker(preload=("no_such_module", "colorsys")) as worker:
+        for _ in range(2):
+            assert await printed(worker, "import sys\nprint('colorsys' in sys.modules)\n") == "True\n"
+            await worker.reset()
 
 
 async def test_chunks_of_a_block_are_one_program() -> None:

@@ -1,0 +1,39 @@
+"""A warm library is as if it had just been imported."""
+
+from __future__ import annotations
+
+import subprocess
+
+from tests.sandbox_image.zygote import ROOT, Zygote
+
+#: What a program could look at, before and after.
+_LOOK = """
+import json, sys, warnings
+import matplotlib, numpy, pandas
+import matplotlib.pyplot as plt
+from sandbox_image.first_uses import warm_up
+
+def look():
+    return [
+        plt.get_fignums(), repr(dict(matplotlib.rcParams)), repr(numpy.random.get_state()), repr(warnings.filters),
+        pandas.describe_option(_print_desc=False), sorted(vars(matplotlib)), sorted(vars(plt)), sorted(vars(pandas)),
+        sorted(name for name, module in sys.modules.items() if getattr(module, "__warningregistry__", None)),
+    ]
+
+before = look()
+notes = warm_up()
+print(json.dumps([notes, before == look(), "matplotlib.backends.backend_agg" in sys.modules]))
+"""
+
+
+def test_libraries_are_used_without_a_trace(rich_zygote: Zygote) -> None:
+    done = subprocess.run(
+        [rich_zygote.python, "-c", _LOOK],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={"MPLBACKEND": "Agg"},
+        check=True,
+    )
+    assert done.stdout == "[[], true, true]\n"
+    assert done.stderr == ""
