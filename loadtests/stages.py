@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+import uvloop
 from rich.console import Console
 
 from loadtests.corpus import Program, sample
@@ -105,7 +106,7 @@ def gateway_stage(
     plan = GatewayPlan(
         backends=backends, streams=streams, code_streams=code_streams, tps=tps, seconds=seconds, dispatches=dispatches
     )
-    return gateway_report(asyncio.run(measure_gateway(plan, Console(stderr=True))))
+    return gateway_report(uvloop.run(measure_gateway(plan, Console(stderr=True))))  # the loop of the gateway itself
 
 
 def peers_stage(rates: Sequence[float], repeats: int, backend: str) -> Report:
@@ -137,7 +138,7 @@ def measure_all(
     ends_s = time.monotonic() + minutes * 60
     isolated = [name for name in backends if name != "jupyter"]
     stages: dict[str, Callable[[], Report]] = {
-        "gateway": lambda: gateway_stage(backends=isolated, streams=(1, 32, 64, 256), seconds=6, dispatches=200),
+        "gateway": lambda: gateway_stage(backends=isolated, streams=(1, 32, 64, 256), seconds=16, dispatches=200),
         "peers": lambda: peers_stage((50, 100, 200), 1, isolated[0]),
         "repair": lambda: repair_stage(
             RepairPlan(corpus=corpus, programs=programs["error"], backends=isolated[-1:], repeats=1)

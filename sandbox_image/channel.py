@@ -7,13 +7,15 @@ import array
 import os
 import socket
 from collections.abc import Iterator
-from json import loads
+from json import JSONDecoder
 from typing import Any
 
 from sandbox_image.interrupts import Interrupts
 from sandbox_image.protocol import INTERPRETER, FrameDecoder, encode_message
 from sandbox_image.streams import wait_socket_read
 
+#: ``json.loads`` asks first which encoding it is.
+_from_json = JSONDecoder().decode
 #: The length field of a shorter frame begins with a zero byte.
 _SMALL_FRAME = 1 << 24
 _FD_BYTES = array.array("i").itemsize
@@ -43,7 +45,7 @@ class Channel:
             if ancillary:
                 self.received_fd = array.array("i", ancillary[0][2])[0]
             for _, payload in decoder.feed(data):
-                yield loads(payload)
+                yield _from_json(payload.decode())
 
     def replace(self, fd: int) -> bool:
         """In a copy of the interpreter: talk over ``fd`` from now on. Waits for the first byte that comes over it;

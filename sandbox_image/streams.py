@@ -113,15 +113,24 @@ class _Ordered(io.BufferedWriter):
     def __init__(self, raw: io.FileIO, *, other: int) -> None:
         super().__init__(raw)
         self._other = other
+        self._is_clean = True  # nothing was written since the last flush
 
     def write(self, data: Any, /) -> int:
+        self._is_clean = False
         if len(data) > io.DEFAULT_BUFFER_SIZE:  # else it goes with a flush
             _wait_empty(self._other)
         return super().write(data)
 
     def flush(self) -> None:
+        if self._is_clean and not self.closed:
+            return
         _wait_empty(self._other)
-        super().flush()
+        self._is_clean = True  # before, because of other threads
+        try:
+            super().flush()
+        except BaseException:
+            self._is_clean = False
+            raise
 
 
 def _wait_empty(pipe: int) -> None:
