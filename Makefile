@@ -53,4 +53,4 @@ down: ## stop what `up` started; leaves nothing
 	docker compose down --volumes --remove-orphans
 
 clean: ## remove what install and the tools have made
-	rm -rf .venv .eager/sandbox-env .eager/sdk-env build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .eager/sandbox-env .eager/sdk-env .eager/cpython-* build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -38,11 +38,15 @@ _PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
 
 
 def interpreter(minor: int) -> str | None:
-    """CPython 3.``minor``: this one, on the PATH, or installed by pyenv."""
+    """CPython 3.``minor``: this one, installed by pyenv, on the PATH, or made by scripts/cpython."""
     if sys.version_info[1] == minor:
         return sys.executable
-    candidates = [*map(str, sorted(_PYENV.glob(f"3.{minor}.*/bin/python"))), shutil.which(f"python3.{minor}")]
-    for candidate in filter(None, candidates):
+    candidates = [
+        *map(str, sorted(_PYENV.glob(f"3.{minor}.*/bin/python"))),
+        shutil.which(f"python3.{minor}"),
+        str(ROOT / ".eager" / f"cpython-3.{minor}" / "bin" / "python"),
+    ]
+    for candidate in filter(None, map(shutil.which, filter(None, candidates))):
         answer = subprocess.run([candidate, "-c", "import sys; print(sys.version_info[1])"], capture_output=True)
         if answer.stdout.split() == [str(minor).encode()]:
             return candidate
