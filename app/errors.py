@@ -6,6 +6,7 @@
     │   ├── UpstreamUnreachable no connection, or no first byte in time
     │   ├── UpstreamRefused     it answered with an HTTP error
     │   └── UpstreamBroken      the stream failed, stalled or ended in the middle
+    ├── ShuttingDown            the gateway was told to stop
     └── SandboxError
         ├── SandboxUnavailable  none could be had in time
         ├── SandboxStartError   one could not be started
@@ -88,6 +89,13 @@ class UpstreamRefused(UpstreamError):
 
 class UpstreamBroken(UpstreamError):
     """The stream failed, stalled, or ended without a finish reason. What had been received was handed on."""
+
+
+class ShuttingDown(EagerError):
+    """The request was cut short, as if its client had left."""
+
+    status = 503
+    code: str | None = "overloaded"
 
 
 class SandboxError(EagerError):

@@ -22,6 +22,7 @@ from app.api.containers import routes as containers
 from app.api.containers.host import Containers
 from app.api.limits import Admission, admitted
 from app.api.metrics import Metrics
+from app.api.open_requests import OpenRequests
 from app.api.origins import EXPOSED_HEADERS, OriginMiddleware, Origins
 from app.api.request_id import RequestIdMiddleware
 from app.api.responses import create as responses
@@ -83,6 +84,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     app = FastAPI(title="Eager", version=metadata.version("eager"), lifespan=lifespan)
     app.state.keyring = Keyring(settings.api_keys)
+    app.state.open_requests = OpenRequests()
     app.state.max_file_bytes = settings.max_upload_mb * MiB
     app.state.admission = Admission(
         limit=settings.request_limit, queue_limit=settings.request_limit, wait_s=settings.queue_timeout_s

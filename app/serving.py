@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import socket
+from collections.abc import Callable
 
 import anyio
 import uvicorn
+from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.open_requests import OpenRequests
 from app.errors import EagerError
 
+#: After a signal, requests may go on for so long; then they end with an error. That takes a moment: code is interrupted
+#: and, where it does not heed that, killed. Together less than the 10 s after which ``docker stop`` kills us.
+GRACE_S = 6
+END_S = 3
 #: Allocations between two looks at the youngest objects; the default of 700 looks several times in one request.
 GC_THRESHOLD = 10_000
 
 
-def run_server(app: ASGIApp, host: str, port: int, fd: int | None) -> bool:
+def run_server(app: FastAPI, host: str, port: int, fd: int | None) -> bool:
     """Serve until a signal comes. False if it could not start, which has been logged then.
 
     ``fd`` is a listening socket to use instead of host and port.
@@ -31,11 +39,29 @@ def run_server(app: ASGIApp, host: str, port: int, fd: int | None) -> bool:
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=10,
+        timeout_graceful_shutdown=GRACE_S + END_S,
     )
-    server = uvicorn.Server(config)
+    # What replays programs has none.
+    requests: OpenRequests | None = getattr(app.state, "open_requests", None)
+    server = uvicorn.Server(config) if requests is None else Server(config, requests.end)
     server.run(sockets=None if fd is None else [socket.socket(fileno=fd)])
     return server.started
+
+
+class Server(uvicorn.Server):
+    """Ends requests by an error of ours before uvicorn cancels them."""
+
+    def __init__(self, config: uvicorn.Config, end_requests: Callable[[], None], *, grace_s: float = GRACE_S) -> None:
+        super().__init__(config)
+        self._end_requests = end_requests
+        self._grace_s = grace_s
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        timer = asyncio.get_running_loop().call_later(self._grace_s, self._end_requests)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            timer.cancel()
 
 
 def with_start_up(app: ASGIApp) -> ASGIApp:

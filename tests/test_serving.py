@@ -1,17 +1,22 @@
-"""Start-up as the server sees it."""
+"""Start-up and the end, as the server sees them."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+import uvicorn
 from fastapi import APIRouter, FastAPI
 
 from app import serving
 from app.errors import SandboxStartError
+from tests.api.served import served
 
 
 @pytest.fixture(autouse=True)
@@ -83,3 +88,48 @@ async def test_a_warm_up_asks_the_application_for_what_it_does_not_have() -> Non
     app.include_router(router)
     await serving.warm_up(app)
     assert asked == ["warm-up"]
+
+
+@pytest.mark.parametrize(
+    ("path", "ends_with"),
+    [
+        ("/v1/eager/completions", "data: [DONE]\n\n"),
+        ("/v1/chat/completions", "data: [DONE]\n\n"),
+        ("/v1/responses", "response.failed"),
+    ],
+)
+@pytest.mark.parametrize("stream", [True, False])
+async def test_requests_whose_code_runs_on_when_the_server_stops_end_with_an_error(
+    tmp_path: Path, path: str, ends_with: str, stream: bool
+) -> None:
+    code_tool = {"type": "code_interpreter", "container": {"type": "auto"}}
+    asked = {"input": "Go."} if path == "/v1/responses" else {"messages": [{"role": "user", "content": "Go."}]}
+    async with served(tmp_path) as gateway:
+        gateway.backend.prepare = lambda worker: setattr(worker, "hold", "slow")
+        for worker in gateway.backend.workers:
+            worker.hold = "slow"
+        config = uvicorn.Config(gateway.app, port=0, log_level="error", lifespan="off", timeout_graceful_shutdown=20)
+        server = serving.Server(config, gateway.app.state.open_requests.end, grace_s=0)
+        async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+            tasks.create_task(server.serve())
+            while not server.started:
+                await asyncio.sleep(0.01)
+            port = server.servers[0].sockets[0].getsockname()[1]
+            async with httpx.AsyncClient(
+                base_url=f"http://127.0.0.1:{port}", headers={"authorization": "Bearer ka"}
+            ) as http:
+                body = {"model": "m", "stream": stream, "tools": [code_tool], **asked}
+                asking = tasks.create_task(http.post(path, json=body))
+                gateway.upstream.delta({"content": "Let me see."})
+                gateway.upstream.code("slow()\n")
+                await gateway.backend.wait_running()
+                server.should_exit = True
+                answer = await asking
+    assert "overloaded" in answer.text or "shutting down" in answer.text
+    assert answer.headers["x-request-id"]
+    if stream:
+        assert answer.status_code == 200
+        assert ends_with in answer.text
+    else:
+        assert answer.status_code == 503
+        assert answer.headers["x-should-retry"] == "false"

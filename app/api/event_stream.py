@@ -22,6 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.api.errors import error_response, failure_told_by, to_body
 from app.api.last_resort import failure_of
+from app.api.open_requests import OpenRequests
 from app.errors import EagerError
 from app.events import Done, Error, Event, ExecStart
 from app.pipeline.emitter import Send as EventSend
@@ -83,15 +84,22 @@ def note(scope: Scope, event: Event) -> None:
         scope["app"].state.metrics.observe(event.finish_reason, event.timing)
 
 
+def open_requests(scope: Scope) -> OpenRequests:
+    """What ends the request when the server stops."""
+    found: OpenRequests = scope["app"].state.open_requests
+    return found
+
+
 class StreamWriter:
     """The body of a streamed answer: begun with the first bytes, kept alive while there are none.
 
     ``held`` goes before whatever comes first.
     """
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send) -> None:
         self.started = False
         self.held: bytes | None = None
+        self._open_requests = open_requests(scope)
         self._send = send
         self._writing = asyncio.Lock()
         self._last_write = 0.0
@@ -120,7 +128,7 @@ class StreamWriter:
         """Wait for ``work``, which writes, and keep the answer alive meanwhile. Returns what went wrong."""
         async with asyncio.TaskGroup() as tasks:
             ticker = tasks.create_task(self.keep_alive())
-            failure = await failure_of(work)
+            failure = await failure_of(self._open_requests.run(work))
             ticker.cancel()
         return failure
 
@@ -137,7 +145,7 @@ class EventStream(Response):
         await until_client_leaves(receive, self._run(scope, receive, send))
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
-        writer = StreamWriter(send)
+        writer = StreamWriter(scope, send)
 
         async def push(event: Event) -> None:
             note(scope, event)
@@ -185,6 +193,6 @@ class EventDocument(Response):
             await self._pipeline(collect)
             document = self._render(events)
 
-        failure = await failure_of(make())
+        failure = await failure_of(open_requests(scope).run(make()))
         response = Response(document, media_type="application/json") if failure is None else error_response(failure)
         await response(scope, receive, send)

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.api.errors import error_response, to_body
-from app.api.event_stream import StreamWriter, until_client_leaves
+from app.api.event_stream import StreamWriter, open_requests, until_client_leaves
 from app.api.last_resort import failure_of
 
 DONE = b"data: [DONE]\n\n"
@@ -36,7 +36,7 @@ class ProxyDocument(Response):
             # The json module writes half surrogates as it read them.
             document = json.dumps(await self._fetch()).encode()
 
-        failure = await failure_of(fetch())
+        failure = await failure_of(open_requests(scope).run(fetch()))
         response = Response(document, media_type="application/json") if failure is None else error_response(failure)
         await response(scope, receive, send)
 
@@ -52,7 +52,7 @@ class ProxyStream(Response):
         await until_client_leaves(receive, self._run(scope, receive, send))
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
-        writer = StreamWriter(send)
+        writer = StreamWriter(scope, send)
         failure = await writer.fill(self._relay(writer))
         if failure is None:
             await writer.write(DONE, last=True)

@@ -12,7 +12,8 @@ from starlette.types import Message
 
 from app.api import event_stream
 from app.api.event_stream import EventDocument, EventStream
-from app.api.wire import EagerWire
+from app.api.open_requests import OpenRequests
+from app.api.wire import EagerWire, completion_document
 from app.errors import UpstreamBroken, UpstreamRefused
 from app.events import Event, ExecStart, Token
 from app.pipeline.emitter import Send
@@ -24,7 +25,9 @@ class Client:
     def __init__(self) -> None:
         self.sent: list[Message] = []
         self.left = asyncio.Event()
-        self.scope: dict[str, Any] = {"type": "http", "app": SimpleNamespace(state=SimpleNamespace())}
+        self.open_requests = OpenRequests()
+        state = SimpleNamespace(open_requests=self.open_requests)
+        self.scope: dict[str, Any] = {"type": "http", "app": SimpleNamespace(state=state)}
         self._came = asyncio.Condition()
 
     async def receive(self) -> Message:
@@ -183,3 +186,49 @@ async def test_a_first_event_that_comes_after_the_hold_is_not_lost(monkeypatch: 
     assert client.status == 200
     assert b'"one"' in client.body
     assert b'"two"' in client.body
+
+
+@pytest.mark.parametrize("code_ran", [True, False])
+async def test_a_server_that_stops_answers_with_an_error_of_ours(code_ran: bool) -> None:
+    client = Client()
+
+    async def pipeline(send: Send) -> None:
+        if code_ran:
+            await send(ExecStart(call_id="c", batch=0, chunks=[0]))
+        client.open_requests.end()
+        await asyncio.Event().wait()
+
+    async with asyncio.timeout(5):
+        await EventDocument(pipeline, completion_document)(client.scope, client.receive, client.send)
+    headers = dict(client.sent[0]["headers"])
+    assert client.status == 503
+    assert json.loads(client.body)["error"]["code"] == "overloaded"
+    assert headers.get(b"x-should-retry") == (b"false" if code_ran else None)
+
+
+async def test_a_server_that_stops_ends_a_stream_with_an_error() -> None:
+    client = Client()
+
+    async def pipeline(send: Send) -> None:
+        await send(token("one"))
+        await send(token("two"))
+        client.open_requests.end()
+        await asyncio.Event().wait()
+
+    async with asyncio.timeout(5):
+        await EventStream(pipeline, EagerWire())(client.scope, client.receive, client.send)
+    assert client.status == 200
+    assert b'"code":"overloaded"' in client.body
+    assert client.body.endswith(b"data: [DONE]\n\n")
+
+
+async def test_what_comes_when_the_server_has_stopped_is_not_begun() -> None:
+    client = Client()
+    client.open_requests.end()
+
+    async def pipeline(send: Send) -> None:
+        await asyncio.Event().wait()
+
+    async with asyncio.timeout(5):
+        await EventStream(pipeline, EagerWire())(client.scope, client.receive, client.send)
+    assert client.status == 503
