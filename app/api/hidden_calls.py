@@ -2,8 +2,9 @@
 
 An answer that ends with calls for the client may have had code calls before or beside them. Those ran here, and the
 client was not shown them; when it comes back with its own results the upstream must see every call answered. They are
-found again by the ids of the client's calls, together with what the users of the conversation have said: some
-upstreams number their calls, and one conversation's code must not turn up in another.
+found again by the ids of the client's calls, together with their place: what the users of the conversation have said,
+and how many answers with calls came since. Some upstreams number their calls, anew in each answer, and the code of one
+conversation or answer must not turn up in another.
 """
 
 from __future__ import annotations
@@ -36,37 +37,53 @@ async def restored(messages: Sequence[Message], store: HiddenCalls, *, owner: st
 
 def keeper(messages: Sequence[Message], store: HiddenCalls, *, owner: str) -> KeepHidden:
     """Remembers what is hidden of the answer to ``messages``, which are the client's own."""
-    said = hashlib.sha256()
+    place = _Place()
     for message in messages:
-        _add_said(said, message)
+        place.pass_by(message)
 
     async def keep(call_ids: Sequence[str], hidden: Sequence[Message]) -> None:
-        await store.put([_key(said, id) for id in call_ids], list(hidden), owner=owner, ttl_s=TTL_S)
+        await store.put([place.key(id) for id in call_ids], list(hidden), owner=owner, ttl_s=TTL_S)
 
     return keep
 
 
 def _keys_by_position(messages: Sequence[Message]) -> dict[int, list[str]]:
     """Of each assistant message with calls: the keys under which something hidden may be kept."""
-    said = hashlib.sha256()
+    place = _Place()
     keys = {}
     for position, message in enumerate(messages):
-        calls = message.get("tool_calls")
-        if message.get("role") == "assistant" and isinstance(calls, list):
-            ids = [call.get("id") for call in calls if isinstance(call, Mapping)]
-            keys[position] = [_key(said, id) for id in ids if isinstance(id, str)]
-        _add_said(said, message)
+        if _has_calls(message):
+            ids = [call.get("id") for call in message["tool_calls"] if isinstance(call, Mapping)]
+            keys[position] = [place.key(id) for id in ids if isinstance(id, str)]
+        place.pass_by(message)
     return keys
 
 
-def _key(said: hashlib._Hash, call_id: str) -> str:
-    return hashlib.sha256(said.digest() + call_id.encode("utf-8", "surrogatepass")).hexdigest()
+class _Place:
+    """A place in a conversation, as its client sees it.
+
+    Of the texts only the users' count: everything else is written anew by some SDKs when they send it back. Answers
+    are counted from the last user's text, since some leave the calls of earlier exchanges out.
+    """
+
+    def __init__(self) -> None:
+        self._said = hashlib.sha256()
+        self._answers = 0
+
+    def pass_by(self, message: Message) -> None:
+        if message.get("role") == "user":
+            self._said.update(hashlib.sha256(_text(message.get("content")).encode("utf-8", "surrogatepass")).digest())
+            self._answers = 0
+        elif _has_calls(message):
+            self._answers += 1
+
+    def key(self, call_id: str) -> str:
+        named = f"{self._answers} {call_id}".encode("utf-8", "surrogatepass")
+        return hashlib.sha256(self._said.digest() + named).hexdigest()
 
 
-def _add_said(said: hashlib._Hash, message: Message) -> None:
-    """Only users' text counts: everything else is written anew by some SDKs when they send it back."""
-    if message.get("role") == "user":
-        said.update(hashlib.sha256(_text(message.get("content")).encode("utf-8", "surrogatepass")).digest())
+def _has_calls(message: Message) -> bool:
+    return message.get("role") == "assistant" and isinstance(message.get("tool_calls"), list)
 
 
 def _text(content: Any) -> str:

@@ -57,6 +57,25 @@ async def test_others_and_other_conversations_go_on_without_it(
     assert await restored(messages, store, owner=owner) == messages
 
 
+async def test_an_upstream_that_numbers_its_calls_anew_in_each_answer_mixes_nothing_up(store: HiddenCalls) -> None:
+    first = [*ASKED, shown(), RESULT]
+    again = [{"role": "assistant", "tool_calls": [{"id": "call_code"}, {"id": "call_w"}]}, *HIDDEN[1:]]
+    await keeper(first, store, owner="me")(["call_w"], again)
+    second = [*first, shown(), RESULT]
+    assert await restored(second, store, owner="me") == [*ASKED, *HIDDEN, RESULT, *again, RESULT]
+    assert await restored([*second, shown(), RESULT], store, owner="me") == [
+        *(await restored(second, store, owner="me")),
+        shown(),
+        RESULT,
+    ]
+
+
+async def test_an_earlier_exchange_may_be_sent_back_without_its_calls(store: HiddenCalls) -> None:
+    more = [{"role": "user", "content": "And tomorrow?"}]
+    await keeper([*ASKED, shown(), RESULT, *more], store, owner="me")(["call_w"], HIDDEN)
+    assert await restored([*ASKED, *more, shown(), RESULT], store, owner="me") == [*ASKED, *more, *HIDDEN, RESULT]
+
+
 async def test_odd_messages_are_left_alone(store: HiddenCalls) -> None:
     odd = [
         {"role": "assistant", "tool_calls": "none"},
