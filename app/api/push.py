@@ -6,7 +6,7 @@ and the same events come back, while the app is still sending. Messages are JSON
     app      {"eager": {...}, "language": "python"}   first; the options of a request, all of them optional
              {"code": "x = 1\\n"}                      more of a program, split anywhere
              {"chunk": {...}}                         or: a ``chat.completion.chunk``, as the model's server sent it
-             {"end": true}                            that was all
+             {"end": true}                            that was all: what comes behind it is not read
     gateway  {"type": "start", ...} ... {"type": "done", ...}, then it closes
 
 ``interrupt`` tells the app that it can stop its model. Closing the connection stops the code.
@@ -96,7 +96,7 @@ class _Push:
         self._caller = caller
         self._gateway: Gateway = socket.app.state.gateway
         self._metrics: Metrics = socket.app.state.metrics
-        self._heard: asyncio.Queue[Message] = asyncio.Queue(READ_AHEAD)
+        self._inbox = Inbox()
 
     async def run(self) -> None:
         try:
@@ -114,7 +114,7 @@ class _Push:
             message = await self._socket.receive()
             if message["type"] == "websocket.disconnect":
                 raise _AppLeft
-            await self._heard.put(message)
+            await self._inbox.put(message)
 
     async def _serve(self) -> int:
         """The request, to its end; returns how to close."""
@@ -129,6 +129,7 @@ class _Push:
         if opening.model:
             self._caller.require_model(opening.model)
         asked = with_headers(opening.eager, self._socket.headers)
+        _require_one_turn(asked)
         options = pipeline_options(
             asked, self._gateway, self._socket.headers, sources=("tool", "fence", "tag"), max_turns=1
         )
@@ -137,7 +138,7 @@ class _Push:
                 {"model": opening.model, "messages": []},
                 replace(options, tools=options.tools | {TOOL}),
                 request_id=new_id("eager"),
-                upstream=Pushed(self._next, language=opening.language),
+                upstream=Pushed(self._next, close=self._inbox.close, language=opening.language),
                 place=place,
                 send=self._send,
             )
@@ -157,7 +158,7 @@ class _Push:
         """
         try:
             async with asyncio.timeout(SILENCE_S):
-                message = await self._heard.get()
+                message = await self._inbox.get()
         except TimeoutError:
             raise UpstreamBroken("no message came") from None
         text = message.get("text")
@@ -176,11 +177,40 @@ class _Push:
             await self._socket.send_text(_encode(event).decode())
 
 
-class Pushed:
-    """Stands where ``Upstream`` does: the app's messages as the deltas of one answer."""
+class Inbox:
+    """Messages that came and are not read yet. Who listens must not be kept waiting by what nobody will read."""
 
-    def __init__(self, next_message: Callable[[], Awaitable[dict[str, Any]]], *, language: str) -> None:
+    def __init__(self) -> None:
+        self._messages: asyncio.Queue[Message] = asyncio.Queue(READ_AHEAD)
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<Inbox {self._messages.qsize()}{', closed' if self._closed else ''}>"
+
+    async def put(self, message: Message) -> None:
+        """Waits while it is full; once it is closed the message is dropped."""
+        if not self._closed:
+            await self._messages.put(message)
+
+    async def get(self) -> Message:
+        return await self._messages.get()
+
+    def close(self) -> None:
+        """Nothing more will be read."""
+        self._closed = True
+        while not self._messages.empty():
+            self._messages.get_nowait()
+
+
+class Pushed:
+    """Stands where ``Upstream`` does: the app's messages as the deltas of one answer. Calls ``close`` when it is over,
+    or nobody wants more of it."""
+
+    def __init__(
+        self, next_message: Callable[[], Awaitable[dict[str, Any]]], *, close: Callable[[], None], language: str
+    ) -> None:
         self._next = next_message
+        self._close = close
         self._language = language
 
     @asynccontextmanager
@@ -192,6 +222,7 @@ class Pushed:
             yield answer
         finally:
             await answer.aclose()
+            self._close()
 
     async def _read(self) -> AsyncGenerator[Sequence[str], None]:
         writing = False
@@ -208,8 +239,25 @@ class Pushed:
                     break
                 case _:
                     raise RequestError('A message has "code", "chunk" or "end".')
+        self._close()
         if writing:
             yield [_arguments('"}')]
+
+
+def _require_one_turn(asked: EagerOptions) -> None:
+    """The app calls its model itself, and pushes one answer.
+
+    Raises:
+        RequestError: something was asked for that takes another one.
+    """
+    wants_turns = asked.max_turns is not None and asked.max_turns > 1
+    if wants_turns or asked.on_error == "repair":
+        raise RequestError(
+            "One answer is pushed, and the model that wrote it is not called from here: further turns and repairs are "
+            "the app's own.",
+            param="eager.max_turns" if wants_turns else "eager.on_error",
+            code="unsupported_parameter",
+        )
 
 
 def _open_call(language: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from app.api.push import READ_AHEAD
 from app.sandbox.messages import Output
 from tests.api.served import Served, served
 from tests.fakes.session import failing
@@ -159,6 +160,38 @@ async def test_code_stops_when_the_app_leaves(gateway: Served) -> None:
         worker = await gateway.backend.wait_running()
         app.leave()
     assert worker.cancelled
+
+
+async def test_what_comes_after_the_end_is_dropped_and_does_not_hide_that_the_app_leaves(gateway: Served) -> None:
+    prepare(gateway, hold="sleep")
+    async with connection(gateway) as app:
+        app.send({}, {"code": "sleep()\n"}, {"end": True})
+        app.send(*[{"code": "more()\n"}] * (3 * READ_AHEAD))
+        worker = await gateway.backend.wait_running()
+        app.leave()
+    assert worker.cancelled
+    assert [run.sources for run in worker.executed[1:]] == [["sleep()\n"]]
+
+
+async def test_neither_does_what_comes_when_generation_was_stopped(gateway: Served) -> None:
+    prepare(gateway, hold="sleep")
+    async with connection(gateway) as app:
+        app.send({}, {"code": "sleep()\nx = = 1\ny\n"})
+        app.send(*[{"code": "more()\n"}] * (3 * READ_AHEAD))
+        worker = await gateway.backend.wait_running()
+        app.leave()
+    assert worker.cancelled
+
+
+@pytest.mark.parametrize(
+    ("eager", "param"), [({"max_turns": 2}, "eager.max_turns"), ({"on_error": "repair"}, "eager.on_error")]
+)
+async def test_turns_that_nobody_would_push_are_refused(gateway: Served, eager: dict[str, Any], param: str) -> None:
+    async with connection(gateway) as app:
+        app.send({"eager": eager})
+        error = (await app.wait_for("error"))["error"]
+        assert await app.close_code() == 1008
+    assert (error["code"], error["param"]) == ("unsupported_parameter", param)
 
 
 @pytest.mark.parametrize(
