@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from app.errors import RequestError
-from app.pipeline.place import AtHand, Late, LatePlace, Place
+from app.pipeline.place import AtHand, Late, LatePlace, NewPlace, Place
 from app.sandbox.egress import Egress
 from app.sandbox.engines import Engines
 from app.sandbox.pool import Pool
@@ -55,8 +55,8 @@ class Gateway:
 
     @asynccontextmanager
     async def place(self, session: str | None, *, owner: str, keep_as: str | None = None) -> AsyncIterator[Place]:
-        """Where the code of a request runs: in a kept session, or in a sandbox that is had when code comes and thrown
-        away afterwards.
+        """Where the code of a request runs: in a kept session, in a new one that is made when the upstream has accepted
+        the request, or in a sandbox that is had when code comes and thrown away afterwards.
 
         Args:
             session: id of a session, or ``"new"``.
@@ -65,24 +65,27 @@ class Gateway:
 
         Raises:
             RequestError: there is no such session.
-            SandboxError: it is busy or gone, or no sandbox came free for a new one.
+            SandboxError: it is busy or gone.
         """
         kept = kept_id(owner, keep_as) if session is None and keep_as is not None else None
         if session == NEW_SESSION:
-            session = (await self.registry.create(owner=owner, deadline_s=self.checkout_timeout_s)).id
-        elif kept is not None and self.registry.is_alive(kept, owner=owner):
+            new = new_id("ses")
+            async with Late(lambda: self._keep(new, owner, spare=False)) as late:
+                yield NewPlace(late, new, self.pool.python_version)
+            return
+        if kept is not None and self.registry.is_alive(kept, owner=owner):
             session = kept
         if session is not None:
             async with self.registry.use(session, owner=owner) as worker:
                 yield AtHand(worker, session)
             return
         wait_s = self.checkout_timeout_s
-        async with Late(lambda: self._keep(kept, owner) if kept else self.pool.checkout(wait_s)) as late:
+        async with Late(lambda: self._keep(kept, owner, spare=True) if kept else self.pool.checkout(wait_s)) as late:
             yield LatePlace(late, kept or "", self.pool.python_version)
 
     @asynccontextmanager
-    async def _keep(self, id: str, owner: str) -> AsyncIterator[Session]:
-        await self.registry.create(owner=owner, deadline_s=self.checkout_timeout_s, id=id, spare=True)
+    async def _keep(self, id: str, owner: str, *, spare: bool) -> AsyncIterator[Session]:
+        await self.registry.create(owner=owner, deadline_s=self.checkout_timeout_s, id=id, spare=spare)
         async with self.registry.use(id, owner=owner) as worker:
             yield worker
 

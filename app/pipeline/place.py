@@ -130,6 +130,27 @@ class Late(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
+class NewPlace:
+    """A sandbox that is kept and has no name before: ``start`` tells it, so by then it must be there. Not sooner, since
+    what fails before ``start`` would leave behind what nobody has heard of."""
+
+    _late: Late[Session]
+    name: str
+    python_version: tuple[int, int]
+
+    @property
+    def container_id(self) -> str:
+        session = self._late.value
+        return "" if session is None else session.id
+
+    def prepare(self) -> None:
+        self._late.want()
+
+    async def session(self) -> Session:
+        return await self._late.get()
+
+
+@dataclass(frozen=True, slots=True)
 class LatePlace:
     """A sandbox that is had when code comes."""
 

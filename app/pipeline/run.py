@@ -34,7 +34,7 @@ from app.pipeline.emitter import Emitter, Send
 from app.pipeline.executor import Executor
 from app.pipeline.follow_up import Message, follow_up
 from app.pipeline.generation import Generation
-from app.pipeline.place import Place
+from app.pipeline.place import NewPlace, Place
 from app.pipeline.queue import ExecutionQueue
 from app.pipeline.stopwatch import Stopwatch
 from app.pipeline.transaction import NoTransaction, RollbackPolicy, Transaction
@@ -251,6 +251,8 @@ class _Request:
             stream = await connection.enter_async_context(self._upstream.stream(self._body, options.headers))
             self._generation = generation
             if turn == 0:
+                if isinstance(self._place, NewPlace):
+                    await self._place.session()
                 await emitter.emit(
                     Start(
                         id=self._id,

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from app.errors import UpstreamRefused
 from tests.api.served import Served, served
 
 NEVER_S = 1000.0
@@ -195,3 +196,34 @@ async def test_without_a_name_nothing_is_kept(gateway: Served, metadata: Any) ->
     writes(gateway, "x = 1\n")
     assert (await ask(gateway, *CHAT, metadata=metadata)).status_code == 200
     assert gateway.registry.list(owner="a") == []
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(("path", "body"), [CHAT, EAGER], ids=["chat", "eager"])
+async def test_a_new_session_of_a_request_that_the_upstream_refuses_is_never_made(
+    tmp_path: Path, path: str, body: dict[str, Any], stream: bool
+) -> None:
+    async with served(tmp_path, session_limit=1) as gateway:
+        own = await gateway.registry.create(owner="a", deadline_s=NEVER_S)
+        gateway.upstream.refusal = UpstreamRefused("no such model", status=404, type="invalid_request_error")
+        answer = await ask(gateway, path, body, stream=stream, eager={"session": "new"})
+        assert answer.status_code == 404
+        assert gateway.registry.list(owner="a") == [own]
+
+
+async def test_a_new_session_is_there_when_its_id_is_told_though_no_code_came(gateway: Served) -> None:
+    says(gateway)
+    start = (await ask(gateway, *EAGER, eager={"session": "new"})).json()["events"][0]
+    [session] = gateway.registry.list(owner="a")
+    assert (start["session"], start["container_id"]) == (session.id, gateway.backend.workers[0].id)
+    writes(gateway, "x = 1\n")
+    assert (await ask(gateway, *EAGER, eager={"session": session.id})).status_code == 200
+
+
+async def test_a_new_session_for_which_no_sandbox_comes_free_is_a_429(tmp_path: Path) -> None:
+    async with exhausted(tmp_path, checkout_timeout_s=0.001) as gateway:
+        says(gateway)
+        answer = await ask(gateway, *EAGER, eager={"session": "new"})
+        assert answer.status_code == 429
+        assert gateway.registry.list(owner="a") == []
+        assert gateway.upstream.closed.is_set()
