@@ -8,6 +8,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
+from app.api.options import forwarded_headers
+from app.errors import RequestError
 from app.gateway import Gateway
 
 #: For probes: no key.
@@ -43,6 +45,20 @@ async def readyz(request: Request) -> JSONResponse:
 @router.get("/v1/models")
 async def list_models(request: Request) -> JSONResponse:
     """The upstream's list."""
+    return JSONResponse(await _models(request))
+
+
+@router.get("/v1/models/{model:path}")
+async def get_model(request: Request, model: str) -> JSONResponse:
+    """One of the upstream's list. Names may have slashes; not every upstream tells of one model by itself."""
+    models = await _models(request)
+    listed = models.get("data") if isinstance(models, dict) else None
+    for entry in listed if isinstance(listed, list) else ():
+        if isinstance(entry, dict) and entry.get("id") == model:
+            return JSONResponse(entry)
+    raise RequestError(f"The model '{model}' does not exist.", param="model", code="model_not_found", status=404)
+
+
+async def _models(request: Request) -> Any:
     gateway: Gateway = request.app.state.gateway
-    models: dict[str, Any] = await gateway.require_upstream().models()
-    return JSONResponse(models)
+    return await gateway.require_upstream().models(forwarded_headers(gateway, request.headers))

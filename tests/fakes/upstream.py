@@ -16,6 +16,9 @@ class FakeUpstream:
     def __init__(self) -> None:
         self.refusal: Exception | None = None
         self.requests: list[dict[str, Any]] = []
+        self.model_list: Any = {"object": "list", "data": []}
+        #: Of the last request for the models.
+        self.headers: dict[str, str] | None = None
         self.closed = asyncio.Event()
         self._events: asyncio.Queue[str | Exception | None] = asyncio.Queue()
 
@@ -36,6 +39,10 @@ class FakeUpstream:
             if isinstance(event, Exception):
                 raise event
             yield [event]
+
+    async def models(self, headers: dict[str, str] | None = None) -> Any:
+        self.headers = headers
+        return self.model_list
 
     def delta(self, delta: dict[str, Any], finish: str | None = None, **extra: Any) -> None:
         chunk = {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}], **extra}
