@@ -1,4 +1,8 @@
-"""Answers of ``/v1/responses`` that were to be stored, with the items that each of them was given."""
+"""Answers of ``/v1/responses`` that were to be stored, with the items that each of them was given.
+
+A response that others go on from is part of their conversation: deleted, it is not found any more, but what was said
+stays for them, and goes with the last of them. Its row has no ``response`` then.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Integer, delete, insert, literal, select
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy import Integer, delete, insert, literal, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.store.paging import owned
 from app.store.tables import responses
@@ -23,7 +27,7 @@ class StoredResponse:
         input_items: those of this turn only.
         output_items: complete, with the outputs of code even where the client did not ask for them: the next turn's
             model is to see them.
-        response: the object as it was answered.
+        response: the object as it was answered; empty if it was deleted and others go on from it.
     """
 
     id: str
@@ -64,11 +68,11 @@ class Responses:
     async def get(self, id: str, *, owner: str) -> StoredResponse | None:
         async with self._engine.connect() as connection:
             row = (await connection.execute(owned(responses, owner).where(responses.c.id == id))).one_or_none()
-        return StoredResponse(**row._mapping) if row else None
+        return StoredResponse(**row._mapping) if row and row.response else None
 
     async def chain(self, id: str, *, owner: str) -> list[StoredResponse]:
-        """The conversation that ends with ``id``, oldest turn first. It begins late where a turn was deleted; it is
-        empty if ``id`` itself is unknown."""
+        """The conversation that ends with ``id``, oldest turn first; only its latest turns where it is longer than
+        ``CHAIN_LIMIT``. Empty if ``id`` was deleted or is unknown, or if an earlier turn is missing."""
         mine = responses.c.owner == owner
         step = (
             select(responses.c.id, responses.c.previous_response_id, literal(0, Integer).label("depth"))
@@ -83,10 +87,31 @@ class Responses:
         query = select(responses).join(step, responses.c.id == step.c.id).order_by(step.c.depth.desc())
         async with self._engine.connect() as connection:
             rows = (await connection.execute(query)).all()
-        return [StoredResponse(**row._mapping) for row in rows]
+        chain = [StoredResponse(**row._mapping) for row in rows]
+        if not chain or not chain[-1].response:
+            return []
+        is_whole = chain[0].previous_response_id is None or len(chain) >= CHAIN_LIMIT
+        return chain if is_whole else []
 
     async def delete(self, id: str, *, owner: str) -> bool:
-        """Whether there was one."""
+        """Whether there was one. Earlier ones that were deleted go with the last that went on from them."""
         async with self._engine.begin() as connection:
-            result = await connection.execute(delete(responses).where(responses.c.id == id, responses.c.owner == owner))
-        return result.rowcount > 0
+            row = (await connection.execute(owned(responses, owner).where(responses.c.id == id))).one_or_none()
+            if row is None or not row.response:
+                return False
+            if await _is_continued(connection, id):
+                await connection.execute(update(responses).where(responses.c.id == id).values(response={}))
+                return True
+            while row is not None:
+                await connection.execute(delete(responses).where(responses.c.id == row.id))
+                row = (
+                    await connection.execute(owned(responses, owner).where(responses.c.id == row.previous_response_id))
+                ).one_or_none()
+                if row is not None and (row.response or await _is_continued(connection, row.id)):
+                    break
+        return True
+
+
+async def _is_continued(connection: AsyncConnection, id: str) -> bool:
+    query = select(responses.c.id).where(responses.c.previous_response_id == id).limit(1)
+    return (await connection.execute(query)).first() is not None

@@ -59,7 +59,7 @@ async def add_file(request: Request, caller: AuthenticatedCaller, container_id: 
         raise RequestError("Missing required parameter: 'file'.", param="file", code="missing_required_parameter")
     (file,) = await find_files(state.store, caller, [file_id], param="file_id")
     async with containers.use(container_id, owner=caller.name) as container, state.blobs.open(file.id) as blob:
-        return file_object(await container.put(base_name(file.filename), blob.size, blob))
+        return file_object(await container.put(base_name(file.filename), blob.size, blob, file_id=file.id))
 
 
 @router.get("")

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Literal
 from uuid import uuid4
+from weakref import WeakKeyDictionary
 
 from app.api.containers.open_container import OpenContainer
 from app.api.responses.schemas import is_id
@@ -39,6 +40,8 @@ class Containers:
         self._registry = registry
         self._gateway = gateway
         self._checkout_timeout_s = checkout_timeout_s
+        #: Which files of ``/v1/files`` were put into each. No table: it matters as long as the sandbox lives.
+        self._placed: WeakKeyDictionary[Worker, dict[str, str]] = WeakKeyDictionary()
 
     @property
     def python_version(self) -> tuple[int, int]:
@@ -131,7 +134,8 @@ class Containers:
             self._registry.delete(id, owner=owner)
 
     def _open(self, id: str, worker: Worker, *, owner: str, fresh: bool) -> OpenContainer:
-        return OpenContainer(id, worker, owner=owner, fresh=fresh, store=self._store, blobs=self._blobs)
+        placed = self._placed.setdefault(worker, {})
+        return OpenContainer(id, worker, owner=owner, fresh=fresh, placed=placed, store=self._store, blobs=self._blobs)
 
 
 def new_container_id() -> str:

@@ -26,21 +26,36 @@ PATH_CHARS = 1024
 
 
 class OpenContainer:
-    """For as long as a request uses it. ``fresh`` is one that was made for this request."""
+    """For as long as a request uses it. ``fresh`` is one that was made for this request; ``placed`` has the id of the
+    file of ``/v1/files`` that was put in last under each name, and is kept from request to request."""
 
-    def __init__(self, id: str, worker: Worker, *, owner: str, fresh: bool, store: Store, blobs: BlobStore) -> None:
+    def __init__(
+        self,
+        id: str,
+        worker: Worker,
+        *,
+        owner: str,
+        fresh: bool,
+        placed: dict[str, str],
+        store: Store,
+        blobs: BlobStore,
+    ) -> None:
         self.id = id
         self.worker = worker
         self.fresh = fresh
         self._owner = owner
+        self._placed = placed
         self._store = store
         self._blobs = blobs
 
     def __repr__(self) -> str:
         return f"<OpenContainer {self.id} in {self.worker!r}>"
 
-    async def put(self, name: str, size: int, content: AsyncIterable[bytes]) -> ContainerFileRecord:
-        """A file of the client's. ``content`` must not fail: the sandbox would end with it.
+    async def put(
+        self, name: str, size: int, content: AsyncIterable[bytes], *, file_id: str | None = None
+    ) -> ContainerFileRecord:
+        """A file of the client's; ``file_id`` if it is one of ``/v1/files``. ``content`` must not fail: the sandbox
+        would end with it.
 
         Raises:
             RequestError: the work folder does not take it.
@@ -48,12 +63,18 @@ class OpenContainer:
         """
         reply = await self.worker.put_file(name, size, content)
         _check(reply, "The container does not take the file")
+        if file_id is not None:
+            self._placed[name] = file_id
         return await self._store.container_files.put(
             _new_id(), owner=self._owner, container_id=self.id, path=FOLDER + name, bytes=size, source="user"
         )
 
     async def add_files(self, names: Mapping[str, str], records: Sequence[FileRecord]) -> None:
-        """Files of ``/v1/files``, under ``names`` (by id). What lies there already stays: code may have changed it.
+        """Files of ``/v1/files``, under ``names`` (by id).
+
+        Conversations name the same files in every request: one that was put in and still lies there stays, since code
+        or the client may have changed it. Another file of that name takes its place, whoever wrote what lies there:
+        the client now says that this is what is found under the name.
 
         Raises:
             RequestError, SandboxError: as ``put``.
@@ -63,9 +84,9 @@ class OpenContainer:
         present = set() if self.fresh else {record.path for record in await self.list()}
         for record in records:
             name = names[record.id]
-            if FOLDER + name not in present:
+            if FOLDER + name not in present or self._placed.get(name) != record.id:
                 async with self._blobs.open(record.id) as blob:
-                    await self.put(name, blob.size, blob)
+                    await self.put(name, blob.size, blob, file_id=record.id)
 
     async def fetch(self, record: ContainerFileRecord, write: Write, *, limit_bytes: int) -> None:
         """

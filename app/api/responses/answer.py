@@ -23,7 +23,8 @@ _encode = msgspec.json.Encoder().encode
 class Answer:
     """The ``Wire`` of a streamed answer, and what makes the document of one that is not.
 
-    ``place`` is set before the first event; None if no code can run.
+    ``own_items`` and ``place`` are set before the first event: what this turn was given, and where its code runs (None
+    if no code can run).
     """
 
     def __init__(
@@ -32,16 +33,15 @@ class Answer:
         request: ResponsesRequest,
         *,
         owner: str,
-        own_items: Sequence[Item],
         store: Store,
         carry_events: bool,
         created_at: float,
     ) -> None:
         self.id = id
+        self.own_items: Sequence[Item] = ()
         self.place: ContainerPlace | None = None
         self._request = request
         self._owner = owner
-        self._own_items = list(own_items)
         self._store = store
         self._stream = ResponseStream(
             id,
@@ -56,7 +56,8 @@ class Answer:
 
     async def relay(self, event: Event, send: Send) -> None:
         """Take an event of the pipeline. The answer is stored before the client learns that it is over: it may refer
-        to it at once.
+        to it at once. One that failed is stored after that: where nothing was streamed yet, the failure is an HTTP
+        error, and nobody has its id.
 
         Raises:
             EagerError: the request failed, and nothing was streamed yet that could say so.
@@ -66,11 +67,15 @@ class Answer:
         elif isinstance(event, Error) and not self._request.stream:
             raise failure_told_by(event)
         emitted = self._stream.feed(event)
-        if emitted and self._stream.response is not None:
-            await self._keep(self._stream.response)
+        response = self._stream.response if emitted else None
         if self._request.stream:
             self._emitted += emitted
+        failed = isinstance(event, Error)
+        if response is not None and not failed:
+            await self._keep(response)
         await send(event)
+        if response is not None and failed:
+            await self._keep(response)
 
     def encode(self, event: Event) -> bytes:
         """What ``relay`` made of the event; of an error of our own, which it did not see, the end."""
@@ -114,7 +119,7 @@ class Answer:
             model=request.model[:255],
             previous_response_id=request.previous_response_id,
             container_id=self.place.name if self.place is not None and self.place.opened is not None else None,
-            input_items=self._own_items,
+            input_items=list(self.own_items),
             output_items=self._stream.output_items,
             response=response,
         )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Annotated
 from uuid import uuid4
 
@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from app.api.auth import Caller, authenticate
+from app.api.containers.host import Containers
 from app.api.containers.open_container import OpenContainer
 from app.api.containers.routes import file_names, find_files
 from app.api.event_stream import EventDocument, EventStream
@@ -20,19 +21,22 @@ from app.api.idempotency import idempotent
 from app.api.openapi import STREAMED
 from app.api.options import drop_in_options, session_id, with_headers
 from app.api.responses.answer import Answer
-from app.api.responses.history import load_history
+from app.api.responses.history import History, load_history
 from app.api.responses.place import NoPlace, container_place
 from app.api.responses.request import file_ids, require_supported, tools_of, upstream_body
 from app.api.responses.schemas import ResponsesRequest
-from app.api.responses.tools import ContainerChoice
+from app.api.responses.tools import ContainerChoice, Tools
 from app.api.schemas import EagerOptions
 from app.api.tools import code_keys, code_tool_names
 from app.errors import RequestError
-from app.events import Event
+from app.events import Done, Error, Event
 from app.gateway import Gateway
 from app.pipeline.emitter import Send
 from app.pipeline.place import Place
-from app.pipeline.run import run
+from app.pipeline.run import Options, run
+from app.store.database import Store
+from app.store.files import FileRecord
+from app.upstream.completions import Completions
 
 router = APIRouter()
 
@@ -55,59 +59,16 @@ async def create_response(
         choice = ContainerChoice()  # code in the text, which was asked for, needs no tool
     own_tools = code_tool_names(asked.tools) if isinstance(asked.tools, list) and choice else frozenset()
     options = replace(options, tools=own_tools | ({tools.code_tool} if tools.code_tool else frozenset()))
-    history = await load_history(body, state.store, owner=caller.name)
-    attached = file_ids(history.items)
-    if attached and choice is None:
-        raise RequestError("Files can only be read by code: add the tool code_interpreter.", param="tools")
-    records = await find_files(
-        state.store, caller, [*attached, *(choice.file_ids if choice else ())], param="tools.file_ids"
-    )
-    names = file_names(records)
-    chat = upstream_body(body, tools, history.items, file_names=names)
-    options = replace(options, code_keys=code_keys(chat, options.tools))
     answer = Answer(
         f"resp_{uuid4().hex}",
         body,
         owner=caller.name,
-        own_items=history.own,
         store=state.store,
         carry_events=gateway.events if asked.events is None else asked.events,
         created_at=time.time(),
     )
-
-    async def fill(container: OpenContainer) -> None:
-        await container.add_files(names, records)
-
-    @asynccontextmanager
-    async def place() -> AsyncIterator[Place]:
-        if choice is None:
-            yield NoPlace()
-            return
-        async with container_place(
-            choice,
-            state.containers,
-            owner=caller.name,
-            used_before=history.container_id,
-            keep_as=session_id(body.metadata),
-            fill=fill,
-        ) as answer.place:
-            yield answer.place
-
-    async def pipeline(send: Send) -> None:
-        async def relay(event: Event) -> None:
-            await answer.relay(event, send)
-
-        async with place() as found:
-            await run(
-                chat,
-                options,
-                request_id=answer.id,
-                upstream=upstream,
-                place=found,
-                send=relay,
-            )
-
-    response = EventStream(pipeline, answer) if body.stream else EventDocument(pipeline, answer.document)
+    turn = _Turn(body, tools, choice, options, caller, answer, upstream, state.store, state.containers)
+    response = EventStream(turn.run, answer) if body.stream else EventDocument(turn.run, answer.document)
     return idempotent(
         request,
         caller,
@@ -116,6 +77,79 @@ async def create_response(
         keys=state.store.idempotency_keys,
         streaming=bool(body.stream),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """What a response runs. All that it names is looked up here: a request that is repeated by its idempotency key is
+    answered also when that is gone.
+
+    ``choice`` is None if no code can run; ``options`` are complete but for the tools' schemas.
+    """
+
+    request: ResponsesRequest
+    tools: Tools
+    choice: ContainerChoice | None
+    options: Options
+    caller: Caller
+    answer: Answer
+    upstream: Completions
+    store: Store
+    containers: Containers
+
+    async def run(self, send: Send) -> None:
+        """
+        Raises:
+            EagerError: as ``pipeline.run``; or what the request names is not there, or not well formed.
+        """
+        history = await load_history(self.request, self.store, owner=self.caller.name)
+        records = await self._files(history)
+        names = file_names(records)
+        chat = upstream_body(self.request, self.tools, history.items, file_names=names)
+        options = replace(self.options, code_keys=code_keys(chat, self.options.tools))
+        self.answer.own_items = history.own
+        last: list[Event] = []
+
+        async def relay(event: Event) -> None:
+            if isinstance(event, Error | Done):
+                last.append(event)
+            else:
+                await self.answer.relay(event, send)
+
+        async with self._place(history, names, records) as place:
+            await run(chat, options, request_id=self.answer.id, upstream=self.upstream, place=place, send=relay)
+        for event in last:  # who goes on from here at once finds the container free
+            await self.answer.relay(event, send)
+
+    async def _files(self, history: History) -> list[FileRecord]:
+        """Those of the tool before those of messages: what is attached later takes no name from them."""
+        attached = file_ids(history.items)
+        if self.choice is not None:
+            return await find_files(self.store, self.caller, [*self.choice.file_ids, *attached], param="tools.file_ids")
+        if attached:
+            raise RequestError("Files can only be read by code: add the tool code_interpreter.", param="tools")
+        return []
+
+    @asynccontextmanager
+    async def _place(
+        self, history: History, names: Mapping[str, str], records: Sequence[FileRecord]
+    ) -> AsyncIterator[Place]:
+        if self.choice is None:
+            yield NoPlace()
+            return
+
+        async def fill(container: OpenContainer) -> None:
+            await container.add_files(names, records)
+
+        async with container_place(
+            self.choice,
+            self.containers,
+            owner=self.caller.name,
+            used_before=history.container_id,
+            keep_as=session_id(self.request.metadata),
+            fill=fill,
+        ) as self.answer.place:
+            yield self.answer.place
 
 
 def _require_no_session(asked: EagerOptions) -> None:

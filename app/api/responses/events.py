@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from app.api.responses.citations import cite
-from app.api.responses.items import CodeItem, DoneStatus, Draft, MessageItem, code_status, function_call
+from app.api.responses.items import CodeItem, DoneStatus, Draft, MessageItem, MessageStatus, code_status, function_call
 from app.api.responses.outputs import without_outputs
 from app.events import (
     ChunkDetected,
@@ -201,7 +201,7 @@ class ResponseStream:
         for event in held:
             self._accept(event)
 
-    def _close_message(self, status: DoneStatus = "completed") -> None:
+    def _close_message(self, status: MessageStatus = "completed") -> None:
         self._blank = ""
         if isinstance(self._open, MessageItem):
             annotations = cite(self._open.text, self._files, container_id=self._container_id or "")
@@ -209,10 +209,10 @@ class ResponseStream:
             self._finish_item(self._open.done(status, annotations))
 
     def _close_all(self, status: DoneStatus) -> None:
-        """Whatever is open or held back is over: what was received of it is shown."""
+        """Whatever is open or held back is over: what was received of it is shown. A message cannot have failed."""
         while isinstance(self._open, CodeItem):
             self._close_code(self._open, status)
-        self._close_message(status)
+        self._close_message("incomplete" if status == "failed" else status)
 
     def _finish_item(self, item: dict[str, Any]) -> None:
         self._emit([("response.output_item.done", {"item": self._shown(item)})])

@@ -10,7 +10,9 @@ from app.events import CodeEnd, ToolCall
 #: Type of a Responses event and its fields, those left out that every event of an output item has.
 Draft = tuple[str, dict[str, Any]]
 
+#: Of a code call.
 DoneStatus = Literal["completed", "incomplete", "failed"]
+MessageStatus = Literal["completed", "incomplete"]
 
 
 class CodeItem:
@@ -111,7 +113,7 @@ class MessageItem:
             ("response.content_part.done", {**part, "part": _part(self.text, annotations)}),
         ]
 
-    def done(self, status: DoneStatus, annotations: list[dict[str, Any]]) -> dict[str, Any]:
+    def done(self, status: MessageStatus, annotations: list[dict[str, Any]]) -> dict[str, Any]:
         content = [_part(self.text, annotations)]
         return {"id": self.id, "type": "message", "status": status, "content": content, "role": "assistant"}
 

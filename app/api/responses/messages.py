@@ -7,6 +7,7 @@ back. Every call that the upstream sees is followed at once by its result, as ch
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,29 +35,21 @@ class Conversation:
         self._code_tool = code_tool
         self._file_names = file_names
         self._messages: list[Message] = []
-        self._results: dict[str, str] = {}
-        self._calls: list[Message] = []
+        self._results: dict[int, str] = {}
+        self._calls: dict[int, Message] = {}
 
     def translate(self, items: Sequence[Item], *, param: str = "input") -> list[Message]:
         """
         Raises:
             RequestError: an item is not well formed, or a call and its result do not go together.
         """
-        self._results = {
-            item["call_id"]: _output_text(item.get("output"), f"{param}.{position}.output")
-            for position, item in enumerate(items)
-            if item.get("type") == "function_call_output" and isinstance(item.get("call_id"), str)
-        }
+        self._results = _results(items, param)
         for position, item in enumerate(items):
-            self._add(item, f"{param}.{position}")
+            self._add(item, position, f"{param}.{position}")
         self._end_calls(param)
-        if self._results:
-            raise RequestError(
-                f"No function call found for the output with call_id {next(iter(self._results))}.", param=param
-            )
         return self._messages
 
-    def _add(self, item: Item, param: str) -> None:
+    def _add(self, item: Item, position: int, param: str) -> None:
         kind = item.get("type") or ("message" if "role" in item else None)
         if kind != "function_call":
             self._end_calls(param)
@@ -64,8 +57,8 @@ class Conversation:
             case "message":
                 self._message(item, param)
             case "function_call":
-                self._calls.append(
-                    _call(_text(item, "call_id", param), _text(item, "name", param), _text(item, "arguments", param))
+                self._calls[position] = _call(
+                    _text(item, "call_id", param), _text(item, "name", param), _text(item, "arguments", param)
                 )
             case "function_call_output":
                 _text(item, "call_id", param)
@@ -131,10 +124,10 @@ class Conversation:
         """Function calls in a row are one turn of the model, and all of their results follow it."""
         if not self._calls:
             return
-        calls, self._calls = self._calls, []
-        self._ask(calls)
-        for call in calls:
-            result = self._results.pop(call["id"], None)
+        calls, self._calls = self._calls, {}
+        self._ask(list(calls.values()))
+        for position, call in calls.items():
+            result = self._results.get(position)
             if result is None:
                 raise RequestError(f"No tool output found for function call {call['id']}.", param=param)
             self._answer(call["id"], result)
@@ -148,6 +141,42 @@ class Conversation:
 
     def _answer(self, call_id: str, text: str) -> None:
         self._messages.append({"role": "tool", "tool_call_id": call_id, "content": text or "(no output)"})
+
+
+def _results(items: Sequence[Item], param: str) -> dict[int, str]:
+    """What each function call was answered, by the call's position.
+
+    An id alone does not tell: some upstreams number the calls of every turn anew (PROTOCOL.md 1.3), so a result belongs
+    to the first call with its id that has none yet. One more than there are calls is the last one's, said again.
+
+    Raises:
+        RequestError: a result is not well formed, or of no call.
+    """
+    results: dict[int, str] = {}
+    calls: dict[str, deque[int]] = {}  # that have no result yet
+    early: dict[str, str] = {}  # results that stand before their call
+    answered: dict[str, int] = {}
+    for position, item in enumerate(items):
+        id = item.get("call_id")
+        if not isinstance(id, str):
+            continue  # refused where it is translated
+        if item.get("type") == "function_call":
+            if id in early:
+                results[position] = early.pop(id)
+                answered[id] = position
+            else:
+                calls.setdefault(id, deque()).append(position)
+        elif item.get("type") == "function_call_output":
+            text = _output_text(item.get("output"), f"{param}.{position}.output")
+            if calls.get(id):
+                answered[id] = calls[id].popleft()
+            if id in answered:
+                results[answered[id]] = text
+            else:
+                early[id] = text
+    if early:
+        raise RequestError(f"No function call found for the output with call_id {next(iter(early))}.", param=param)
+    return results
 
 
 def _call(id: str, name: str, arguments: str) -> Message:

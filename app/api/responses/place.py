@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import NoReturn
 
 from app.api.containers.host import Containers, new_container_id
 from app.api.containers.open_container import OpenContainer
 from app.api.responses.tools import ContainerChoice
-from app.errors import RequestError
+from app.errors import RequestError, SessionBusy
 from app.pipeline.place import Late
 from app.sandbox.session import Session
 
@@ -56,40 +57,44 @@ async def container_place(
     fill: Fill,
 ) -> AsyncIterator[ContainerPlace]:
     """The container that was named; or, for ``auto``, that of the client's session ``keep_as``, or that of the
-    conversation; or a new one, when code comes.
+    conversation; or a new one, when code comes. Nobody named that of the conversation: while another answer that goes
+    on from there uses it, this one gets a new one, as if it had expired.
 
     Raises:
         RequestError: 404, the named one is not there; 400, it has expired.
-        SandboxError: it is busy, or has died.
+        SandboxError: the named one, or the session's, is busy or has died.
     """
     if choice.id is not None:
         await containers.find(choice.id, owner=owner)
         if not containers.is_alive(choice.id, owner=owner):
             raise RequestError(f"Container with id '{choice.id}' has expired.", param="tools", code="container_expired")
-    name = (
-        AUTO if keep_as is None else f"session {hashlib.sha256(keep_as.encode('utf-8', 'surrogatepass')).hexdigest()}"
-    )
+    name = AUTO if keep_as is None else _session_name(keep_as)
     id = choice.id
     if id is None and keep_as is not None:
         id = await containers.find_alive(name, owner=owner)
     elif id is None and used_before is not None and containers.is_alive(used_before, owner=owner):
         id = used_before
-    new_id = new_container_id()
-
-    @asynccontextmanager
-    async def open() -> AsyncIterator[OpenContainer]:
+    async with AsyncExitStack() as stack:
         if id is not None:
-            opening = containers.use(id, owner=owner)
-        else:
-            opening = containers.create(new_id, owner=owner, name=name, memory_limit=choice.memory_limit, spare=True)
-        async with opening as container:
-            await fill(container)
-            yield container
+            late = await stack.enter_async_context(Late(partial(_filled, containers.use(id, owner=owner), fill)))
+            try:
+                await late.get()
+            except SessionBusy:
+                if choice.id is not None or keep_as is not None:
+                    raise
+                id = None
+        if id is None:
+            id = new_container_id()
+            opening = containers.create(id, owner=owner, name=name, memory_limit=choice.memory_limit, spare=True)
+            late = await stack.enter_async_context(Late(partial(_filled, opening, fill)))
+        yield ContainerPlace(id, late, python_version=containers.python_version)
 
-    async with Late(open) as late:
-        if id is not None:
-            await late.get()
-        yield ContainerPlace(id or new_id, late, python_version=containers.python_version)
+
+@asynccontextmanager
+async def _filled(opening: AbstractAsyncContextManager[OpenContainer], fill: Fill) -> AsyncIterator[OpenContainer]:
+    async with opening as container:
+        await fill(container)
+        yield container
 
 
 def _session_name(keep_as: str) -> str:

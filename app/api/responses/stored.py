@@ -20,6 +20,7 @@ from app.store.responses import StoredResponse
 router = APIRouter(prefix="/v1/responses")
 AuthenticatedCaller = Annotated[Caller, Depends(authenticate)]
 Include = Annotated[list[str], Query(max_length=16)]
+IncludeInBrackets = Annotated[list[str], Query(max_length=16, alias="include[]")]  # as OpenAI's SDKs write lists
 
 
 async def find_response(store: Store, caller: Caller, response_id: str) -> StoredResponse:
@@ -39,16 +40,29 @@ async def get_response(
     caller: AuthenticatedCaller,
     response_id: str,
     include: Include = [],  # noqa: B006
+    include_in_brackets: IncludeInBrackets = [],  # noqa: B006
+    stream: bool = False,
 ) -> dict[str, Any]:
-    """The response, as it was answered; with the outputs of its code if they are asked for."""
+    """The response, as it was answered; with the outputs of its code if they are asked for.
+
+    Raises:
+        RequestError: 404, there is none; 400, its events are asked for, which are not kept.
+    """
     stored = await find_response(request.app.state.store, caller, response_id)
-    if INCLUDE_OUTPUTS in include:
+    if stream:
+        raise RequestError(
+            "Events are not kept: a response can be streamed only while it is made.",
+            param="stream",
+            code="unsupported_parameter",
+        )
+    if INCLUDE_OUTPUTS in (*include, *include_in_brackets):
         return {**stored.response, "output": stored.output_items}
     return stored.response
 
 
 @router.delete("/{response_id}")
 async def delete_response(request: Request, caller: AuthenticatedCaller, response_id: str) -> dict[str, Any]:
+    """It cannot be retrieved or continued any more. What later responses stand on is kept until they are deleted."""
     store: Store = request.app.state.store
     if not await store.responses.delete(response_id, owner=caller.name):
         raise _not_found(response_id)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import pytest
 
@@ -155,6 +156,21 @@ async def test_what_is_not_to_be_stored_is_not(gateway: Served) -> None:
     assert refused["error"]["param"] == "previous_response_id"
 
 
+async def test_a_conversation_outlives_the_deletion_of_its_earlier_answers(gateway: Served) -> None:
+    calls_weather(gateway)
+    first = await ask(gateway, body(tools=[WEATHER]))
+    says(gateway, "Sunny.")
+    result = [{"type": "function_call_output", "call_id": "call_w", "output": "sunny"}]
+    second = await ask(gateway, body(input=result, previous_response_id=first["id"], tools=[WEATHER]))
+    await gateway.sdk().responses.delete(first["id"])
+    says(gateway, "Yes.")
+    await ask(gateway, body(input="Sure?", previous_response_id=second["id"], tools=[WEATHER]))
+    roles = [message["role"] for message in gateway.upstream.requests[2]["messages"]]
+    assert roles == ["user", "assistant", "tool", "assistant", "user"]
+    refused = await ask(gateway, body(previous_response_id=first["id"]), status=400)
+    assert refused["error"]["code"] == "previous_response_not_found"
+
+
 async def test_the_answers_of_others_cannot_be_continued(gateway: Served) -> None:
     says(gateway, "Hello.")
     response = await ask(gateway, body())
@@ -199,6 +215,48 @@ async def test_a_conversation_whose_container_has_expired_goes_on_in_a_fresh_one
     second = await ask(gateway, again)
     assert text_of(second) == "Gone."
     assert calls_of(second)[0]["container_id"] not in (old, "")
+
+
+async def test_while_another_answer_uses_the_conversations_container_there_is_a_fresh_one(gateway: Served) -> None:
+    writes(gateway, "x = 1\n", "Set.")
+    first = await ask(gateway, body())
+    container = calls_of(first)[0]["container_id"]
+    branch = body(previous_response_id=first["id"])
+    writes(gateway, "x\n")
+    async with gateway.app.state.containers.use(container, owner="a"):
+        assert calls_of(await ask(gateway, branch))[0]["container_id"] != container
+        named = await ask(gateway, body(tools=[{"type": "code_interpreter", "container": container}]), status=409)
+        assert named["error"]["code"] == "session_busy"
+    writes(gateway, "x\n")
+    assert calls_of(await ask(gateway, branch))[0]["container_id"] == container
+
+
+@pytest.mark.parametrize("broken", [False, True])
+async def test_who_learns_that_an_answer_is_over_finds_its_container_free(gateway: Served, broken: bool) -> None:
+    writes(gateway, "x = 1\n", "Set.")
+    container = calls_of(await ask(gateway, body()))[0]["container_id"]
+    gateway.upstream.delta({"content": "Half"})
+    if broken:
+        gateway.upstream.fail(UpstreamBroken("it was cut"))
+    else:
+        gateway.upstream.finish("stop", USAGE)
+    used: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        async def watch(message: Any) -> None:
+            if b"event: response.completed" in message.get("body", b"") or b"event: error" in message.get("body", b""):
+                async with gateway.app.state.containers.use(container, owner="a") as again:
+                    used.append(again.id)
+            await send(message)
+
+        await gateway.app(scope, receive, watch)
+
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
+        tools = [{"type": "code_interpreter", "container": container}]
+        headers = {"authorization": "Bearer ka"}
+        await http.post("/v1/responses", json=body(tools=tools, stream=True), headers=headers)
+    assert used == [container]
 
 
 async def test_replayed_items_find_their_container_again(gateway: Served) -> None:
@@ -274,12 +332,46 @@ async def test_files_of_the_request_are_in_the_container_before_code_runs(gatewa
     writes(gateway, "x\n")
     response = await ask(gateway, request)
     (worker,) = gateway.backend.used()
-    assert worker.files == {"data.csv": b"1", f"{two.id}-data.csv": b"2"}
-    assert "/mnt/data/data.csv" in json.dumps(gateway.upstream.requests[0]["messages"])
+    assert worker.files == {"data.csv": b"2", f"{one.id}-data.csv": b"1"}
+    assert f"/mnt/data/{one.id}-data.csv" in json.dumps(gateway.upstream.requests[0]["messages"])
     worker.files["data.csv"] = b"changed by code"
     writes(gateway, "x\n")
     await ask(gateway, {**request, "previous_response_id": response["id"]})
     assert worker.files["data.csv"] == b"changed by code"
+
+
+async def test_another_file_of_the_same_name_takes_its_place(gateway: Served) -> None:
+    def tool(*file_ids: str) -> list[dict[str, Any]]:
+        return [{"type": "code_interpreter", "container": {"type": "auto", "file_ids": list(file_ids)}}]
+
+    sdk = gateway.sdk()
+    one = await sdk.files.create(file=("data.csv", b"1"), purpose="user_data")
+    two = await sdk.files.create(file=("data.csv", b"2"), purpose="user_data")
+    writes(gateway, "x\n")
+    last = await ask(gateway, body(tools=tool(one.id)))
+    (worker,) = gateway.backend.used()
+    for file_id, content in [(two.id, b"2"), (one.id, b"1")]:
+        says(gateway, "Next.")
+        last = await ask(gateway, body(tools=tool(file_id), previous_response_id=last["id"]))
+        assert worker.files == {"data.csv": content}
+    says(gateway, "Both.")
+    await ask(gateway, body(tools=tool(one.id, two.id), previous_response_id=last["id"]))
+    assert worker.files == {"data.csv": b"1", f"{two.id}-data.csv": b"2"}
+
+
+async def test_a_file_that_is_attached_later_takes_no_name_from_one_of_the_tool(gateway: Served) -> None:
+    sdk = gateway.sdk()
+    one = await sdk.files.create(file=("data.csv", b"1"), purpose="user_data")
+    two = await sdk.files.create(file=("data.csv", b"2"), purpose="user_data")
+    tools = [{"type": "code_interpreter", "container": {"type": "auto", "file_ids": [one.id]}}]
+    writes(gateway, "x\n")
+    first = await ask(gateway, body(tools=tools))
+    (worker,) = gateway.backend.used()
+    worker.files["data.csv"] = b"changed by code"
+    says(gateway, "Seen.")
+    message = {"role": "user", "content": [{"type": "input_file", "file_id": two.id}]}
+    await ask(gateway, body(tools=tools, input=[message], previous_response_id=first["id"]))
+    assert worker.files == {"data.csv": b"changed by code", f"{two.id}-data.csv": b"2"}
 
 
 async def test_a_file_that_nothing_could_read_is_refused(gateway: Served) -> None:
@@ -305,6 +397,25 @@ async def test_an_upstream_that_breaks_is_an_error_event_and_then_a_failed_respo
     failed = lint(events, include_outputs=False)
     assert failed["error"]["code"] == "server_error"
     assert "it was cut" in failed["error"]["message"]
+    assert [item["status"] for item in failed["output"]] == ["incomplete"]
+    assert (await gateway.sdk().responses.retrieve(failed["id"])).status == "failed"
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+async def test_a_request_that_failed_with_an_http_error_leaves_nothing_stored(
+    gateway: Served, streaming: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, stored = gateway.app.state.store.responses, []
+
+    async def add(id: str, **fields: Any) -> None:
+        stored.append(id)
+
+    monkeypatch.setattr(store, "add", add)
+    gateway.upstream.fail(UpstreamBroken("it was cut"))
+    await ask(gateway, body(stream=streaming), status=502)
+    assert stored == []
+    says(gateway, "Hello.")
+    assert stored == [(await ask(gateway, body()))["id"]]
 
 
 async def test_an_upstream_that_breaks_is_an_http_error_without_a_stream(gateway: Served) -> None:
@@ -393,6 +504,25 @@ async def test_stored_items_can_be_referred_to(gateway: Served) -> None:
 async def test_a_model_that_the_key_may_not_use_is_refused(gateway: Served) -> None:
     with pytest.raises(openai.PermissionDeniedError):
         await gateway.sdk("kb").responses.create(model="other", input="x")
+
+
+async def test_what_a_request_named_may_be_gone_when_it_is_repeated(gateway: Served) -> None:
+    sdk = gateway.sdk()
+    says(gateway, "Hello.")
+    previous = await ask(gateway, body())
+    file = await sdk.files.create(file=("data.csv", b"1"), purpose="user_data")
+    tools = [{"type": "code_interpreter", "container": {"type": "auto", "file_ids": [file.id]}}]
+    says(gateway, "Once.")
+    async with gateway.http() as http:
+        request = body(tools=tools, previous_response_id=previous["id"])
+        first = await http.post("/v1/responses", json=request, headers={"idempotency-key": "k1"})
+        await sdk.files.delete(file.id)
+        await sdk.responses.delete(previous["id"])
+        second = await http.post("/v1/responses", json=request, headers={"idempotency-key": "k1"})
+        other = await http.post("/v1/responses", json=request, headers={"idempotency-key": "k2"})
+    assert first.status_code == 200
+    assert first.json() == second.json()
+    assert other.status_code == 400
 
 
 async def test_the_same_idempotency_key_does_not_run_code_twice(gateway: Served) -> None:

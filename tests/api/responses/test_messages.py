@@ -119,6 +119,21 @@ def test_parallel_function_calls_are_one_turn_and_their_results_follow_at_once()
     ]
 
 
+def test_calls_that_are_numbered_anew_in_every_turn_have_the_results_of_their_own_turn() -> None:
+    history = [
+        *(function_call("call_0"), function_call("call_1"), result("call_1", "second"), result("call_0", "first")),
+        *(answer("And now"), function_call("call_0"), result("call_0", "third")),
+    ]
+    told = [message["content"] for message in translate(*history) if message["role"] == "tool"]
+    assert told == ["first", "second", "third"]
+    with pytest.raises(RequestError, match="No tool output found for function call call_0"):
+        translate(*history, function_call("call_0"))
+
+
+def test_a_result_that_is_sent_again_counts_as_it_was_sent_last() -> None:
+    assert translate(function_call("a"), result("a", "old"), user(), result("a", "new"))[1]["content"] == "new"
+
+
 def test_a_mixed_turn_stays_in_order_whatever_lies_between_a_call_and_its_result() -> None:
     messages = translate(
         code_call("ci_1_0"), function_call("f"), {"type": "reasoning", "summary": []}, code_call("ci_1_2"), result("f")

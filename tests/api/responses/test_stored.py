@@ -59,6 +59,14 @@ async def test_a_stored_response_is_given_as_it_was_answered_and_with_outputs_on
     assert [item.to_dict()["outputs"] for item in plain.output] == [None]
     full = await httpx_get(app, "/v1/responses/resp_1?include=code_interpreter_call.outputs")
     assert full.json()["output"] == [CALL]
+    by_sdk = await sdk(app).responses.retrieve("resp_1", include=["code_interpreter_call.outputs"])
+    assert [item.to_dict() for item in by_sdk.output] == [CALL]
+
+
+async def test_its_events_are_not_kept(app: FastAPI) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        await sdk(app).responses.retrieve("resp_1", stream=True)
+    assert (refused.value.param, refused.value.code) == ("stream", "unsupported_parameter")
 
 
 async def httpx_get(app: FastAPI, path: str) -> httpx.Response:
