@@ -68,6 +68,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         async with open_store(database) as store, _open_gateway(settings) as gateway:
             name = settings.gateway_name or socket.gethostname()
             await store.containers.expire_all_of(name)
+            await store.idempotency_keys.spend_all_of(name)
+            app.state.gateway_name = name
             app.state.store, app.state.blobs, app.state.gateway = store, blobs, gateway
             app.state.metrics = Metrics(gateway, app.state.admission)
             app.state.containers = Containers(

@@ -80,8 +80,15 @@ def note(scope: Scope, event: Event) -> None:
     """Once code has run, a retry would run it again: errors and idempotency look at this (``request.state``)."""
     if isinstance(event, ExecStart):
         scope.setdefault("state", {})["code_ran"] = True
+    elif isinstance(event, Error):
+        note_failure(scope)
     elif isinstance(event, Done):
         scope["app"].state.metrics.observe(event.finish_reason, event.timing)
+
+
+def note_failure(scope: Scope) -> None:
+    """An answer that has begun ends with an error, which its status does not tell: idempotency looks at this."""
+    scope.setdefault("state", {})["failed"] = True
 
 
 def open_requests(scope: Scope) -> OpenRequests:
@@ -161,7 +168,10 @@ class EventStream(Response):
         if failure is not None and not writer.started:
             await error_response(failure)(scope, receive, send)
             return
-        told = self._wire.encode(Error(error=to_body(failure))) if failure is not None else b""
+        told = b""
+        if failure is not None:
+            note_failure(scope)
+            told = self._wire.encode(Error(error=to_body(failure)))
         await writer.write(told + self._wire.close(), last=True)
 
 

@@ -6,9 +6,10 @@ the same key with      is answered
 another request        400: the key belongs to the first one
 it, still running      409 ``idempotency_conflict`` (SDKs come back by themselves)
 it, answered           the first answer, with ``idempotent-replayed: true``
-it, a stream or lost   409 ``idempotency_conflict`` with ``x-should-retry: false``: what it did cannot be told again
-it, come to nothing    as if it were new: an error before any code ran is no answer worth keeping, nor is one that
-                       its client left before any code ran
+it, a stream or lost   409 ``idempotency_conflict`` with ``x-should-retry: false``: what it did cannot be told again.
+                       So is what ran when its gateway was killed
+it, come to nothing    as if it were new: an error before any code ran is no answer worth keeping, be it a status or
+                       the end of an answer that had begun, nor is one that its client left before any code ran
 =====================  ==================================================================
 """
 
@@ -50,25 +51,36 @@ def idempotent(
         raise RequestError("An Idempotency-Key is 1 to 255 printable ASCII characters.", param="Idempotency-Key")
     options = sorted((name, value) for name, value in request.headers.items() if name.startswith(PREFIX))
     fingerprint = hashlib.sha256(f"{request.method} {request.url.path} {options}\n".encode() + body).hexdigest()
-    return _Once(response, keys, key, caller.name, fingerprint, streaming)
+    gateway: str = request.app.state.gateway_name
+    return _Once(response, keys, key, caller.name, gateway, fingerprint, streaming)
 
 
 class _Once(Response):
     """Runs a response if its key is free, and keeps what it answers."""
 
     def __init__(
-        self, response: Response, keys: IdempotencyKeys, key: str, owner: str, fingerprint: str, streaming: bool
+        self,
+        response: Response,
+        keys: IdempotencyKeys,
+        key: str,
+        owner: str,
+        gateway: str,
+        fingerprint: str,
+        streaming: bool,
     ) -> None:
         self._response = response
         self._keys = keys
         self._key = key
         self._owner = owner
+        self._gateway = gateway
         self._fingerprint = fingerprint
         self._streaming = streaming
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        known = await self._keys.claim(self._key, owner=self._owner, fingerprint=self._fingerprint, ttl_s=TTL_S)
+        known = await self._keys.claim(
+            self._key, owner=self._owner, gateway=self._gateway, fingerprint=self._fingerprint, ttl_s=TTL_S
+        )
         if known is not None:
             await self._repeat(known)(scope, receive, send)
             return
@@ -76,7 +88,8 @@ class _Once(Response):
         try:
             await self._response(scope, receive, recorder.send)
         finally:
-            await self._settle(recorder, code_ran=bool(scope.get("state", {}).get("code_ran")))
+            state = scope.get("state", {})
+            await self._settle(recorder, failed=bool(state.get("failed")), code_ran=bool(state.get("code_ran")))
         await recorder.send_last()
 
     def _repeat(self, known: KeyRecord) -> Response:
@@ -103,8 +116,9 @@ class _Once(Response):
             error.headers = {"x-should-retry": "false"}
         return error_response(error)
 
-    async def _settle(self, recorder: _Recorder, *, code_ran: bool) -> None:
-        came_to_an_answer = recorder.complete and recorder.status is not None and recorder.status < 400
+    async def _settle(self, recorder: _Recorder, *, failed: bool, code_ran: bool) -> None:
+        succeeded = recorder.status is not None and recorder.status < 400 and not failed
+        came_to_an_answer = recorder.complete and succeeded
         if not came_to_an_answer and not code_ran:
             await self._keys.release(self._key, owner=self._owner)
         elif recorder.status is not None and recorder.body is not None:

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.api.errors import error_response, to_body
-from app.api.event_stream import StreamWriter, open_requests, until_client_leaves
+from app.api.event_stream import StreamWriter, note_failure, open_requests, until_client_leaves
 from app.api.last_resort import failure_of
 
 DONE = b"data: [DONE]\n\n"
@@ -57,6 +57,7 @@ class ProxyStream(Response):
         if failure is None:
             await writer.write(DONE, last=True)
         elif writer.started:
+            note_failure(scope)
             await writer.write(b"data: %b\n\n" % msgspec.json.encode({"error": to_body(failure)}), last=True)
         else:
             await error_response(failure)(scope, receive, send)

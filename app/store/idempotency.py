@@ -33,13 +33,13 @@ class IdempotencyKeys:
         self._engine = engine
         self._clock = clock
 
-    async def claim(self, key: str, *, owner: str, fingerprint: str, ttl_s: float) -> KeyRecord | None:
-        """Take the key for a request that begins now. None if it was free, else what is known of it.
+    async def claim(self, key: str, *, owner: str, gateway: str, fingerprint: str, ttl_s: float) -> KeyRecord | None:
+        """Take the key for a request that begins now, in ``gateway``. None if it was free, else what is known of it.
 
         The row's insertion decides between two requests at once, in whatever process they are.
         """
         now = self._clock()
-        values = {"fingerprint": fingerprint, "state": "running", "expires_at": now + ttl_s}
+        values = {"gateway": gateway, "fingerprint": fingerprint, "state": "running", "expires_at": now + ttl_s}
         while True:
             try:
                 async with self._engine.begin() as connection:
@@ -63,6 +63,15 @@ class IdempotencyKeys:
     async def spend(self, key: str, *, owner: str) -> None:
         """The request is over; a repetition can be told nothing, and must not run again."""
         await self._finish(key, owner, state="spent")
+
+    async def spend_all_of(self, gateway: str) -> None:
+        """At the start of a gateway: what it ran before is over, and nobody knows how far it came."""
+        async with self._engine.begin() as connection:
+            await connection.execute(
+                update(idempotency)
+                .where(idempotency.c.gateway == gateway, idempotency.c.state == "running")
+                .values(state="spent")
+            )
 
     async def release(self, key: str, *, owner: str) -> None:
         """The request came to nothing: a repetition may run."""

@@ -106,10 +106,11 @@ hidden_calls = Table(
 )
 
 idempotency = Table(
-    "eager_idempotency",
+    "eager_idempotency_keys",
     metadata,
     Column("owner", NAME, primary_key=True),
     Column("key", NAME, primary_key=True),
+    Column("gateway", NAME, nullable=False),
     Column("fingerprint", String(64), nullable=False),
     Column("state", String(16), nullable=False),
     Column("status", Integer),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -15,8 +17,9 @@ from starlette.types import Receive, Scope, Send
 from app.api.auth import Caller
 from app.api.errors import error_response, install
 from app.api.idempotency import MAX_BODY, idempotent
-from app.errors import SandboxUnavailable
+from app.errors import SandboxUnavailable, UpstreamBroken
 from app.store.database import open_store
+from tests.api.served import served
 
 Work = Callable[[Scope], Awaitable[Response]]
 
@@ -57,6 +60,7 @@ def service() -> Service:
 async def client(service: Service) -> AsyncIterator[httpx.AsyncClient]:
     app = FastAPI()
     install(app)
+    app.state.gateway_name = "g"
     async with open_store("sqlite+aiosqlite://") as store:
 
         @app.post("/{path}")
@@ -223,3 +227,73 @@ async def test_an_answer_too_large_to_keep_is_not_made_again(client: httpx.Async
     service.work = large
     assert len((await post(client)).content) == MAX_BODY + 1
     assert conflict(await post(client))
+
+
+MESSAGES = [{"role": "user", "content": "Go."}]
+PYTHON = {"type": "function", "function": {"name": "python"}}
+REQUESTS = {
+    "eager": ("/v1/eager/completions", {"messages": MESSAGES, "tools": [PYTHON]}),
+    "chat": ("/v1/chat/completions", {"messages": MESSAGES, "tools": [PYTHON]}),
+    "proxied": ("/v1/chat/completions", {"messages": MESSAGES}),
+    "responses": (
+        "/v1/responses",
+        {"input": "Go.", "tools": [{"type": "code_interpreter", "container": {"type": "auto"}}]},
+    ),
+}
+#: Endpoint, whether it streams, whether code ran. Where nothing runs here, what is not streamed comes whole or not.
+BREAKING = [
+    *[
+        (name, stream, ran)
+        for name in ("eager", "chat", "responses")
+        for stream in (True, False)
+        for ran in (True, False)
+    ],
+    ("proxied", True, False),
+]
+
+
+@pytest.mark.parametrize(("name", "stream", "code_ran"), BREAKING)
+async def test_an_upstream_that_breaks_in_mid_answer_leaves_the_key_free_unless_code_ran(
+    tmp_path: Path, name: str, stream: bool, code_ran: bool
+) -> None:
+    path, fields = REQUESTS[name]
+    body: dict[str, Any] = {"model": "m", "stream": stream, **fields}
+    async with served(tmp_path) as gateway, gateway.http() as http:
+
+        async def ask() -> httpx.Response:
+            return await http.post(path, json=body, headers={"idempotency-key": "k"})
+
+        gateway.upstream.delta({"content": "Let me see."})
+        if code_ran:
+            gateway.upstream.code("x = 1\ny = 2\n")
+            async with asyncio.TaskGroup() as tasks:
+                first = tasks.create_task(ask())
+                while not gateway.backend.used():
+                    await asyncio.sleep(0)
+                gateway.upstream.fail(UpstreamBroken("cut"))
+            assert "cut" in first.result().text
+        else:
+            gateway.upstream.fail(UpstreamBroken("cut"))
+            assert "cut" in (await ask()).text
+        gateway.upstream.delta({"content": "Hi."})
+        gateway.upstream.finish("stop")
+        again = await ask()
+        assert ("Hi." in again.text) is not code_ran
+        assert len(gateway.upstream.requests) == (1 if code_ran else 2)
+
+
+async def test_what_ran_when_its_gateway_was_killed_is_not_said_to_be_running(tmp_path: Path) -> None:
+    path, body = REQUESTS["chat"]
+
+    async def ask(http: httpx.AsyncClient) -> httpx.Response:
+        return await http.post(path, json={"model": "m", **body}, headers={"idempotency-key": "k"})
+
+    async with served(tmp_path) as gateway, gateway.http() as http:
+        keys = gateway.app.state.store.idempotency_keys
+        keys.release = lambda *arguments, **named: asyncio.sleep(0)  # it does not get so far
+        gateway.upstream.refusal = UpstreamBroken("cut")
+        await ask(http)
+    async with served(tmp_path) as gateway, gateway.http() as http:
+        again = await ask(http)
+    assert conflict(again)
+    assert again.headers["x-should-retry"] == "false"

@@ -28,7 +28,7 @@ async def fill(store: Store) -> None:
     )
     await store.files.add("file-1", owner="a", filename="x", bytes=3, purpose="user_data")
     await store.hidden_calls.put(["call_1"], {"calls": [1]}, owner="a", ttl_s=60)
-    await store.idempotency_keys.claim("key", owner="a", fingerprint="f", ttl_s=60)
+    await store.idempotency_keys.claim("key", owner="a", gateway="g", fingerprint="f", ttl_s=60)
 
 
 @pytest.mark.parametrize("url", ["file", "postgres"], indirect=True)
@@ -46,7 +46,7 @@ async def test_everything_survives_a_restart(url: str) -> None:
         assert await store.container_files.get("cfile_1", owner="a", container_id="cntr_1")
         assert await store.files.get("file-1", owner="a")
         assert await store.hidden_calls.find(["call_1"], owner="a") == {"call_1": {"calls": [1]}}
-        known = await store.idempotency_keys.claim("key", owner="a", fingerprint="f", ttl_s=60)
+        known = await store.idempotency_keys.claim("key", owner="a", gateway="g", fingerprint="f", ttl_s=60)
         assert known
         assert known.state == "running"
 
@@ -60,7 +60,7 @@ async def test_nobody_sees_or_deletes_what_another_owns(store: Store) -> None:
     assert await store.container_files.get("cfile_1", owner="b", container_id="cntr_1") is None
     assert await store.files.get("file-1", owner="b") is None
     assert await store.hidden_calls.find(["call_1"], owner="b") == {}
-    assert await store.idempotency_keys.claim("key", owner="b", fingerprint="g", ttl_s=60) is None
+    assert await store.idempotency_keys.claim("key", owner="b", gateway="g", fingerprint="g", ttl_s=60) is None
     assert (await store.containers.list(owner="b", page=page))[0] == []
     assert (await store.container_files.list(owner="b", container_id="cntr_1", page=page))[0] == []
     assert (await store.files.list(owner="b", page=page))[0] == []

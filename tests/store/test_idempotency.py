@@ -8,7 +8,7 @@ from tests.store.conftest import Clock
 
 
 async def claim(store: Store, fingerprint: str = "f") -> KeyRecord | None:
-    return await store.idempotency_keys.claim("k", owner="a", fingerprint=fingerprint, ttl_s=60)
+    return await store.idempotency_keys.claim("k", owner="a", gateway="g", fingerprint=fingerprint, ttl_s=60)
 
 
 async def test_of_many_at_once_one_gets_the_key(store: Store) -> None:
@@ -44,3 +44,16 @@ async def test_purging_frees_only_what_has_expired(store: Store, clock: Clock) -
     await store.purge()
     clock.now -= 60
     assert await claim(store) is None
+
+
+async def test_what_a_gateway_ran_when_it_was_killed_is_spent_at_its_next_start(store: Store) -> None:
+    keys = store.idempotency_keys
+    for key, gateway in (("mine", "g"), ("another's", "h"), ("answered", "g")):
+        assert await keys.claim(key, owner="a", gateway=gateway, fingerprint="f", ttl_s=60) is None
+    await keys.answer("answered", owner="a", status=200, body=b"{}")
+    await keys.spend_all_of("g")
+    known = [
+        await keys.claim(key, owner="a", gateway="g", fingerprint="f", ttl_s=60)
+        for key in ("mine", "another's", "answered")
+    ]
+    assert [record and record.state for record in known] == ["spent", "running", "answered"]
