@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from types import CodeType
 
+from sandbox_image.plain_calls import plain_call
+
 _FUTURE_FLAGS = 0
 for _name in __future__.all_feature_names:
     _FUTURE_FLAGS |= getattr(__future__, _name).compiler_flag
@@ -25,11 +27,13 @@ class Compiled:
 
     Attributes:
         quiet: a semicolon follows the last expression, its value is not displayed.
+        call: what ``plain_call`` says of it, if it is one statement.
     """
 
     statements: CodeType | None
     value: CodeType | None
     quiet: bool = False
+    call: tuple[str, str] | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -121,6 +125,7 @@ class Block:
             # The compiler would take it for the head of a program.
             body.insert(0, ast.Pass(lineno=line, col_offset=0, end_lineno=line, end_col_offset=0))
         last = body[-1]
+        call = plain_call(last) if len(body) == 1 else None
         value = ast.Expression(last.value) if isinstance(last, ast.Expr) else None
         if value is not None and not (has_docstring and len(body) == 1):
             del body[-1]
@@ -129,6 +134,7 @@ class Block:
                 self._code(tree, "exec") if body else None,
                 self._code(value, "eval") if value is not None else None,
                 isinstance(last, ast.Expr) and ";" in source and _semicolon_follows(last, line, column, source),
+                call,
             )
         except SyntaxError:
             self._code(text, "exec")  # raises the same, on 3.11 with columns that trees have lost

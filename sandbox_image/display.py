@@ -32,7 +32,6 @@ class Displays:
         ImportWatch(
             {
                 "matplotlib.backend_bases": self.figures.patch,
-                "matplotlib.backends.backend_agg": self.figures.patch_agg,
                 "IPython.core.display_functions": self._patch_ipython,
                 "plotly.io": _plotly_as_json,
                 "altair": _altair_as_json,

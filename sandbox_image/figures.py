@@ -25,13 +25,12 @@ class Figures:
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
         self._shown: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._saved = SavedFigures()
-        self.patch_agg = self._saved.patch_agg
+        self.saved = SavedFigures()
 
     def patch(self, backend_bases: ModuleType) -> None:
         """Managers without a window show nothing: make them show here. Backends with one have methods of their own."""
         figures = self
-        self._saved.patch(backend_bases)
+        self.saved.patch(backend_bases)
 
         def pyplot_show(cls: type, *, block: bool | None = None) -> None:
             figures.show_all()
@@ -45,7 +44,7 @@ class Figures:
     def show(self, figure: Any) -> None:
         """``fig.show()``: it stays open, and is not sent again at the end."""
         self._shown.add(figure)
-        png = self._saved.png(figure) or figure_png(figure)
+        png = self.saved.png(figure) or figure_png(figure)
         self._emit(bounded({"image/png": png, "text/plain": repr(figure)}))
 
     def mark_shown(self, value: object) -> None:
@@ -77,13 +76,26 @@ class Figures:
 
 
 def _is_blank(figure: Any) -> bool:
-    """No data and no word in it: nothing that the program would want to be seen."""
+    """Axes as they are made, and nothing else: no data, no word, no style of their own."""
     parts = (figure.texts, figure.images, figure.lines, figure.patches, figure.artists, figure.legends, figure.subfigs)
-    return not any(parts) and all(map(_is_empty, figure.axes))
+    styled = figure.patch.get_facecolor() != _colour("figure.facecolor")
+    return not any(parts) and not styled and all(map(_is_empty, figure.axes))
 
 
 def _is_empty(axes: Any) -> bool:
-    if axes.has_data() or axes.texts or axes.tables or axes.artists or axes.child_axes or axes.get_legend():
+    if axes.name != "rectilinear" or axes.has_data() or not (axes.get_autoscale_on() and axes.axison):
         return False
-    titles = (axes.get_title(place) for place in ("left", "center", "right"))
-    return not any((*titles, axes.get_xlabel(), axes.get_ylabel()))
+    if axes.texts or axes.tables or axes.artists or axes.child_axes or axes.get_legend():
+        return False
+    axis_parts = (axes.xaxis, axes.yaxis)
+    said = [axes.get_title(place) for place in ("left", "center", "right")]
+    said += [axis.label.get_text() for axis in axis_parts]
+    if any(said) or any(axis.get_scale() != "linear" or not axis.isDefault_majloc for axis in axis_parts):
+        return False
+    edges = {spine.get_edgecolor() for spine in axes.spines.values() if spine.get_visible()}
+    return axes.get_facecolor() == _colour("axes.facecolor") and edges <= {_colour("axes.edgecolor")}
+
+
+def _colour(setting: str) -> Any:
+    matplotlib = sys.modules["matplotlib"]
+    return matplotlib.colors.to_rgba(matplotlib.rcParams[setting])

@@ -157,6 +157,7 @@ class Interpreter(Session):
         if compiled.is_empty:
             return None
         self._value = None
+        self._begin_statement(compiled)
         plainly = "unraisablehook" in piece[2]
         for code in (compiled.statements, compiled.value):
             if code is None:

@@ -114,6 +114,7 @@ class KernelInterpreter(Session):
         if compiled.is_empty:
             return None
         self._value = value = None
+        self._begin_statement(compiled)
         for code in (compiled.statements, compiled.value):
             if code is not None:
                 try:

@@ -1,13 +1,15 @@
 """Figures that the program has saved: while they are as they were they need not be drawn again.
 
 A figure saved as PNG and not changed since is shown as it was saved. And ``plt.savefig`` draws the canvas once more
-when it has saved, for the sake of windows: that is put off until somebody looks at the canvas, which few do.
+when it has saved, for the sake of windows: as a statement of its own that is put off until a statement comes that may
+see it; the figures of a program that has ended nobody sees.
 
 No function of ours may stand between the program and matplotlib, its frame would show in tracebacks. So nothing is
-wrapped: attributes that matplotlib sets and reads at the right moments are properties here.
+wrapped: ``canvas.manager``, which is None while a figure is printed and put back when that is over, is a property here.
 
-- ``canvas.manager`` is None while a figure is printed, and put back when that is over, well or not.
-- ``canvas.renderer`` is read by whoever looks at what was drawn.
+How is it known that a figure was not changed? Where it was saved by a statement of its own, and only statements came
+since that change no figure (plain_calls.py), nothing has to be looked at. Else all of it is compared
+(figure_state.py).
 """
 
 from __future__ import annotations
@@ -18,8 +20,11 @@ import stat
 import sys
 import weakref
 from pathlib import PurePath
-from types import CodeType, FrameType, ModuleType
+from types import FrameType, ModuleType
 from typing import Any, Final
+
+from sandbox_image import figure_state
+from sandbox_image.figure_state import State
 
 #: A larger file is drawn again, in the size of the screen.
 MAX_BYTES: Final = 1 << 20
@@ -27,21 +32,17 @@ MAX_BYTES: Final = 1 << 20
 _MAX_FIGURES: Final = 16
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _TRAILER: Final = b"IEND\xaeB`\x82"
-#: In the dictionary of a canvas: a redraw was asked for.
-_REDRAW: Final = "_redraw_is_due"
-#: Values that are compared; other objects are the same or not.
-_PLAIN: Final = frozenset({bool, int, float, str, bytes, tuple, type(None)})
-
-#: Of an artist, a locator or a formatter.
-State = tuple[int, list[tuple[str, object]]]
+_PYPLOT: Final = "matplotlib.pyplot"
 
 
 class SavedFigures:
-    """What ``png`` finds is what a new drawing of the figure would show."""
+    """``begin_statement`` comes before each statement; what ``png`` finds is what drawing the figure would show."""
 
     def __init__(self) -> None:
-        self._saved: weakref.WeakKeyDictionary[Any, tuple[bytes, list[State]]] = weakref.WeakKeyDictionary()
-        self._draw: CodeType | None = None
+        #: The file, and the state of the figure then; None: no statement has run since that could change it.
+        self._saved: weakref.WeakKeyDictionary[Any, tuple[bytes, State | None]] = weakref.WeakKeyDictionary()
+        self._due: weakref.WeakSet[Any] = weakref.WeakSet()  # canvases to be redrawn
+        self._namespace: dict[str, Any] | None = None  # of the program, while a statement runs that only saves
 
     def patch(self, backend_bases: ModuleType) -> None:
         def get_manager(canvas: Any) -> Any:
@@ -54,22 +55,19 @@ class SavedFigures:
 
         backend_bases.FigureCanvasBase.manager = property(get_manager, set_manager)
 
-    def patch_agg(self, backend_agg: ModuleType) -> None:
-        canvas_class = backend_agg.FigureCanvasAgg
-        self._draw = canvas_class.draw.__code__
+    def begin_statement(self, call: tuple[str, str] | None, namespace: dict[str, Any]) -> bool:
+        """``call`` is what ``plain_call`` says of the statement. True: ``settle`` has to come before it."""
+        harmless = call is not None and _is_harmless(call, namespace)
+        self._namespace = namespace if harmless and call is not None and call[1] == "savefig" else None
+        return not harmless and bool(self._due or any(state is None for _, state in self._saved.values()))
 
-        def get_renderer(canvas: Any) -> Any:
-            self._draw_what_is_due(canvas, sys._getframe(1))
-            try:
-                return canvas.__dict__["renderer"]
-            except KeyError:
-                raise AttributeError(f"{type(canvas).__name__!r} object has no attribute 'renderer'") from None
-
-        def set_renderer(canvas: Any, renderer: Any) -> None:
-            canvas.__dict__["renderer"] = renderer
-            self._draw_what_is_due(canvas, sys._getframe(1))
-
-        canvas_class.renderer = property(get_renderer, set_renderer)
+    def settle(self) -> None:
+        """Do what was put off: the next statement may see it, or change what was saved."""
+        while self._due:
+            self._due.pop().draw_idle()
+        for figure, (png, state) in list(self._saved.items()):
+            if state is None:
+                self._keep(figure, png, figure_state.of(figure))
 
     def png(self, figure: Any) -> bytes | None:
         """The file, or None if the figure was not saved as PNG or is not as it was then.
@@ -77,32 +75,71 @@ class SavedFigures:
         Not seen are arrays that were changed in place, and rcParams.
         """
         png, before = self._saved.get(figure, (None, None))
-        return png if png is not None and _state(figure) == before else None
+        return png if before is None or figure_state.of(figure) == before else None
 
     def _on_printed(self, canvas: Any) -> None:
         frame = _print_figure(sys._getframe(), canvas)
         if frame is None:
             return
+        method = frame.f_back
+        if method is None or method.f_code.co_name != "savefig":
+            return
         figure = canvas.figure
         self._saved.pop(figure, None)
-        if frame.f_locals.get("format") != "png":
-            return
-        png = _content(frame.f_locals.get("filename"))
-        if png.endswith(_TRAILER) and png.rfind(_SIGNATURE) == 0 and len(png) <= MAX_BYTES:
-            for oldest in list(self._saved)[: len(self._saved) + 1 - _MAX_FIGURES]:
-                del self._saved[oldest]
-            self._saved[figure] = png, _state(figure)
-        if self._draw is not None and type(canvas).draw.__code__ is self._draw and _is_called_by_pyplot(frame):
-            state = canvas.__dict__
-            state["draw_idle"] = lambda *_, **__: state.update({_REDRAW: state.pop("draw_idle")})
+        if canvas.callbacks.callbacks.get("draw_event") or figure_state.parts_of(figure) is None:
+            return  # drawing it runs code of the program
+        by_pyplot, is_statement = self._circumstances(method)
+        png = _shown_png(figure, frame, method)
+        if png is not None and (is_statement or not by_pyplot):
+            self._keep(figure, png, None if is_statement else figure_state.of(figure))
+        if by_pyplot:
+            self._await_redraw(canvas, None if is_statement else png)
 
-    def _draw_what_is_due(self, canvas: Any, asking: FrameType) -> None:
-        """Unless it is for drawing it that the renderer is asked for."""
-        if canvas.__dict__.pop(_REDRAW, None) is None:
-            return
-        caller = asking.f_back
-        if asking.f_code is not self._draw and (caller is None or caller.f_code is not self._draw):
-            canvas.draw()
+    def _await_redraw(self, canvas: Any, png: bytes | None) -> None:
+        """For the redraw that pyplot is about to ask for: done now, it is after it that the state counts."""
+
+        def draw_idle(*_: object, **__: object) -> None:
+            del canvas.__dict__["draw_idle"]
+            if self._namespace is not None:
+                self._due.add(canvas)
+                return
+            canvas.draw_idle()
+            if png is not None:
+                self._keep(canvas.figure, png, figure_state.of(canvas.figure))
+
+        canvas.__dict__["draw_idle"] = draw_idle
+
+    def _keep(self, figure: Any, png: bytes, state: State | None) -> None:
+        for oldest in [known for known in self._saved if known is not figure][: 1 - _MAX_FIGURES]:
+            del self._saved[oldest]
+        self._saved[figure] = png, state
+
+    def _circumstances(self, method: FrameType) -> tuple[bool, bool]:
+        """Whether it was called by pyplot's function of that name, and whether that is all that the statement does."""
+        caller = method.f_back
+        by_pyplot = caller is not None and caller.f_globals.get("__name__") == _PYPLOT
+        if by_pyplot and caller is not None:
+            caller = caller.f_back
+        is_statement = (
+            self._namespace is not None
+            and caller is not None
+            and caller.f_globals is self._namespace
+            and caller.f_code.co_name == "<module>"
+            and not sys.modules["matplotlib"].is_interactive()
+        )
+        return by_pyplot, is_statement
+
+
+def _is_harmless(call: tuple[str, str], namespace: dict[str, Any]) -> bool:
+    """The names mean what they usually do."""
+    name, method = call
+    if method == "print":
+        return "print" not in namespace
+    value = namespace.get(name)
+    if value is not None and value is sys.modules.get(_PYPLOT):
+        return True
+    figures = sys.modules.get("matplotlib.figure")
+    return figures is not None and type(value) is figures.Figure
 
 
 def _print_figure(frame: FrameType | None, canvas: Any) -> FrameType | None:
@@ -112,25 +149,20 @@ def _print_figure(frame: FrameType | None, canvas: Any) -> FrameType | None:
     return frame if frame is not None and frame.f_locals.get("self") is canvas else None
 
 
-def _is_called_by_pyplot(frame: FrameType) -> bool:
-    method = frame.f_back  # Figure.savefig
-    caller = method and method.f_back
-    if caller is None or caller.f_globals.get("__name__") != "matplotlib.pyplot":
-        return False
-    return caller.f_code.co_name == "savefig" and not sys.modules["matplotlib"].is_interactive()
+def _shown_png(figure: Any, printing: FrameType, method: FrameType) -> bytes | None:
+    """The file, if it shows all of the figure, as large as on the screen at least, and with its background."""
+    said, asked = printing.f_locals, method.f_locals.get("kwargs", {})
+    if said.get("format") != "png" or method.f_locals.get("transparent"):
+        return None
+    if asked.get("bbox_inches") not in (None, "tight") or not _is_number(dpi := said.get("dpi")) or dpi < figure.dpi:
+        return None
+    data = _content(said.get("filename"))
+    whole = len(data) <= MAX_BYTES and data.rfind(_SIGNATURE) == 0 and data.endswith(_TRAILER)
+    return data if whole else None
 
 
-def _state(figure: Any) -> list[State]:
-    """All that an artist is drawn from is in attributes, its own or those of what places and writes the ticks. What an
-    attribute refers to is another object when it was replaced, and that the artist was changed is one of them, too."""
-    parts = figure.findobj()
-    for axes in figure.axes:
-        for axis in axes._axis_map.values():
-            parts += [axis.major.locator, axis.major.formatter, axis.minor.locator, axis.minor.formatter]
-    return [
-        (id(part), [(name, value if type(value) in _PLAIN else id(value)) for name, value in vars(part).items()])
-        for part in parts
-    ]
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float)
 
 
 def _content(file: object) -> bytes:

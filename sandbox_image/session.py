@@ -95,6 +95,11 @@ class Session(ABC):
                 raise
             return block.compile(line, column, translated)
 
+    def _begin_statement(self, compiled: Compiled) -> None:
+        saved = self._displays.figures.saved
+        if saved.begin_statement(compiled.call, self._main.__dict__):
+            self._interruptible(saved.settle)
+
     def _fail(self, block: Block, index: int, error: BaseException, phase: Literal["compile", "run"]) -> End:
         """Tell how a chunk failed."""
         if isinstance(error, SystemExit):

@@ -48,10 +48,12 @@ class Streams:
 
     def restore(self) -> None:
         """Undo what a program did to its standard streams: the state in which a script starts."""
+        # First let go of what the program has put there: a file that is collected closes its descriptor, or our buffer.
+        sys.stdout = sys.__stdout__ = sys.stderr = sys.__stderr__ = None  # type: ignore[misc]
         for fd, pipe in self._pipes.items():
             with contextlib.suppress(OSError):
                 os.dup2(pipe, fd)
-            if fd not in self._files or self._files[fd].closed:
+            if fd not in self._files or not _is_usable(self._files[fd]):
                 self._files[fd] = self._text_file(fd)
         if not _is_open(0):
             null = os.open(os.devnull, os.O_RDONLY)
@@ -116,10 +118,13 @@ class _Ordered(io.BufferedWriter):
         self._is_clean = True  # nothing was written since the last flush
 
     def write(self, data: Any, /) -> int:
-        self._is_clean = False
-        if len(data) > io.DEFAULT_BUFFER_SIZE:  # else it goes with a flush
+        size = len(data) if type(data) is bytes else memoryview(data).nbytes
+        if size > io.DEFAULT_BUFFER_SIZE:  # else it goes with a flush
             _wait_empty(self._other)
-        return super().write(data)
+        try:
+            return super().write(data)
+        finally:
+            self._is_clean = False  # behind it: signal handlers and other threads flush, too
 
     def flush(self) -> None:
         if self._is_clean and not self.closed:
@@ -131,6 +136,13 @@ class _Ordered(io.BufferedWriter):
         except BaseException:
             self._is_clean = False
             raise
+
+
+def _is_usable(file: io.TextIOWrapper[Any]) -> bool:
+    try:
+        return not file.closed
+    except ValueError:  # its buffer was detached
+        return False
 
 
 def _wait_empty(pipe: int) -> None:

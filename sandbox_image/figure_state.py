@@ -1,0 +1,74 @@
+"""What a figure is drawn from, as a value that can be compared.
+
+All of it is in attributes: of its artists, of what places and writes the ticks, and of what these refer to (transforms,
+paths, colormaps, fonts, layout). An attribute refers to another object when it was replaced, and matplotlib marks an
+artist that was changed as stale, in an attribute as well.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Final
+
+#: Values that are compared; other objects are the same or not.
+_PLAIN: Final = frozenset({bool, int, float, str, bytes, type(None)})
+#: Whose classes hold nothing that is not in their attributes.
+_LIBRARIES: Final = ("matplotlib.", "mpl_toolkits.", "pandas.", "seaborn.")
+#: Elements of a list or dictionary that are looked at.
+_FEW: Final = 100
+#: Bytes of an array that are compared.
+_SMALL: Final = 4096
+
+State = list[object]
+
+
+def parts_of(figure: Any) -> list[Any] | None:
+    """Artists, locators, formatters and layout; None if one is of a class, or calls a function, of the program's."""
+    parts: list[Any] = figure.findobj()
+    for part in list(parts):
+        if hasattr(part, "_axis_map"):
+            for axis in part._axis_map.values():
+                parts += [axis.major.locator, axis.major.formatter, axis.minor.locator, axis.minor.formatter]
+    parts.append(figure.get_layout_engine())
+    return None if any(map(_is_foreign, parts)) else parts
+
+
+def of(figure: Any) -> State:
+    """Different from every other one if that cannot be known."""
+    parts = parts_of(figure)
+    if parts is None:
+        return [object()]
+    seen = set(map(id, parts))
+    state: State = []
+    for part in parts:
+        for name, value in _attributes(part):
+            state += (name, _seen_from_outside(value))
+            if id(value) not in seen and type(value).__module__.startswith(_LIBRARIES):
+                seen.add(id(value))
+                state += (_seen_from_outside(inner) for _, inner in _attributes(value))
+    return state
+
+
+def _attributes(part: Any) -> list[tuple[str, Any]]:
+    return list(getattr(part, "__dict__", {}).items())
+
+
+def _is_foreign(part: Any) -> bool:
+    kind = type(part)
+    if part is not None and not kind.__module__.startswith(_LIBRARIES):
+        return True
+    return kind.__name__ == "FuncFormatter" and not getattr(part.func, "__module__", "").startswith(_LIBRARIES)
+
+
+def _seen_from_outside(value: Any) -> object:
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind is dict and len(value) <= _FEW:
+        value = [*value, *value.values()]
+        kind = list
+    if (kind is list or kind is tuple) and len(value) <= _FEW:
+        return tuple(item if type(item) in _PLAIN else id(item) for item in value)
+    if kind is getattr(sys.modules.get("numpy"), "ndarray", None) and value.nbytes <= _SMALL and value.dtype != object:
+        return id(value), value.tobytes()
+    return id(value)
