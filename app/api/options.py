@@ -26,7 +26,7 @@ def with_headers(options: EagerOptions, headers: Mapping[str, str]) -> EagerOpti
         RequestError: an unknown name or a wrong value.
     """
     given = {
-        name.removeprefix(PREFIX).replace("-", "_"): _value(value)
+        (option := name.removeprefix(PREFIX).replace("-", "_")): _value(option, value)
         for name, value in headers.items()
         if name.startswith(PREFIX)
     }
@@ -42,11 +42,13 @@ def with_headers(options: EagerOptions, headers: Mapping[str, str]) -> EagerOpti
         raise RequestError(f"{first['msg']}", param="eager." + ".".join(map(str, first["loc"]))) from None
 
 
-def _value(text: str) -> Any:
+def _value(option: str, text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
         return text
+    except RecursionError:
+        raise RequestError("Nested too deeply.", param=f"eager.{option}") from None
 
 
 def pipeline_options(
