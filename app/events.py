@@ -212,10 +212,11 @@ class ErrorBody(msgspec.Struct):
 
 class Error(Event, tag="error"):
     """The request failed. Errors of the model's code are not this: they are ``exec.error``. ``status`` is the HTTP
-    status of the same failure before the first event."""
+    status of the same failure before the first event, ``headers`` those that would go with it: when to come back."""
 
     error: ErrorBody
     status: int = 500
+    headers: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Timing(msgspec.Struct, kw_only=True):

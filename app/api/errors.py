@@ -72,6 +72,7 @@ def failure_told_by(event: Error) -> EagerError:
     error = event.error
     failure = EagerError(error.message, param=error.param)
     failure.status, failure.type, failure.code = event.status, error.type, error.code
+    failure.headers = dict(event.headers or {})
     return failure
 
 

@@ -25,6 +25,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from msgspec import UNSET
+
 from app.errors import EagerError
 from app.events import Done, Error, ErrorBody, ExecEnd, Rollback, Start, TurnEnd
 from app.extraction.names import CODE_TOOLS
@@ -147,7 +149,7 @@ class _Request:
                     await self._report_unfinished(block)
             await self._end_turn(self._generation, self._generation.usage)
         error = ErrorBody(failure.message, failure.type, failure.param, failure.code)
-        await self._emitter.emit(Error(error=error, status=failure.status))
+        await self._emitter.emit(Error(error=error, status=failure.status, headers=failure.headers or UNSET))
 
     async def _report_unfinished(self, block: Block) -> None:
         block.status = "incomplete"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import httpx
 import openai
@@ -15,6 +17,7 @@ from pydantic import BaseModel, Field
 from app.api.errors import error_response, install, to_body
 from app.api.request_id import RequestIdMiddleware
 from app.errors import EagerError, RequestError, SandboxUnavailable, SessionBusy, UpstreamRefused, UpstreamUnreachable
+from tests.api.served import served
 
 
 class Message(BaseModel):
@@ -189,3 +192,32 @@ async def test_openai_python_raises_its_own_classes(client: httpx.AsyncClient) -
         await sdk.get("/fail/full", cast_to=object)
     with pytest.raises(openai.NotFoundError):
         await sdk.get("/nope", cast_to=object)
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "Go."}]}),
+        ("/v1/responses", {"input": "Go."}),
+    ],
+)
+@pytest.mark.parametrize("stream", [True, False])
+async def test_when_to_come_back_is_told_also_where_a_later_turn_is_refused(
+    tmp_path: Path, path: str, asked: dict[str, Any], stream: bool
+) -> None:
+    tool = {"type": "code_interpreter", "container": {"type": "auto"}}
+    body = {"model": "m", "stream": stream, "tools": [tool], **asked}
+    async with served(tmp_path) as gateway, gateway.http() as http, asyncio.TaskGroup() as tasks:
+        asking = tasks.create_task(http.post(path, json=body))
+        while not gateway.upstream.requests:
+            await asyncio.sleep(0)
+        gateway.upstream.refusal = ERRORS["refused"]
+        gateway.upstream.code("x = 1\n")
+        gateway.upstream.end_code()
+        gateway.upstream.finish()
+    answer = asking.result()
+    if stream and path == "/v1/responses":  # its first events were sent long before
+        assert (answer.status_code, "response.failed" in answer.text) == (200, True)
+    else:
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "7")
+        assert answer.headers["x-should-retry"] == "false"
