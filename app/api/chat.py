@@ -18,7 +18,7 @@ from app.api.openapi import STREAMED
 from app.api.options import drop_in_options, session_id, with_headers
 from app.api.proxy import ProxyDocument, ProxyStream
 from app.api.schemas import CompletionRequest, EagerOptions
-from app.api.tools import code_keys, for_upstream, has_code_tool
+from app.api.tools import code_keys, for_upstream, has_code_tool, undeclared
 from app.events import Event
 from app.gateway import Gateway
 from app.pipeline.emitter import Send
@@ -65,6 +65,7 @@ def _run_here(
     body.require_one_choice()
     upstream = gateway.require_upstream()
     upstream_body, tools = for_upstream(body.upstream_body(), options.tools)
+    own_tools = undeclared(tools, body.upstream_body())
     id, created = f"chatcmpl-{secrets.token_hex(12)}", int(time.time())
     carry = gateway.events if asked.events is None else asked.events
 
@@ -73,7 +74,7 @@ def _run_here(
         async with gateway.place(asked.session, owner=caller.name, keep_as=session_id(body.metadata)) as place:
             await run(
                 {**upstream_body, "messages": messages},
-                replace(options, tools=tools, code_keys=code_keys(upstream_body, tools)),
+                replace(options, tools=tools, own_tools=own_tools, code_keys=code_keys(upstream_body, tools)),
                 request_id=id,
                 upstream=upstream,
                 place=place,

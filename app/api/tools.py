@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import Any, TypeGuard
 
+from app.errors import RequestError
 from app.extraction.arguments import code_key
 from app.extraction.names import CODE_TOOLS, canonical_tool, is_code_tool
 
@@ -45,9 +46,19 @@ def code_keys(body: dict[str, Any], names: Collection[str]) -> dict[str, str]:
 
 def for_upstream(body: dict[str, Any], names: frozenset[str]) -> tuple[dict[str, Any], frozenset[str]]:
     """The body with ``code_interpreter`` tools and choices replaced by a function (PROTOCOL.md 3.1), and ``names``
-    with that function's."""
+    with that function's. Of ``allowed_tools`` only the allowed ones are left: few upstreams know such a choice, and it
+    holds for all turns of the loop.
+
+    Raises:
+        RequestError: the choice allows no tool.
+    """
+    if not names:
+        return body, names
+    if is_allowed_tools(choice := body.get("tool_choice")):
+        kept, mode = allowed_tools(_tools(body), choice.get("allowed_tools"))
+        body = {**body, "tools": kept, "tool_choice": mode}
     tools = _tools(body)
-    if not names or not any(_is_interpreter(tool) for tool in tools):
+    if not any(_is_interpreter(tool) for tool in tools):
         return body, names
     declared = {_function_name(tool) for tool in tools}
     name = INTERPRETER_NAME
@@ -61,6 +72,38 @@ def for_upstream(body: dict[str, Any], names: frozenset[str]) -> tuple[dict[str,
     if isinstance(choice, dict) and _is_interpreter(choice):
         body["tool_choice"] = {"type": "function", "function": {"name": name}}
     return body, names | {name}
+
+
+def is_allowed_tools(choice: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(choice, dict) and choice.get("type") == "allowed_tools"
+
+
+def allowed_tools(tools: Sequence[dict[str, Any]], allowed: object) -> tuple[list[dict[str, Any]], str]:
+    """Those of a request's tools that ``allowed`` (``{"mode", "tools"}``) names, and its mode: a ``tool_choice`` that
+    every upstream knows.
+
+    Raises:
+        RequestError: it names none of them.
+    """
+    match allowed:
+        case {"mode": "auto" | "required" as mode, "tools": list(named)}:
+            identities = [_identity(tool) for tool in named if isinstance(tool, dict)]
+            kept = [tool for tool in tools if _identity(tool) in identities]
+            if kept:
+                return kept, mode
+    raise RequestError("'tool_choice' names no tool of this request.", param="tool_choice")
+
+
+def _identity(tool: dict[str, Any]) -> tuple[Any, Any]:
+    """What a choice calls a tool by. Chat completions have the name inside, Responses do not."""
+    kind = tool.get("type")
+    inner = tool.get(kind) if isinstance(kind, str) else None
+    return kind, inner.get("name") if isinstance(inner, dict) else tool.get("name")
+
+
+def undeclared(names: frozenset[str], body: dict[str, Any]) -> frozenset[str]:
+    """Those of ``names`` that the client's ``body`` has no function for: it must not be shown their calls."""
+    return names - {canonical_tool(name) for tool in _tools(body) if (name := _function_name(tool)) is not None}
 
 
 def _tools(body: dict[str, Any]) -> list[dict[str, Any]]:

@@ -63,6 +63,7 @@ class _Message(msgspec.Struct):
     reasoning_details: Any = None
     refusal: Any = None
     tool_calls: list[ToolCallDelta] | None = None
+    function_call: Any = None
     extra_content: Any = None
 
 
@@ -132,13 +133,21 @@ def _read_choice(choice: _Choice, usage: dict[str, Any] | None) -> Delta:
         reasoning=reasoning,
         reasoning_key=reasoning_key,
         refusal=_text(message.refusal),
-        tool_calls=message.tool_calls or [],
+        tool_calls=message.tool_calls or _legacy_call(message.function_call),
         finish_reason=finish_reason,
         usage=usage,
         logprobs=choice.logprobs,
         reasoning_details=details if isinstance(details, list) else [],
         extra_content=message.extra_content,
     )
+
+
+def _legacy_call(given: Any) -> list[ToolCallDelta]:
+    """``function_call``, which was there before tool calls and holds at most one: a call like any other. Upstreams that
+    send both forms of it send them side by side."""
+    if not isinstance(given, dict):
+        return []
+    return [ToolCallDelta(index="function_call", function=FunctionDelta(given.get("name"), given.get("arguments")))]
 
 
 def _text(value: Any) -> str:

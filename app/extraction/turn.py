@@ -88,6 +88,15 @@ class ForeignCall(NamedTuple):
     extras: Mapping[str, Any] = {}
 
 
+class RefusedCall(NamedTuple):
+    """A call of a tool that no client has declared, in a language that does not run here. If it was taken for code of
+    ours first, its ``CodeEnded`` came before."""
+
+    id: str
+    name: str
+    language: str
+
+
 class Finish(NamedTuple):
     reason: str
 
@@ -100,7 +109,7 @@ class Usage(NamedTuple):
 
 Item = (
     ContentText | ReasoningText | RefusalText | CodeStarted | CodeText | CodeEnded
-    | ForeignFragment | ForeignCall | Finish | Usage
+    | ForeignFragment | ForeignCall | RefusedCall | Finish | Usage
 )  # fmt: skip
 
 
@@ -125,6 +134,7 @@ class TurnReader:
 
     ``sources`` are where code is looked for (``tool``, ``fence``, ``tag``), ``tools`` the names of code tools (None:
     the usual ones), ``code_keys`` the argument that holds the code, by canonical name of the tool, where it is known;
+    ``own_tools`` the canonical names of those that the client has not declared: a call of theirs is never the client's;
     ``new_id`` makes ids for code in content and for calls without one.
 
     ``expects_code`` from the first sign of code on: the name of a tool, the opening of a fence or tag.
@@ -136,9 +146,11 @@ class TurnReader:
         tools: Collection[str] | None = None,
         new_id: Callable[[], str] = _new_id,
         code_keys: Mapping[str, str] | None = None,
+        own_tools: Collection[str] = (),
     ) -> None:
         self.expects_code = False
         self._code_keys = code_keys or {}
+        self._own_tools = own_tools
         names = CODE_TOOLS if tools is None else frozenset(map(canonical_tool, tools))
         self._tools = names if "tool" in sources else frozenset[str]()
         self._new_id = new_id
@@ -304,7 +316,8 @@ class TurnReader:
         text = code_call.arguments.flush()
         if not self._stays_code(code_call, items):
             call = code_call.call
-            items.append(ForeignCall(call.id, call.name, call.arguments, complete, call.extras))
+            if not code_call.ended:
+                items.append(ForeignCall(call.id, call.name, call.arguments, complete, call.extras))
             return
         self._add_code(code_call, text, items)
         code_call.ended = True
@@ -320,13 +333,18 @@ class TurnReader:
             items.append(CodeText(call.id, text))
 
     def _stays_code(self, code_call: _CodeCall, items: list[Item]) -> bool:
-        """Whether the call is ours to run, now that its language may be known. If not it becomes the client's."""
+        """Whether the call is ours to run, now that its language may be known. If not it becomes the client's, or is
+        refused where the client knows no such tool."""
         language = code_call.arguments.language
         if language is None or (runs_here(language) and code_call.language in ("", language)):
             return True
         call = code_call.call
         if code_call.language:
             items.append(CodeEnded(call.id, False))
+        if canonical_tool(call.name) in self._own_tools:
+            code_call.ended = True
+            items.append(RefusedCall(call.id, call.name, language))
+            return False
         del self._code_calls[call.ordinal]
         items.append(ForeignFragment(call.id, call.name, "".join(code_call.fragments)))
         return False

@@ -19,8 +19,9 @@ Status = Literal["ok", "error", "interrupted", "timeout", "incomplete"]
 class Block:
     """A tool call, a fence or a tag with code in it.
 
-    Generation fills in ``chunks``, ``problem``, ``incomplete`` and ``turned_foreign`` (its call is the client's after
-    all: the language came late, and is none of ours); the executor ``has_run`` (something of it, if only
+    Generation fills in ``chunks``, ``problem``, ``incomplete``, ``turned_foreign`` (its call is the client's after
+    all: the language came late, and is none of ours) and ``refused`` (the same of a tool that no client has: the
+    language, and of the rest nothing if it came first); the executor ``has_run`` (something of it, if only
     in part), ``ran``, ``status``, ``state_lost``, ``compile_failed`` (a statement does not compile), ``rolled_back``.
     ``problem`` is code that can never compile: the chunks before ``problem_chunk`` run, then it is reported.
     """
@@ -35,6 +36,7 @@ class Block:
     problem_chunk: int = 0
     incomplete: bool = False
     turned_foreign: bool = False
+    refused: str | None = None
     has_run: bool = False
     ran: int = 0
     status: Status | None = None

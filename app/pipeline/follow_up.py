@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from app.extraction.names import canonical_tool
+from app.extraction.names import canonical_tool, runs_here
 from app.pipeline.block import Block
 from app.pipeline.generation import Generation
 
@@ -77,6 +77,8 @@ def report(block: Block) -> str:
 
 def _notes(block: Block) -> list[str]:
     """What the output does not say: what ran and what did not, and in what state that left the interpreter."""
+    if block.refused is not None:
+        return [_refusal(block)]
     if block.rolled_back:
         return [
             "The code failed as a whole, and whatever of it ran was undone: variables and files are as they were "
@@ -103,6 +105,16 @@ def _notes(block: Block) -> list[str]:
             "go on from this point, and do not run those statements again."
         )
     return notes
+
+
+def _refusal(block: Block) -> str:
+    if runs_here(block.refused or ""):
+        note = "The language was named behind the code. Send all of the code again, with the language before it."
+    else:
+        note = f"Not run: only Python and bash run here, not {block.refused!r:.40}. Write it in Python."
+    if block.has_run and not block.rolled_back:
+        note += f" Its beginning was run as {block.language}."
+    return note
 
 
 def _progress(ran: int) -> str:

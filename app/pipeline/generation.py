@@ -24,6 +24,7 @@ from app.extraction.turn import (
     Item,
     ReasoningText,
     RefusalText,
+    RefusedCall,
     TurnReader,
     Usage,
 )
@@ -140,6 +141,8 @@ class Generation:
                     self.shown_calls.add(item.id)
                     extras = dict(item.extras) or UNSET
                     await emit(ToolCall(id=item.id, name=item.name, arguments=item.arguments, extras=extras))
+                case RefusedCall():
+                    self._refuse_call(item)
                 case Finish(reason=reason):
                     self.finish_reason = reason
                 case Usage(usage=usage):
@@ -164,6 +167,14 @@ class Generation:
         await self._emitter.emit(
             CodeStart(call_id=block.call_id, turn=self.turn, source=block.source, language=block.language)
         )
+
+    def _refuse_call(self, call: RefusedCall) -> None:
+        """The model is told, and nobody else: the client knows nothing of the tool, and there is nothing to run."""
+        block = self.blocks.get(call.id)
+        if block is None:
+            block = Block(call.id, self.turn, "tool", call.language, WholeProgram(), status="interrupted")
+            self.blocks[call.id] = block
+        block.refused = call.language
 
     def _new_detector(self, language: str) -> Detector:
         return WholeProgram() if self._serial else create_detector(language, self._grammar)

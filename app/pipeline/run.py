@@ -59,8 +59,9 @@ KeepHidden = Callable[[Sequence[str], Sequence[Message]], Awaitable[None]]
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """What a request may choose. ``max_turns`` counts upstream calls, ``max_repairs`` failed ones in a row;
-    ``timeout_s`` is for all code of the request; ``code_keys`` has the argument that holds the code, by tool, where the
-    tool's schema tells."""
+    ``timeout_s`` is for all code of the request; ``own_tools`` are those of ``tools`` that the client has not declared,
+    and is never shown a call of; ``code_keys`` has the argument that holds the code, by tool, where the tool's schema
+    tells."""
 
     mode: Literal["eager", "serial"] = "eager"
     on_error: OnFailure = "interrupt"
@@ -69,6 +70,7 @@ class Options:
     rollback: RollbackPolicy = "off"
     sources: frozenset[str] = frozenset({"tool", "fence", "tag"})
     tools: frozenset[str] = CODE_TOOLS
+    own_tools: frozenset[str] = frozenset()
     code_keys: Mapping[str, str] = field(default_factory=dict)
     gate: Policy = "permissive"
     max_turns: int = 1
@@ -237,7 +239,12 @@ class _Request:
         clock = self._stopwatch.turn(emitter.now_s())
         queue = ExecutionQueue()
         generation = Generation(
-            TurnReader(sources=options.sources, tools=options.tools, code_keys=options.code_keys),
+            TurnReader(
+                sources=options.sources,
+                tools=options.tools,
+                code_keys=options.code_keys,
+                own_tools=options.own_tools,
+            ),
             turn=turn,
             emitter=emitter,
             queue=queue,

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from app.api.tools import INTERPRETER, code_tool_names, for_upstream, has_code_tool
+from app.api.tools import INTERPRETER, code_tool_names, for_upstream, has_code_tool, undeclared
+from app.errors import RequestError
 from app.extraction.names import CODE_TOOLS
 
 CODE_INTERPRETER = {"type": "code_interpreter", "container": {"type": "auto"}}
@@ -56,6 +57,38 @@ def test_a_python_tool_of_the_clients_own_keeps_its_name() -> None:
 def test_calls_of_the_interpreter_are_ours_whatever_names_are_configured() -> None:
     _, names = for_upstream({"tools": [CODE_INTERPRETER]}, frozenset({"sandbox"}))
     assert names == {"sandbox", "python"}
+
+
+@pytest.mark.parametrize("mode", ["auto", "required"])
+@pytest.mark.parametrize(
+    ("allowed", "names"),
+    [
+        ([{"type": "code_interpreter"}], ["python"]),
+        ([{"type": "function", "function": {"name": "get_weather"}}], ["get_weather"]),
+        ([{"type": "code_interpreter"}, {"type": "function", "function": {"name": "f"}}], ["f", "python"]),
+    ],
+)
+def test_of_allowed_tools_only_those_are_left(mode: str, allowed: list[dict[str, Any]], names: list[str]) -> None:
+    choice = {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": allowed}}
+    body = {"tools": [function("get_weather"), function("f"), CODE_INTERPRETER], "tool_choice": choice}
+    upstream, _ = for_upstream(body, CODE_TOOLS)
+    assert [tool["function"]["name"] for tool in upstream["tools"]] == names
+    assert upstream["tool_choice"] == mode
+
+
+@pytest.mark.parametrize(
+    "allowed", [None, {"mode": "auto"}, {"mode": "auto", "tools": [function("other"), 1]}, {"mode": [], "tools": []}]
+)
+def test_a_choice_that_allows_no_tool_is_refused(allowed: object) -> None:
+    body = {"tools": [CODE_INTERPRETER], "tool_choice": {"type": "allowed_tools", "allowed_tools": allowed}}
+    with pytest.raises(RequestError) as refused:
+        for_upstream(body, CODE_TOOLS)
+    assert refused.value.param == "tool_choice"
+
+
+def test_which_code_tools_the_client_has_not_declared() -> None:
+    body = {"tools": [function("functions.Python"), CODE_INTERPRETER]}
+    assert undeclared(frozenset({"python", "run_python"}), body) == {"run_python"}
 
 
 def test_a_body_without_it_is_not_touched() -> None:

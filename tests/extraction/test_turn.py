@@ -21,6 +21,7 @@ from app.extraction.turn import (
     Item,
     ReasoningText,
     RefusalText,
+    RefusedCall,
     TurnReader,
     Usage,
 )
@@ -249,6 +250,30 @@ def test_another_language_makes_it_the_clients_call() -> None:
     assert codes(items) == []
     assert "".join(item.arguments for item in items if isinstance(item, ForeignFragment)) == arguments
     assert ForeignCall("c1", "execute", arguments) in items
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cuts", "language", "code"),
+    [
+        ('{"language": "js", "code": "x"}', range(30), "js", None),
+        ('{"language": "js", "code": "x', range(28), "js", None),
+        ("```js\nx\n```", range(10), "js", None),
+        ('{"code": "x", "lang": "js"}', range(11, 26), "js", "x"),
+        ('{"code": "x", "lang": "bash"}', range(11, 27), "bash", "x"),
+    ],
+)
+def test_a_call_of_a_tool_that_the_client_does_not_know_is_never_the_clients(
+    arguments: str, cuts: range, language: str, code: str | None
+) -> None:
+    for cut in cuts:
+        reader = new_reader(own_tools={"python"})
+        first, second = (calls(call(0, "c1", "Python", text)) for text in (arguments[:cut], arguments[cut:]))
+        items = read(reader, first, second)
+        assert [item for item in items if isinstance(item, RefusedCall)] == [RefusedCall("c1", "Python", language)]
+        assert not [item for item in items if isinstance(item, ForeignCall | ForeignFragment)]
+        assert codes(items) == ([] if code is None else [("tool", "python", code, False)])
+        (told,) = reader.assistant_message()["tool_calls"]
+        assert isinstance(json.loads(told["function"]["arguments"]), dict)
 
 
 def test_a_language_that_is_known_only_at_the_end() -> None:

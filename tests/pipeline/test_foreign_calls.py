@@ -133,6 +133,72 @@ async def test_code_that_failed_before_its_language_came_is_ours() -> None:
     check_answers(request.upstream.requests[1]["messages"][1:], by_the_client=set())
 
 
+OWN: dict[str, Any] = {"own_tools": frozenset({"execute"}), "max_turns": 5, "on_error": "repair"}
+
+
+async def test_a_call_in_another_language_of_a_tool_that_the_client_does_not_know_is_answered_here() -> None:
+    request = Request(**OWN)
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        tasks.create_task(request.run())
+        call(request, '{"language": "javascript", "code": "x"}', id="c1")
+        request.upstream.finish()
+        call(request, '{"language": "bash", "code": "ls"}', id="c2")
+        request.upstream.finish()
+        request.upstream.delta({"content": "Done."})
+        request.upstream.finish("stop")
+    assert request.of(ToolCall) == []
+    assert [end.code for end in request.of(CodeEnd)] == ["ls"]
+    assert request.events[-1].finish_reason == "stop"  # type: ignore[attr-defined]
+    messages = request.upstream.requests[2]["messages"][1:]
+    check_answers(messages, by_the_client=set())
+    assert "only Python and bash run here, not 'javascript'" in messages[1]["content"]
+
+
+@pytest.mark.parametrize(("language", "told"), [("javascript", "only Python and bash"), ("bash", "language before it")])
+async def test_one_whose_language_came_behind_its_code_is_told_what_ran(language: str, told: str) -> None:
+    request = Request(**OWN)
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        tasks.create_task(request.run())
+        call(request, '{"code": "x = 1\\n', id="c1")
+        await request.wait_for(ExecEnd)
+        call(request, f'y", "language": "{language}"}}')
+        request.upstream.finish()
+        request.upstream.delta({"content": "Sorry."})
+        request.upstream.finish("stop")
+    assert request.of(ToolCall) == []
+    messages = request.upstream.requests[1]["messages"][1:]
+    check_answers(messages, by_the_client=set())
+    assert told in messages[1]["content"]
+    assert "Its beginning was run as python" in messages[1]["content"]
+
+
+async def test_beside_a_clients_call_it_is_kept_with_what_is_hidden() -> None:
+    request = Request(**OWN)
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        tasks.create_task(request.run())
+        call(request, '{"language": "javascript", "code": "x"}', id="c1")
+        call(request, "{}", id="w", name="get_weather", index=1)
+        request.upstream.finish()
+    assert [shown.id for shown in request.of(ToolCall)] == ["w"]
+    assert request.events[-1].finish_reason == "tool_calls"  # type: ignore[attr-defined]
+    check_answers(kept(request), by_the_client={"w"})
+
+
+async def test_a_failure_before_it_leaves_every_call_answered() -> None:
+    request = Request(**OWN)
+    request.session.fails["boom"] = failing()
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        tasks.create_task(request.run())
+        call(request, '{"language": "javascript", "code": "x"}', id="c1")
+        call(request, '{"code": "boom\\n', id="c2", index=1)
+        await request.upstream.closed.wait()
+        request.upstream.delta({"content": "Sorry."})
+        request.upstream.finish("stop")
+    messages = request.upstream.requests[1]["messages"][1:]
+    assert [call["id"] for call in messages[0]["tool_calls"]] == ["c1", "c2"]
+    check_answers(messages, by_the_client=set())
+
+
 async def test_what_ran_of_it_is_undone_where_that_was_asked_for() -> None:
     request = Request(rollback="on_syntax_error", max_turns=5)
     async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:

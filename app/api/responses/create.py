@@ -57,8 +57,9 @@ async def create_response(
     choice = tools.container
     if choice is None and not options.sources <= {"tool"}:
         choice = ContainerChoice()  # code in the text, which was asked for, needs no tool
-    own_tools = code_tool_names(asked.tools) if isinstance(asked.tools, list) and choice else frozenset()
-    options = replace(options, tools=own_tools | ({tools.code_tool} if tools.code_tool else frozenset()))
+    asked_tools = code_tool_names(asked.tools) if isinstance(asked.tools, list) and choice else frozenset()
+    code_tools = asked_tools | ({tools.code_tool} if tools.code_tool else frozenset())
+    options = replace(options, tools=code_tools, own_tools=tools.undeclared(code_tools))
     answer = Answer(
         f"resp_{uuid4().hex}",
         body,

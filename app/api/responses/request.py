@@ -28,6 +28,13 @@ def require_supported(request: ResponsesRequest) -> None:
     for name in UNSUPPORTED:
         if getattr(request, name):
             raise RequestError(f"'{name}' is not available here.", param=name, code="unsupported_parameter")
+    # It limits built-in tools. Calls of one turn run while they are written: the one too many would have run.
+    if request.max_tool_calls is not None and any(tool.get("type") == "code_interpreter" for tool in request.tools):
+        raise RequestError(
+            "Calls of the code interpreter cannot be limited here; 'eager.max_turns' limits turns of the model.",
+            param="max_tool_calls",
+            code="unsupported_parameter",
+        )
 
 
 def input_items(request: ResponsesRequest) -> list[Item]:
@@ -99,7 +106,7 @@ def envelope(request: ResponsesRequest, *, created_at: float) -> dict[str, Any]:
         "incomplete_details": None,
         "instructions": request.instructions,
         "max_output_tokens": request.max_output_tokens,
-        "max_tool_calls": None,
+        "max_tool_calls": request.max_tool_calls,
         "model": request.model,
         "parallel_tool_calls": request.parallel_tool_calls is not False,
         "previous_response_id": request.previous_response_id,

@@ -30,6 +30,7 @@ class ResponsesRequest(BaseModel):
     previous_response_id: str | None = Field(None, min_length=1, max_length=128)
     store: bool | None = True
     max_output_tokens: int | None = Field(None, ge=1)
+    max_tool_calls: int | None = None
     temperature: float | None = None
     top_p: float | None = None
     parallel_tool_calls: bool | None = True

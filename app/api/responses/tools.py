@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from app.api.responses.schemas import is_id
-from app.api.tools import INTERPRETER, INTERPRETER_NAME
+from app.api.tools import INTERPRETER, INTERPRETER_NAME, allowed_tools, is_allowed_tools, undeclared
 from app.errors import RequestError
 
 #: What our tool is called upstream; the next one where the client has a function of that name.
@@ -38,12 +38,25 @@ class Tools:
     code_tool: str | None
     container: ContainerChoice | None
 
+    def undeclared(self, names: frozenset[str]) -> frozenset[str]:
+        """Those of ``names`` that are no functions of the client's."""
+        return undeclared(
+            names, {"tools": [tool for tool in self.upstream if tool["function"]["name"] != self.code_tool]}
+        )
+
 
 def translate_tools(tools: list[dict[str, Any]], choice: str | dict[str, Any]) -> Tools:
-    """
+    """Of ``allowed_tools`` the upstream is told of the allowed ones only (``app.api.tools.for_upstream``).
+
     Raises:
         RequestError: a tool that cannot be had here, or that is not well formed.
     """
+    if is_allowed_tools(choice):
+        whole = translate_tools(tools, "auto")
+        kept, mode = allowed_tools(tools, choice)
+        names = {tool["name"] if tool["type"] == "function" else whole.code_tool for tool in kept}
+        told = [tool for tool in whole.upstream if tool["function"]["name"] in names]
+        return replace(whole, upstream=told, choice=_choice(mode, told, whole.code_tool))
     upstream: list[dict[str, Any]] = []
     container: ContainerChoice | None = None
     for position, tool in enumerate(tools):

@@ -305,6 +305,28 @@ async def test_a_function_of_the_client_that_is_called_python_is_the_clients(gat
     assert [run.sources for worker in gateway.backend.workers for run in worker.executed[1:]] == []
 
 
+async def test_a_call_in_another_language_is_answered_to_the_model_not_shown_to_the_client(gateway: Served) -> None:
+    function = {"name": "python", "arguments": '{"language": "javascript", "code": "1"}'}
+    for tools in ([INTERPRETER], [WEATHER, INTERPRETER]):
+        gateway.upstream.delta({"tool_calls": [{"index": 0, "id": "call_j", "function": function}]})
+        gateway.upstream.finish()
+        writes(gateway, "print(1)\n", "Python, then.")
+        response = lint(await stream(gateway, body(tools=tools)), include_outputs=False)
+        assert [item["type"] for item in response["output"]] == ["code_interpreter_call", "message"]
+    told = gateway.upstream.requests[1]["messages"][-1]
+    assert (told["role"], told["tool_call_id"]) == ("tool", "call_j")
+    assert "only Python and bash run here" in told["content"]
+
+
+async def test_only_allowed_tools_are_offered_in_every_turn(gateway: Served) -> None:
+    writes(gateway, "print(1)\n")
+    choice = {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "code_interpreter"}]}
+    response = await ask(gateway, body(tools=[WEATHER, INTERPRETER], tool_choice=choice))
+    assert response["tool_choice"] == choice
+    offered = [[tool["function"]["name"] for tool in request["tools"]] for request in gateway.upstream.requests]
+    assert offered == [["python"], ["python"]]
+
+
 async def test_links_to_files_that_the_code_wrote_are_cited_and_can_be_fetched(gateway: Served) -> None:
     prepare(gateway, writes={"savefig": {"plot.png": b"PNG"}})
     answer = "Here: [plot](sandbox:/mnt/data/plot.png)."
@@ -479,6 +501,7 @@ async def test_a_client_that_leaves_takes_its_code_with_it(gateway: Served) -> N
     ("fields", "param"),
     [
         ({"background": True}, "background"),
+        ({"max_tool_calls": 1}, "max_tool_calls"),
         ({"eager": {"session": "new"}}, "eager.session"),
         ({"tools": [{"type": "web_search"}]}, "tools.0.type"),
         ({"tools": [], "tool_choice": {"type": "code_interpreter"}}, "tool_choice"),
@@ -489,6 +512,11 @@ async def test_a_client_that_leaves_takes_its_code_with_it(gateway: Served) -> N
 async def test_what_cannot_be_done_is_refused(gateway: Served, fields: dict[str, Any], param: str) -> None:
     status = 404 if param == "input.0.id" else 400
     assert (await ask(gateway, body(**fields), status))["error"]["param"] == param
+
+
+async def test_a_limit_of_built_in_calls_is_no_matter_without_such_tools(gateway: Served) -> None:
+    says(gateway, "Hello.")
+    assert (await ask(gateway, body(tools=[WEATHER], max_tool_calls=1)))["max_tool_calls"] == 1
 
 
 async def test_stored_items_can_be_referred_to(gateway: Served) -> None:

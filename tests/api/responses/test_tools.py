@@ -68,6 +68,28 @@ def test_a_choice_is_translated(choice: str | dict[str, Any], expected: object) 
     assert translate_tools([function("w"), INTERPRETER], choice).choice == expected
 
 
+@pytest.mark.parametrize(
+    ("mode", "allowed", "names", "expected"),
+    [
+        ("auto", [{"type": "code_interpreter"}], ["code_interpreter"], None),
+        (
+            "required",
+            [{"type": "code_interpreter"}, {"type": "function", "name": "w"}],
+            ["w", "code_interpreter"],
+            "required",
+        ),
+        ("required", [{"type": "function", "name": "python"}], ["python"], "required"),
+    ],
+)
+def test_of_allowed_tools_the_upstream_is_told_of_no_others(
+    mode: str, allowed: list[dict[str, Any]], names: list[str], expected: str | None
+) -> None:
+    choice = {"type": "allowed_tools", "mode": mode, "tools": allowed}
+    tools = translate_tools([function("w"), function("python"), INTERPRETER], choice)
+    assert [tool["function"]["name"] for tool in tools.upstream] == names
+    assert (tools.choice, tools.code_tool) == (expected, "code_interpreter")
+
+
 def test_without_tools_there_is_nothing_to_choose() -> None:
     assert translate_tools([], "required").choice is None
 
@@ -92,6 +114,13 @@ def interpreter(**container: Any) -> dict[str, Any]:
         ([INTERPRETER], {"type": "function", "name": "python"}, "tool_choice"),
         ([function("w")], {"type": "code_interpreter"}, "tool_choice"),
         ([function("w")], "sometimes", "tool_choice"),
+        (
+            [INTERPRETER],
+            {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "python"}]},
+            "tool_choice",
+        ),
+        ([INTERPRETER], {"type": "allowed_tools", "mode": "never", "tools": [INTERPRETER]}, "tool_choice"),
+        ([INTERPRETER], {"type": "allowed_tools"}, "tool_choice"),
         ([*map(function, NAMES), INTERPRETER], "auto", "tools"),
     ],
 )
