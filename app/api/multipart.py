@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from urllib.parse import unquote_to_bytes
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
@@ -14,6 +16,9 @@ from app.errors import RequestError
 #: Text fields here are names and ids.
 MAX_FIELDS = 32
 MAX_FIELD_BYTES = 16 * 1024
+
+#: RFC 5987. RFC 7578 has no such thing in forms, so the parser leaves it out; some clients send nothing else.
+EXTENDED_FILENAME = re.compile(rb";\s*filename\*\s*=\s*(utf-8|iso-8859-1)'[^';]*'([^;\s]+)", re.IGNORECASE)
 
 
 @dataclass
@@ -45,6 +50,10 @@ class FormReader:
         self._text = bytearray()
         self._file: list[bytes] = []
         self._ended = False
+        #: What may be the beginning of the first boundary; None when that has been found. It stands at the beginning
+        #: of a line, as the body does.
+        self._preamble: bytearray | None = bytearray(b"\r\n")
+        self._first_boundary = b"\r\n--" + boundary
         try:
             self._parser = MultipartParser(
                 boundary,
@@ -70,6 +79,8 @@ class FormReader:
         Raises:
             RequestError: the body is not well formed, or a text field is too large.
         """
+        if self._preamble is not None:
+            data = self._skip_preamble(data)
         try:
             self._parser.write(data)
         except FormParserError as error:
@@ -85,6 +96,18 @@ class FormReader:
         if not self._ended:
             raise RequestError("The multipart body ended too early.")
         return []
+
+    def _skip_preamble(self, data: bytes) -> bytes:
+        """RFC 2046, 5.1.1: what stands before the first boundary is ignored."""
+        assert self._preamble is not None
+        self._preamble += data
+        start = self._preamble.find(self._first_boundary)
+        if start < 0:
+            del self._preamble[: 1 - len(self._first_boundary)]
+            return b""
+        found = bytes(self._preamble[start + 2 :])
+        self._preamble = None
+        return found
 
     def _part_begin(self) -> None:
         self._disposition = b""
@@ -105,10 +128,11 @@ class FormReader:
         _, options = parse_options_header(self._disposition)
         name = options.get(b"name", b"").decode("utf-8", "replace")
         self._field = name
-        if name == self._file_field and b"filename" in options:
+        filename = _filename(self._disposition, options)
+        if name == self._file_field and filename is not None:
             if self.form.filename is not None:
                 raise RequestError("Only one file can be sent.", param=name)
-            self.form.filename = options[b"filename"].decode("utf-8", "replace")
+            self.form.filename = filename
             self._field = None
         elif len(self.form.fields) >= MAX_FIELDS:
             raise RequestError("The form has too many fields.")
@@ -127,6 +151,15 @@ class FormReader:
 
     def _end(self) -> None:
         self._ended = True
+
+
+def _filename(disposition: bytes, options: dict[bytes, bytes]) -> str | None:
+    if b"filename" in options:
+        return options[b"filename"].decode("utf-8", "replace")
+    extended = EXTENDED_FILENAME.search(disposition)
+    if extended is None:
+        return None
+    return unquote_to_bytes(extended[2]).decode(extended[1].decode(), "replace")
 
 
 async def read_form(

@@ -51,6 +51,28 @@ def test_the_order_of_parts_does_not_matter_and_a_file_may_be_missing() -> None:
     assert read(form(part("file_id", b"file-1"))) == (Form({"file_id": "file-1"}), b"")
 
 
+@pytest.mark.parametrize("preamble", [b"For readers of mail.", b"", b"\r\n", b"--b\r\n--b1 \r\n-", b"--b"])
+def test_what_stands_before_the_first_boundary_is_ignored_for_every_split(preamble: bytes) -> None:
+    body = preamble + b"\r\n" + form(part("purpose", b"vision"), part("file", b"1", "x"))
+    for split in ([], list(range(len(body))), *([cut] for cut in range(len(body)))):
+        assert read(body, split) == (Form({"purpose": "vision"}, "x"), b"1")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "name"),
+    [
+        (b"filename*=UTF-8''%e4%bd%a0.txt", "你.txt"),
+        (b"filename*=utf-8'en'a%20b.txt", "a b.txt"),
+        (b"filename*=ISO-8859-1''%e4.txt", "ä.txt"),
+        (b"filename*=UTF-8''%ff.txt", "\ufffd.txt"),
+        (b"filename=plain.txt; filename*=UTF-8''other.txt", "plain.txt"),
+    ],
+)
+def test_a_files_name_may_be_sent_in_the_extended_form_only(parameters: bytes, name: str) -> None:
+    head = b'--b0\r\nContent-Disposition: form-data; name="file"; ' + parameters
+    assert read(head + b"\r\n\r\n1\r\n--b0--\r\n") == (Form({}, name), b"1")
+
+
 def test_a_file_under_another_name_is_a_field() -> None:
     assert read(form(part("other", b"1", "x"))) == (Form({"other": "1"}), b"")
 
