@@ -80,7 +80,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 checkout_timeout_s=settings.checkout_timeout_s,
             )
             async with asyncio.TaskGroup() as tasks:
-                housekeeping = tasks.create_task(_purge_now_and_then(store))
+                housekeeping = tasks.create_task(_purge_now_and_then(store, blobs))
                 yield
                 housekeeping.cancel()
 
@@ -118,12 +118,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
-async def _purge_now_and_then(store: Store) -> NoReturn:
-    """What has expired is removed at the start and every hour. A database that is away for a while stops nothing."""
+async def _purge_now_and_then(store: Store, blobs: BlobStore) -> NoReturn:
+    """What has expired is removed at the start and every hour. A store that is away for a while stops nothing."""
     while True:
         try:
             await store.purge()
-        except SQLAlchemyError:
+            await files.purge_files(store, blobs)
+        except (SQLAlchemyError, OSError):
             log.exception("could not purge the store")
         await asyncio.sleep(PURGE_EVERY_S)
 

@@ -6,6 +6,8 @@ Uses ``app.state.store`` (``store.database.Store``), ``app.state.blobs`` (``stor
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Annotated, Any
 from uuid import uuid4
 
@@ -28,6 +30,11 @@ from app.store.paging import Order, PageRequest
 #: OpenAI's. Here they are only remembered.
 PURPOSES = ("assistants", "batch", "evals", "fine-tune", "user_data", "vision")
 
+#: OpenAI's: an hour to 30 days.
+EXPIRES_AFTER_S = range(3600, 30 * 24 * 3600 + 1)
+
+SECONDS = re.compile(r"[0-9]{1,9}")
+
 #: OpenAI's, and so much larger than that of other lists.
 LIST_LIMIT = 10_000
 
@@ -42,6 +49,12 @@ UPLOAD_FORM = {
                     "properties": {
                         "file": {"type": "string", "format": "binary"},
                         "purpose": {"type": "string", "enum": list(PURPOSES)},
+                        "expires_after[anchor]": {"type": "string", "enum": ["created_at"]},
+                        "expires_after[seconds]": {
+                            "type": "integer",
+                            "minimum": EXPIRES_AFTER_S.start,
+                            "maximum": EXPIRES_AFTER_S.stop - 1,
+                        },
                     },
                 }
             }
@@ -62,13 +75,13 @@ def file_object(record: FileRecord) -> dict[str, Any]:
         "filename": record.filename,
         "purpose": record.purpose,
         "status": "processed",
-        "expires_at": None,
+        "expires_at": None if record.expires_at is None else int(record.expires_at),
     }
 
 
 @router.post("", openapi_extra=UPLOAD_FORM)
 async def upload_file(request: Request, caller: AuthenticatedCaller) -> dict[str, Any]:
-    """Put up a file: a form with ``file`` and ``purpose``."""
+    """Put up a file: a form with ``file`` and ``purpose``, and ``expires_after`` if it is not to stay."""
     state = request.app.state
     store: Store = state.store
     blobs: BlobStore = state.blobs
@@ -82,9 +95,15 @@ async def upload_file(request: Request, caller: AuthenticatedCaller) -> dict[str
             raise _missing("purpose")
         if purpose not in PURPOSES:
             raise RequestError(f"Invalid value for 'purpose': one of {', '.join(PURPOSES)}.", param="purpose")
+        expires_after_s = _expires_after_s(form.fields)
     try:
         record = await store.files.add(
-            file_id, owner=caller.name, filename=base_name(form.filename), bytes=blob.size, purpose=purpose
+            file_id,
+            owner=caller.name,
+            filename=base_name(form.filename),
+            bytes=blob.size,
+            purpose=purpose,
+            expires_after_s=expires_after_s,
         )
     except BaseException:
         await blobs.delete(file_id)
@@ -140,6 +159,13 @@ async def find_file(store: Store, caller: Caller, file_id: str) -> FileRecord:
     return record
 
 
+async def purge_files(store: Store, blobs: BlobStore) -> None:
+    """Remove what has expired: contents before rows, so that what is interrupted goes on the next time."""
+    for id in await store.files.expired():
+        await blobs.delete(id)
+        await store.files.forget(id)
+
+
 class BlobResponse(Response):
     """Sends a blob piece by piece; stops reading it when the client leaves."""
 
@@ -168,6 +194,26 @@ class BlobResponse(Response):
             async for piece in blob:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _expires_after_s(fields: Mapping[str, str]) -> int | None:
+    """OpenAI's SDKs send the object ``expires_after`` as a field for each of its own.
+
+    Raises:
+        RequestError: it is not as OpenAI has it.
+    """
+    given = {name: value for name, value in fields.items() if name.partition("[")[0] == "expires_after"}
+    if not given:
+        return None
+    seconds = given.get("expires_after[seconds]", "")
+    as_documented = given.get("expires_after[anchor]") == "created_at" and SECONDS.fullmatch(seconds)
+    if not as_documented or int(seconds) not in EXPIRES_AFTER_S:
+        least, most = EXPIRES_AFTER_S.start, EXPIRES_AFTER_S.stop - 1
+        raise RequestError(
+            f"Invalid value for 'expires_after': an 'anchor' of 'created_at' and {least} to {most} 'seconds'.",
+            param="expires_after",
+        )
+    return int(seconds)
 
 
 def _missing(param: str) -> RequestError:

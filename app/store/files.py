@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import delete, insert
+from sqlalchemy import ColumnElement, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.store.paging import PageRequest, fetch_page, owned
@@ -14,12 +14,15 @@ from app.store.tables import files
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
+    """``expires_at`` is None for a file that stays until it is deleted. An expired one is not there any more."""
+
     id: str
     owner: str
     created_at: float
     filename: str
     bytes: int
     purpose: str
+    expires_at: float | None = None
 
 
 class Files:
@@ -27,20 +30,25 @@ class Files:
         self._engine = engine
         self._clock = clock
 
-    async def add(self, id: str, *, owner: str, filename: str, bytes: int, purpose: str) -> FileRecord:
-        record = FileRecord(id, owner, self._clock(), filename, bytes, purpose)
+    async def add(
+        self, id: str, *, owner: str, filename: str, bytes: int, purpose: str, expires_after_s: float | None = None
+    ) -> FileRecord:
+        now = self._clock()
+        expires_at = None if expires_after_s is None else now + expires_after_s
+        record = FileRecord(id, owner, now, filename, bytes, purpose, expires_at)
         async with self._engine.begin() as connection:
             await connection.execute(insert(files).values(asdict(record)))
         return record
 
     async def get(self, id: str, *, owner: str) -> FileRecord | None:
         async with self._engine.connect() as connection:
-            row = (await connection.execute(owned(files, owner).where(files.c.id == id))).one_or_none()
+            query = owned(files, owner).where(files.c.id == id, self._is_there())
+            row = (await connection.execute(query)).one_or_none()
         return FileRecord(**row._mapping) if row else None
 
     async def list(self, *, owner: str, page: PageRequest, purpose: str | None = None) -> tuple[list[FileRecord], bool]:
         """One page, and whether more follow."""
-        query = owned(files, owner)
+        query = owned(files, owner).where(self._is_there())
         if purpose is not None:
             query = query.where(files.c.purpose == purpose)
         async with self._engine.connect() as connection:
@@ -50,5 +58,20 @@ class Files:
     async def delete(self, id: str, *, owner: str) -> bool:
         """Whether there was one."""
         async with self._engine.begin() as connection:
-            result = await connection.execute(delete(files).where(files.c.id == id, files.c.owner == owner))
+            result = await connection.execute(
+                delete(files).where(files.c.id == id, files.c.owner == owner, self._is_there())
+            )
         return result.rowcount > 0
+
+    async def expired(self) -> Sequence[str]:
+        """Ids of files of anybody whose contents can be removed, and then their rows (``forget``)."""
+        async with self._engine.connect() as connection:
+            return (await connection.execute(select(files.c.id).where(~self._is_there()))).scalars().all()
+
+    async def forget(self, id: str) -> None:
+        """Remove the row of an expired file."""
+        async with self._engine.begin() as connection:
+            await connection.execute(delete(files).where(files.c.id == id, ~self._is_there()))
+
+    def _is_there(self) -> ColumnElement[bool]:
+        return files.c.expires_at.is_(None) | (files.c.expires_at > self._clock())

@@ -85,7 +85,7 @@ container_files = Table(
 )
 
 files = Table(
-    "eager_files",
+    "eager_uploaded_files",
     metadata,
     Column("id", ID, primary_key=True),
     Column("owner", NAME, nullable=False),
@@ -93,7 +93,8 @@ files = Table(
     Column("filename", NAME, nullable=False),
     Column("bytes", BigInteger, nullable=False),
     Column("purpose", Line(64), nullable=False),
-    Index("eager_files_owner", "owner", "created_at", "id"),
+    Column("expires_at", Float, index=True),
+    Index("eager_uploaded_files_owner", "owner", "created_at", "id"),
 )
 
 hidden_calls = Table(

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from app.api.auth import Keyring
 from app.api.errors import install
-from app.api.files import router
+from app.api.files import purge_files, router
 from app.store.blobs import BlobStore
 from app.store.database import open_store
 
@@ -158,4 +158,67 @@ async def test_a_file_whose_record_cannot_be_kept_is_not_kept_either(
     monkeypatch.setattr(app.state.store.files, "add", fail)
     with pytest.raises(OSError, match="disk full"):
         await client.post("/v1/files", files={"file": ("x", b"1")}, data={"purpose": "user_data"})
+    assert blobs_of(tmp_path) == []
+
+
+HOUR_S = 3600
+
+
+class Clock:
+    """Time that passes when told to."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+async def expiring(app: FastAPI, tmp_path: Path) -> AsyncIterator[Clock]:
+    clock = Clock()
+    async with open_store(f"sqlite+aiosqlite:///{tmp_path}/eager.db", clock=clock) as app.state.store:
+        yield clock
+
+
+async def test_a_file_is_there_until_it_expires(
+    app: FastAPI, sdk: openai.AsyncOpenAI, expiring: Clock, tmp_path: Path
+) -> None:
+    stays = await sdk.files.create(file=("a", b"1"), purpose="user_data")
+    file = await sdk.files.create(
+        file=("b", b"2"), purpose="user_data", expires_after={"anchor": "created_at", "seconds": HOUR_S}
+    )
+    assert (stays.expires_at, file.expires_at) == (None, file.created_at + HOUR_S)
+    expiring.now += HOUR_S - 1
+    assert await sdk.files.retrieve(file.id) == file
+    await purge_files(app.state.store, app.state.blobs)
+    assert len(blobs_of(tmp_path)) == 2
+    expiring.now += 1
+    for gone in (sdk.files.retrieve, sdk.files.content, sdk.files.delete):
+        with pytest.raises(openai.NotFoundError):
+            await gone(file.id)
+    assert [listed.id async for listed in sdk.files.list()] == [stays.id]
+    await purge_files(app.state.store, app.state.blobs)
+    assert [path.name for path in blobs_of(tmp_path)] == [stays.id]
+    assert await app.state.store.files.expired() == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"expires_after[anchor]": "created_at"},
+        {"expires_after[seconds]": "3600"},
+        {"expires_after[anchor]": "last_active_at", "expires_after[seconds]": "3600"},
+        {"expires_after[anchor]": "created_at", "expires_after[seconds]": "3599"},
+        {"expires_after[anchor]": "created_at", "expires_after[seconds]": "2592001"},
+        {"expires_after[anchor]": "created_at", "expires_after[seconds]": "soon"},
+        {"expires_after[anchor]": "created_at", "expires_after[seconds]": "9" * 5000},
+        {"expires_after": "3600"},
+    ],
+)
+async def test_an_expiry_that_openai_does_not_know_is_refused(
+    client: httpx.AsyncClient, tmp_path: Path, fields: dict[str, str]
+) -> None:
+    answer = await client.post("/v1/files", files={"file": ("a", b"1")}, data={"purpose": "user_data", **fields})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "expires_after")
     assert blobs_of(tmp_path) == []
