@@ -50,6 +50,8 @@ class Positions:
             except OSError:  # the one of the listing itself
                 continue
             if stat.S_ISREG(status.st_mode):
+                if not status.st_nlink:
+                    raise Refused("a file without a name is open")
                 self._positions.append((fd, os.lseek(fd, 0, os.SEEK_CUR)))
                 continue
             kind = stat.S_IFMT(status.st_mode)

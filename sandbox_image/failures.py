@@ -79,7 +79,8 @@ def exit_code(error: SystemExit) -> int:
     if code is None:
         return 0
     if isinstance(code, int):
-        return int.__and__(code, 0xFF)
+        number = int.__pos__(code)
+        return number & 0xFF if -(1 << 63) <= number < 1 << 63 else 0xFF  # -1 where it is no C long
     try:
         print(code, file=sys.stderr)
     except Exception:

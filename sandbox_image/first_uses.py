@@ -37,6 +37,15 @@ def _use_matplotlib() -> None:
     figure.colorbar(right.scatter([0, 1], [0, 1], c=[0, 1]))
     figure.tight_layout()
     figure.savefig(io.BytesIO(), format="png")
+    _close_fonts()
+
+
+def _close_fonts() -> None:
+    """Their files stay open in caches, and would be descriptors of every program. Opening them is quick."""
+    manager, mathtext = map(importlib.import_module, ("matplotlib.font_manager", "matplotlib.mathtext"))
+    for cache in (getattr(manager, "_get_font", None), getattr(mathtext.MathTextParser, "_parse_cached", None)):
+        if cache is not None:
+            cache.cache_clear()
 
 
 def _use_pandas() -> None:

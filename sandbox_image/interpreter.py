@@ -33,7 +33,7 @@ from sandbox_image.mime import Bundle
 from sandbox_image.namespace import use_work_folder
 from sandbox_image.process import die_with_parent
 from sandbox_image.protocol import INTERPRETER, PROGRESS, encode_message
-from sandbox_image.session import End, Failure, Session, is_coroutine
+from sandbox_image.session import End, Failure, Session, is_coroutine, was_not_awaited
 from sandbox_image.shell import Bash
 from sandbox_image.streams import Streams
 
@@ -68,6 +68,7 @@ class Interpreter(Session):
         self._bash: Bash | None = None
         self._bash_folder: str | None = None
         self._bash_status: int | None = None
+        self._folder: str | None = None  # in a copy that goes on: where the program was
         self._recursion_limit: int | None = None  # of the program, while ours is in force
         self._default_recursion_limit = sys.getrecursionlimit()
         self._trace: Any = None
@@ -87,6 +88,9 @@ class Interpreter(Session):
         """Leave a copy of this process at the other end of ``fd``: it returns from here when it is spoken to."""
         self._flush()
         answer: dict[str, Any]
+        folder = None
+        with contextlib.suppress(OSError):
+            folder = os.getcwd()
         try:
             checkpoint.require_copyable(self._progress)
             ours = (self._channel.fileno(), fd, *self._streams.descriptors(), *self._interrupts.descriptors())
@@ -98,7 +102,7 @@ class Interpreter(Session):
             answer = {"t": "refused", "reason": f"no process can be started: {error.strerror or error}"}
         else:
             if pid == 0:
-                self._pid = os.getpid()
+                self._pid, self._folder = os.getpid(), folder
                 os.setsid()  # signals to the group of the interpreter are not for us
                 if not self._channel.replace(fd):
                     os._exit(0)
@@ -111,6 +115,10 @@ class Interpreter(Session):
         os.close(fd)
 
     def _execute(self, message: dict[str, Any]) -> Iterator[object]:
+        if self._folder is not None:  # a rollback has put it back by now
+            with contextlib.suppress(OSError):
+                os.chdir(self._folder)
+            self._folder = None
         number = self._channel.begin(message["id"])
         block = self._begin(message["block"])
         PROGRESS.pack_into(self._progress, 0, number, 0)  # from here on we are interrupted
@@ -166,9 +174,12 @@ class Interpreter(Session):
             if self._runner.error is not None:
                 return self._runner.error, "run"
         self._annotations.extend()
-        if compiled.value is not None and not compiled.quiet:
-            self._value = self._runner.value
+        values = [self._runner.value]
         self._runner.forget()
+        if compiled.value is not None and was_not_awaited(values[0]):
+            self._drop_coroutine(compiled.value, values)
+        elif compiled.value is not None and not compiled.quiet:
+            self._value = values[0]
         return None
 
     def _run(self, code: CodeType, *, plainly: bool) -> Iterator[object]:

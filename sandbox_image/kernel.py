@@ -34,7 +34,7 @@ from sandbox_image import first_uses, preload
 from sandbox_image.block import Block, Piece
 from sandbox_image.kernel_files import KernelFiles
 from sandbox_image.protocol import PROTOCOL_VERSION
-from sandbox_image.session import End, Failure, Session, is_coroutine
+from sandbox_image.session import End, Failure, Session, is_coroutine, was_not_awaited
 
 #: A message of ours, as JSON text.
 MESSAGE_MIME: Final = "application/vnd.eager.message"
@@ -122,7 +122,10 @@ class KernelInterpreter(Session):
                 except BaseException as error:
                     return error, "run"
         self._annotations.extend()
-        if compiled.value is not None and not compiled.quiet:
+        if compiled.value is not None and was_not_awaited(value):
+            values, value = [value], None
+            self._drop_coroutine(compiled.value, values)
+        elif compiled.value is not None and not compiled.quiet:
             self._value = value
         return None
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 import os
 import sys
 from abc import ABC, abstractmethod
-from types import CodeType
+from types import CodeType, CoroutineType
 from typing import Any, Literal
 
-from sandbox_image import failures
+from sandbox_image import failures, open_files
 from sandbox_image.annotations import AnnotationChain
 from sandbox_image.awaiting import Awaiter
 from sandbox_image.block import Block, Compiled, Shadows
@@ -30,6 +30,11 @@ _COROUTINE = 0x80  # inspect.CO_COROUTINE; inspect is slow to import
 def is_coroutine(code: CodeType) -> bool:
     """It awaits at its top level."""
     return bool(code.co_flags & _COROUTINE)
+
+
+def was_not_awaited(value: object) -> bool:
+    """A coroutine that has not begun."""
+    return type(value) is CoroutineType and value.cr_frame is not None and not (value.cr_suspended or value.cr_running)
 
 
 class Session(ABC):
@@ -100,6 +105,12 @@ class Session(ABC):
         if saved.begin_statement(compiled.call, self._main.__dict__):
             self._interruptible(saved.settle)
 
+    def _drop_coroutine(self, made_by: CodeType, values: list[Any]) -> None:
+        """A statement whose coroutine nobody awaits: Python says so where it is dropped, which is that statement."""
+        *_, (_, _, line) = made_by.co_lines()
+        code = compile("\n" * ((line or 1) - 1) + "pop()", made_by.co_filename, "exec", dont_inherit=True)
+        self._interruptible(exec, code, {"pop": values.pop})
+
     def _fail(self, block: Block, index: int, error: BaseException, phase: Literal["compile", "run"]) -> End:
         """Tell how a chunk failed."""
         if isinstance(error, SystemExit):
@@ -128,6 +139,7 @@ class Session(ABC):
             self._value = None
             if status != "interrupted":
                 self._interruptible(self._displays.figures.finish)
+            self._interruptible(open_files.flush)
 
     def _show_result(self) -> None:
         """The value of the block's last statement."""

@@ -193,7 +193,15 @@ def test_a_program_s_own_excepthook_runs(session: Interpreter) -> None:
 
 @pytest.mark.parametrize(
     ("argument", "code", "stderr"),
-    [("", 0, ""), ("None", 0, ""), ("3", 3, ""), ("-1", 255, ""), ("True", 1, ""), ("'why'", 1, "why\n")],
+    [
+        ("", 0, ""),
+        ("None", 0, ""),
+        ("3", 3, ""),
+        ("-1", 255, ""),
+        ("2**70", 255, ""),
+        ("True", 1, ""),
+        ("'why'", 1, "why\n"),
+    ],
 )
 def test_sys_exit_ends_the_block_and_not_the_session(
     argument: str, code: int, stderr: str, session: Interpreter
@@ -213,6 +221,64 @@ def test_the_exit_builtin_leaves_standard_input_to_later_blocks(session: Interpr
 
 
 # Damage
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "import io, sys\nsys.stdout = io.TextIOWrapper(sys.stdout.detach(), encoding='utf-8')\n",
+        "import io, sys\nsys.stdout = io.TextIOWrapper(sys.stdout.buffer, encoding='utf-8')\n",
+        "import codecs, sys\nsys.stdout = codecs.getwriter('utf-8')(sys.stdout.detach())\n",
+        "import sys\nsys.stdout = open(1, 'w', buffering=1)\n",
+        "import sys\nsys.stdout = open(sys.stdout.fileno(), 'w')\n",
+        "import sys\nsys.stderr = sys.stdout\n",
+    ],
+)
+def test_what_a_program_put_in_the_place_of_its_streams_ends_with_its_block(damage: str, session: Interpreter) -> None:
+    assert session.run(f"{damage}print('a')\n").stdout == "a\n"
+    for text in ("b", "c"):
+        turn = session.run(f"import sys\nx = sys.stderr.write('e')\nprint('{text}')\n")
+        assert (turn.stdout, turn.stderr, turn.error) == (f"{text}\n", "e", None)
+
+
+def test_what_is_printed_while_something_is_printed_comes_out(session: Interpreter) -> None:
+    code = dedent("""
+        import sys
+        def tracer(frame, event, argument):
+            if frame.f_code.co_name == "write" and event == "line" and "streams" in frame.f_code.co_filename:
+                print("T")
+            return tracer
+        sys.settrace(tracer)
+        print("hello")
+        sys.settrace(None)
+    """)
+    turn = session.run(code, whole=True)
+    assert "hello\n" in turn.stdout
+    assert session.run("print('b')\n").stdout == "b\n"
+
+
+def test_streams_take_any_buffer(session: Interpreter) -> None:
+    code = "import ctypes, sys\nsys.stdout.buffer.write(ctypes.c_char(b'A'));\n"
+    assert session.run(code).stdout == "A"
+
+
+@pytest.mark.parametrize("write", ["csv.writer(file).writerow([1, 2])", "file.write('1,2\\r\\n')"])
+def test_files_left_open_are_written_out_at_the_end_of_the_block(write: str, session: Interpreter) -> None:
+    session.run(f"import csv\nfile = open('x.csv', 'w', newline='')\n{write};\n1 / 0\n", whole=True)
+    assert (session.folder / "x.csv").read_bytes() == b"1,2\r\n"
+    assert session.run("file.write('3'); file.close()\n").error is None
+    assert (session.folder / "x.csv").read_bytes() == b"1,2\r\n3"
+
+
+@pytest.mark.parametrize("rest", ["", "print(1)\n"], ids=["last", "not last"])
+def test_a_coroutine_that_nobody_awaits_is_told_of_where_it_was_made(rest: str, session: Interpreter) -> None:
+    turn = session.run(f"async def main():\n    pass\nmain()\n{rest}print(__file__)\n")
+    name = turn.stdout.splitlines()[-1]
+    assert turn.stderr == f"{name}:3: RuntimeWarning: coroutine 'main' was never awaited\n  main()\n" + _HINT
+    assert turn.result is None
+
+
+_HINT = "RuntimeWarning: Enable tracemalloc to get the object allocation traceback\n"
 
 
 @pytest.mark.parametrize(

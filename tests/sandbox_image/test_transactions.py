@@ -71,6 +71,26 @@ def test_after_a_rollback_the_block_has_never_run(session: Session) -> None:
     assert len(session.supervised.children()) == 1
 
 
+def test_after_a_rollback_the_program_is_in_its_folder_which_is_there_again(session: Session) -> None:
+    session.run("import os, shutil\nos.mkdir('sub')\nos.chdir('sub')\nopen('a', 'w').close()\n")
+    session.succeed("checkpoint")
+    session.run("os.chdir('..')\nshutil.rmtree('sub')\n")
+    session.succeed("rollback")
+    assert session.run("print(os.path.basename(os.getcwd()), os.listdir())\n") == "sub ['a']\n"
+
+
+@pytest.mark.parametrize(
+    "opening",
+    ["os.memfd_create('x')", "os.open('x', os.O_CREAT | os.O_RDWR); os.remove('x')"],
+    ids=["memory", "removed"],
+)
+def test_a_file_without_a_name_bars_checkpoints(session: Session, opening: str) -> None:
+    session.run(f"import os\nfd = {opening}\n")
+    assert session.refusal() == "a file without a name is open"
+    session.run("os.close(fd)\n")
+    session.succeed("checkpoint")
+
+
 def test_what_was_committed_stays_and_the_process_is_the_same(session: Session) -> None:
     pid = session.run("import os\nx = 1\nprint(os.getpid())\n")
     session.succeed("checkpoint")
