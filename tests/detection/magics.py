@@ -27,6 +27,8 @@ def with_magics(text: str, tree: ast.Module, boundaries: Boundaries, random: Ran
         for node in ast.walk(tree)
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Name) and node.value.id == PLACEHOLDER
         if rows[node.lineno - 1].strip() == PLACEHOLDER
+        # Behind a backslash it belongs to the line before, where it is no line of IPython's to IPython either.
+        if node.lineno == 1 or not rows[node.lineno - 2].endswith("\\")
     )
     for at in reversed(places):
         line = random.choice(_LINES)
