@@ -174,6 +174,25 @@ async def test_the_gateway_leaves_nothing_when_it_is_stopped(backend: str, upstr
         assert containers_of(group) == []
 
 
+@pytest.mark.parametrize("stream", [True, False])
+async def test_code_that_runs_when_the_gateway_is_stopped_ends_with_an_error_that_is_not_retried(
+    backend: str, upstream_url: str, stream: bool
+) -> None:
+    with eager(
+        "serve", EAGER_UPSTREAM_BASE_URL=f"{upstream_url}/v1", EAGER_SANDBOX=backend, EAGER_PRELOAD=""
+    ) as server:
+        async with httpx.AsyncClient(base_url=server.url, timeout=60) as client, asyncio.TaskGroup() as tasks:
+            request = {**program(ENDLESS), "stream": stream}
+            asking = tasks.create_task(client.post("/v1/eager/completions", json=request))
+            while not (await client.get("/readyz")).json()["pool"]["busy"]:
+                await asyncio.sleep(0.05)
+            os.kill(server.pid, signal.SIGTERM)
+        answer = asking.result()
+    assert '"code":"overloaded"' in answer.text.replace(": ", ":")
+    if not stream:
+        assert (answer.status_code, answer.headers["x-should-retry"]) == (503, "false")
+
+
 def containers_of(gateway_pid: int) -> list[str]:
     client = docker.from_env()
     try:
