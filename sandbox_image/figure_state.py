@@ -24,12 +24,18 @@ State = list[object]
 
 def parts_of(figure: Any) -> list[Any] | None:
     """Artists, locators, formatters and layout; None if one is of a class, or calls a function, of the program's."""
-    parts: list[Any] = figure.findobj()
-    for part in list(parts):
-        if hasattr(part, "_axis_map"):
-            for axis in part._axis_map.values():
-                parts += [axis.major.locator, axis.major.formatter, axis.minor.locator, axis.minor.formatter]
-    parts.append(figure.get_layout_engine())
+    parts = [figure.get_layout_engine()]
+    found = [figure]
+    while found:
+        part = found.pop()
+        if _is_foreign(part):
+            return None
+        parts.append(part)
+        if "offsetText" in vars(part):  # an axis, whose ``get_children`` would place the ticks anew
+            found += [part.label, part.offsetText, *vars(part).get("majorTicks", ()), *vars(part).get("minorTicks", ())]
+            parts += [part.major.locator, part.major.formatter, part.minor.locator, part.minor.formatter]
+        else:
+            found += part.get_children()
     return None if any(map(_is_foreign, parts)) else parts
 
 
@@ -50,14 +56,18 @@ def of(figure: Any) -> State:
 
 
 def _attributes(part: Any) -> list[tuple[str, Any]]:
-    return list(getattr(part, "__dict__", {}).items())
+    """But for who uses a transform: that changes with every look at it."""
+    return [item for item in getattr(part, "__dict__", {}).items() if item[0] != "_parents"]
 
 
 def _is_foreign(part: Any) -> bool:
     kind = type(part)
     if part is not None and not kind.__module__.startswith(_LIBRARIES):
         return True
-    return kind.__name__ == "FuncFormatter" and not getattr(part.func, "__module__", "").startswith(_LIBRARIES)
+    if kind.__name__ != "FuncFormatter":
+        return False
+    function = getattr(part.func, "func", part.func)  # words for ticks are a functools.partial
+    return not getattr(function, "__module__", "").startswith(_LIBRARIES)
 
 
 def _seen_from_outside(value: Any) -> object:
