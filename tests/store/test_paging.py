@@ -31,8 +31,8 @@ def test_pages_joined_are_the_list_whatever_their_size_even_where_times_are_equa
     times: list[int], limit: int, order: Order
 ) -> None:
     async def play() -> None:
-        now = iter([float(time) for time in times])
-        clock: Callable[[], float] = lambda: next(now)  # noqa: E731
+        left = iter([float(time) for time in times])
+        clock: Callable[[], float] = lambda: next(left, 9.0)  # noqa: E731
         async with open_store("sqlite+aiosqlite://", clock=clock) as store:
             added = [
                 await store.files.add(f"file-{number}", owner="a", filename="x", bytes=0, purpose="vision")
