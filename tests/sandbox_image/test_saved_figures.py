@@ -114,7 +114,7 @@ def whole(request: pytest.FixtureRequest) -> bool:
     ],
     ids=["by path", "without suffix", "to memory", "in a function"],
 )
-@pytest.mark.parametrize("after", ["", "print(f'saved {fig}')\n", "x = 1\n"], ids=["nothing", "harmless", "other"])
+@pytest.mark.parametrize("after", ["", "print(f'saved {__file__}')\n", "x = 1\n"], ids=["nothing", "harmless", "other"])
 def test_a_saved_figure_is_shown_as_it_was_saved(rich_session: Interpreter, save: str, after: str, whole: bool) -> None:
     prepare = "buffer = io.BytesIO()\nfile = open('f.png', 'wb')\n"
     turn = rich_session.run(f"{HEAD}{prepare}{save}\n{after}plt.show()\n", whole=whole)
