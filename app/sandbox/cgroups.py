@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -47,10 +48,9 @@ class Cgroup:
         return [str(folder / "cgroup.procs") for folder in self.folders]
 
     def remove(self, timeout_s: float = 2.0) -> None:
-        """Blocks for the moment that the kernel takes to bury the last process. A straggler is killed where the kernel
-        can do that (v2, Linux 5.14)."""
-        with contextlib.suppress(OSError), (self.memory_folder / "cgroup.kill").open("r+") as switch:
-            switch.write("1")
+        """Blocks for the moment that the kernel takes to bury the last process. Stragglers are killed: there is one if
+        bubblewrap was killed when it had just forked, its child waits for it for ever."""
+        _kill_all(self.memory_folder)
         deadline = time.monotonic() + timeout_s
         for folder in self.folders:
             while True:
@@ -61,9 +61,21 @@ class Cgroup:
                 except OSError:
                     if time.monotonic() > deadline:
                         raise
+                    _kill_all(self.memory_folder)
                     time.sleep(0.002)
                 else:
                     break
+
+
+def _kill_all(group: Path) -> None:
+    """Who is in it: at once where the kernel can do that (v2, Linux 5.14), else one by one."""
+    with contextlib.suppress(OSError):
+        with contextlib.suppress(*_NO_SUCH_FILE), (group / "cgroup.kill").open("r+") as switch:
+            switch.write("1")
+            return
+        for process in (group / "cgroup.procs").read_text().split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(process), signal.SIGKILL)
 
 
 class CgroupParent:
@@ -147,10 +159,11 @@ def _split_parent(root: Path, paths: Mapping[str, str]) -> CgroupParent | None:
 
 
 def _remove_stale(parent: Path) -> None:
-    """Groups of gateways that were killed. Their processes died with them."""
+    """Groups of gateways that were killed. Their processes died with them, or nearly all."""
     for folder in parent.glob(f"{_PREFIX}*"):
         if not Path("/proc", folder.name.removeprefix(_PREFIX)).exists():
             for group in (*folder.glob("*/"), folder):
+                _kill_all(group)
                 with contextlib.suppress(OSError):
                     group.rmdir()
 

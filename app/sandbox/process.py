@@ -109,6 +109,14 @@ class SandboxProcess:
         await asyncio.to_thread(self._bury)
         await self.tail.wait_end(1.0)
 
+    def _kill_forsaken(self, info_fd: int) -> None:
+        """Bubblewrap that is killed when it has just forked leaves a child that waits for it for ever."""
+        os.set_blocking(info_fd, False)
+        with contextlib.suppress(OSError, ValueError, KeyError):  # nothing was said, or nothing is left
+            child = json.loads(os.read(info_fd, 4096))["child-pid"]
+            if Path(f"/proc/{child}/comm").read_text() == "bwrap\n":
+                os.kill(child, signal.SIGKILL)
+
     def _bury(self) -> None:
         """When the first process of a pid namespace has ended, so have all others in it."""
         if self._first is not None:
@@ -125,6 +133,7 @@ class SandboxProcess:
         self._popen.kill()
         self._popen.wait(_DEATH_TIMEOUT_S)
         if self._info_fd is not None:
+            self._kill_forsaken(self._info_fd)
             os.close(self._info_fd)
             self._info_fd = None
         if self._cgroup is not None:

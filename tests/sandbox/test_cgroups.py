@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -170,6 +171,20 @@ def test_v1_has_a_group_for_each_controller(split: Path, tmp_path: Path) -> None
 def test_v1_without_one_of_the_controllers_is_no_place(split: Path, tmp_path: Path) -> None:
     (tmp_path / "own").write_text("4:memory:/service\n")
     assert find_parent(root=split, own=tmp_path / "own") is None
+
+
+@pytest.mark.local
+def test_who_is_still_in_a_group_is_killed_with_it() -> None:
+    parent = find_parent()
+    if parent is None:
+        pytest.skip("no cgroup that this user may write to")
+    cgroup = parent.create("stragglers", LIMITS)
+    with subprocess.Popen(["sleep", "60"]) as straggler:
+        for door in cgroup.doors:
+            Path(door).write_text(str(straggler.pid))
+        cgroup.remove()
+        assert straggler.wait(5) == -signal.SIGKILL
+    assert not any(folder.exists() for folder in cgroup.folders)
 
 
 def test_groups_of_a_gateway_that_was_killed_are_removed(split: Path, tmp_path: Path) -> None:
