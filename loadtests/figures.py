@@ -156,8 +156,8 @@ def _crowd(data: Data) -> tuple[str, bool]:
     sent = _one(data["loads"], target="no proxy", streams=256)["tokens_per_s"]
     rate, fairness = ours["tokens_per_s"], ours["fairness"]
     told = (
-        f"{rate / bare:.2f} of the pass-through, {rate / theirs:.1f}x LiteLLM (all that is sent is {sent / theirs:.1f}x), "
-        f"slowest {fairness:.2f} of the mean"
+        f"{rate / bare:.2f} of the pass-through, {rate / theirs:.1f}x LiteLLM "
+        f"(all that is sent is {sent / theirs:.1f}x), slowest {fairness:.2f} of the mean"
     )
     return told, rate >= 0.7 * bare and rate >= 8 * theirs and fairness >= 0.5
 
