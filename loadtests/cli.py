@@ -124,6 +124,7 @@ def gateway(
     code_streams: Annotated[int, typer.Option(min=1, help="Most streams with a sandbox each.")] = 64,
     tps: Annotated[float, typer.Option(min=1, help="Tokens per second of each stream.")] = 50,
     seconds: Annotated[float | None, typer.Option(min=1, help="Length of a stream.")] = None,
+    repeats: Repeats = None,
     fast: Fast = False,
     out: Out = None,
     publish: Publish = None,
@@ -135,7 +136,8 @@ def gateway(
         streams=streams or ([1, 16, 64] if fast else [1, 8, 64, 256, 512]),
         code_streams=code_streams,
         tps=tps,
-        seconds=seconds or (3 if fast else 10),
+        seconds=seconds or (3 if fast else 8),
+        repeats=repeats or (1 if fast else 3),
         dispatches=50 if fast else 200,
     )
     _finish(report, out or stage_folder("gateway-fast" if fast else "gateway"), publish)

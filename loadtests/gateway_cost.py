@@ -6,6 +6,7 @@ import itertools
 import shutil
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -21,7 +22,7 @@ from app.main import create_backend
 from loadtests.gateway_client import PYTHON_TOOL
 from loadtests.installs import LITELLM
 from loadtests.length_cost import LengthCost, length_costs
-from loadtests.load import Load, LoadFailed, request_body, summarize
+from loadtests.load import Load, LoadFailed, middle, request_body, summarize
 from loadtests.load_client import run_streams
 from loadtests.load_upstream import PROSE_MARKER, TOKENS_PER_STATEMENT
 from loadtests.measurement import RunFailed
@@ -41,7 +42,8 @@ _GRACE_S: Final = 15.0
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """``code_streams``: most streams that have a sandbox each; above it, streams are only passed on."""
+    """``code_streams``: most streams that have a sandbox each; above it, streams are only passed on. ``repeats``: each
+    target is loaded so many times, in turns with the others; the medians count."""
 
     backends: Sequence[str]
     streams: Sequence[int]
@@ -49,6 +51,7 @@ class Plan:
     tps: float
     seconds: float
     dispatches: int
+    repeats: int = 1
 
     @property
     def tokens_each(self) -> int:
@@ -91,13 +94,16 @@ async def measure_gateway(plan: Plan, console: Console) -> GatewayCost:
         async with AsyncExitStack() as stack:
             targets = await _targets(plan, upstream, stack, found.failures)
             targets = [target for target in targets if await _answers(plan, upstream, target, found.failures)]
-            for count, target in itertools.product(plan.streams, targets):
-                if count <= target.most:
-                    console.print(f"{count} streams: {target.name}")
-                    try:
-                        found.loads.append(await _load(plan, upstream, target, count))
-                    except LoadFailed as failure:
-                        found.failures.append(f"{target.name}, {count} streams: {failure}")
+            for count in plan.streams:
+                loads: dict[str, list[Load]] = defaultdict(list)
+                for _, target in itertools.product(range(plan.repeats), targets):
+                    if count <= target.most:
+                        console.print(f"{count} streams: {target.name}")
+                        try:
+                            loads[target.name].append(await _load(plan, upstream, target, count))
+                        except LoadFailed as failure:
+                            found.failures.append(f"{target.name}, {count} streams: {failure}")
+                found.loads += map(middle, loads.values())
     return found
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import asdict, replace
 
 from loadtests.load_client import Stream
 from loadtests.statistics import median, percentile
@@ -79,6 +80,14 @@ def summarize(
         fairness=min(rates) / (sum(rates) / len(rates)),
         complete=sum(stream.ended and len(stream.arrived_s) == tokens_each for stream in streams),
     )
+
+
+def middle(loads: Sequence[Load]) -> Load:
+    """Of loads of one kind the median of each value; of complete streams the fewest, of tokens the most."""
+    first = loads[0]
+    values = {name: [getattr(load, name) for load in loads] for name in first.__struct_fields__}
+    medians = {name: median(values[name]) for name, value in asdict(first).items() if isinstance(value, float)}
+    return replace(first, **medians, complete=min(values["complete"]), tokens=max(values["tokens"]))
 
 
 def _rate(stream: Stream) -> float:

@@ -98,13 +98,20 @@ def gateway_stage(
     tps: float = 50,
     seconds: float,
     dispatches: int,
+    repeats: int = 1,
 ) -> Report:
     from loadtests.gateway_cost import Plan as GatewayPlan
     from loadtests.gateway_cost import measure_gateway
     from loadtests.gateway_report import gateway_report
 
     plan = GatewayPlan(
-        backends=backends, streams=streams, code_streams=code_streams, tps=tps, seconds=seconds, dispatches=dispatches
+        backends=backends,
+        streams=streams,
+        code_streams=code_streams,
+        tps=tps,
+        seconds=seconds,
+        dispatches=dispatches,
+        repeats=repeats,
     )
     return gateway_report(uvloop.run(measure_gateway(plan, Console(stderr=True))))  # the loop of the gateway itself
 
@@ -138,7 +145,9 @@ def measure_all(
     ends_s = time.monotonic() + minutes * 60
     isolated = [name for name in backends if name != "jupyter"]
     stages: dict[str, Callable[[], Report]] = {
-        "gateway": lambda: gateway_stage(backends=isolated, streams=(1, 32, 64, 256), seconds=16, dispatches=200),
+        "gateway": lambda: gateway_stage(
+            backends=isolated, streams=(1, 32, 64, 256), seconds=8, dispatches=200, repeats=3
+        ),
         "peers": lambda: peers_stage((50, 100, 200), 1, isolated[0]),
         "repair": lambda: repair_stage(
             RepairPlan(corpus=corpus, programs=programs["error"], backends=isolated[-1:], repeats=1)

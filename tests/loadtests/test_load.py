@@ -4,10 +4,11 @@ import asyncio
 import json
 
 import pytest
+from msgspec.structs import replace
 
 from app.extraction.deltas import decode_delta
 from app.extraction.turn import CodeText, TurnReader
-from loadtests.load import LoadFailed, request_body, summarize
+from loadtests.load import LoadFailed, middle, request_body, summarize
 from loadtests.load_client import LoadClient, Stream, run_streams
 from loadtests.load_upstream import PROSE_MARKER, STATEMENT, TOKENS_PER_STATEMENT, LoadUpstream, frames, sent_s
 
@@ -38,6 +39,13 @@ def test_the_cost_of_a_load() -> None:
     assert load.tokens_per_s == pytest.approx(6 / 0.4)
     assert load.slowest_pace == 0
     assert load.fairness == 0
+
+
+def test_of_several_loads_the_medians_count() -> None:
+    streams = [Stream("0", arrived_s=[1.0, 1.1], ended=True)]
+    loads = [summarize("ours", streams, {}, cpu_s=cpu_s, tps=10, tokens_each=2) for cpu_s in (0.0002, 0.0009, 0.0004)]
+    assert middle(loads) == loads[2]
+    assert middle([*loads[:2], replace(loads[2], complete=0)]).complete == 0
 
 
 def test_a_load_of_which_nothing_arrives_has_failed() -> None:
