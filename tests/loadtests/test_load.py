@@ -42,8 +42,8 @@ def test_the_cost_of_a_load() -> None:
 
 
 def test_of_several_loads_the_medians_count() -> None:
-    streams = [Stream("0", arrived_s=[1.0, 1.1], ended=True)]
-    loads = [summarize("ours", streams, {}, cpu_s=cpu_s, tps=10, tokens_each=2) for cpu_s in (0.0002, 0.0009, 0.0004)]
+    streams, sent = [Stream("0", arrived_s=[1.0, 1.1], ended=True)], {"0": [0.99, 1.09]}
+    loads = [summarize("ours", streams, sent, cpu_s=cpu_s, tps=10, tokens_each=2) for cpu_s in (0.0002, 0.0009, 0.0004)]
     assert middle(loads) == loads[2]
     assert middle([*loads[:2], replace(loads[2], complete=0)]).complete == 0
 
