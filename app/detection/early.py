@@ -14,7 +14,13 @@ from app.detection.compiling import Refusal, parse, refusal_of_prefix
 # A longer line would hold the event loop for more than about 1 ms: it is left to the sandbox.
 LONGEST: Final = 1_500
 
-_BEFORE: Final = {"elif": "if 1: pass\n", "else": "if 1: pass\n", "except": "try: pass\n", "finally": "try: pass\n"}
+_BEFORE: Final = {
+    "elif": "if 1: pass\n",
+    "else": "if 1: pass\n",
+    "except": "try: pass\n",
+    "finally": "try: pass\n",
+    "from": "0\n",  # since 3.14 the parser knows the names of future features, at the head of a program
+}
 
 
 def check_line(line: str, word: str, *, header: bool, block: str, decorated: bool) -> Refusal | None:
