@@ -25,6 +25,7 @@ from typing import Any, Final
 
 from sandbox_image import figure_state
 from sandbox_image.figure_state import State
+from sandbox_image.mime import figure_png
 
 #: A larger file is drawn again, in the size of the screen.
 MAX_BYTES: Final = 1 << 20
@@ -84,6 +85,8 @@ class SavedFigures:
         method = frame.f_back
         if method is None or method.f_code.co_name != "savefig":
             return
+        if method.f_back is not None and method.f_back.f_code is figure_png.__code__:
+            return  # it is being shown: looking at its state would be work for nothing
         figure = canvas.figure
         self._saved.pop(figure, None)
         if canvas.callbacks.callbacks.get("draw_event") or figure_state.parts_of(figure) is None:
