@@ -138,7 +138,9 @@ def bench(context: typer.Context) -> None:
 @sandbox.command("install")
 def sandbox_install(
     folder: Annotated[Path | None, typer.Option(help="Where; default EAGER_SANDBOX_ENV.")] = None,
-    python: Annotated[Path | None, typer.Option(help="The Python to make it of; default this one.")] = None,
+    python: Annotated[
+        Path | None, typer.Option(help="What to make it of; default this Python or a faster build.")
+    ] = None,
 ) -> None:
     """Make the Python environment that code in the embedded sandbox sees."""
     import subprocess

@@ -9,6 +9,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,8 @@ DEFAULT_FOLDER: Final = Path(".eager/sandbox-env")
 #: Folders that every sandbox sees anyway (local.py).
 _ALWAYS_BOUND: Final = Path("/usr")
 _INSPECT: Final = "import json, sys; print(json.dumps([sys.prefix, sys.base_prefix, sys.version_info[:3]]))"
+#: What distributions put in packages of their own, and programs may import.
+_STANDARD_LIBRARY: Final = "import asyncio, bz2, ctypes, lzma, multiprocessing, sqlite3, ssl, unittest, zoneinfo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +74,35 @@ def inspect_python(python: Path) -> Environment:
     return Environment(python, folders, (version[0], version[1], version[2]))
 
 
+def optimized_python(*, system: Path = Path("/usr/bin")) -> Path:
+    """The Python to make sandboxes of: this one, or the system's of the same minor version where this one is slow.
+
+    Built without ``--enable-optimizations``, as pyenv does by default, CPython takes a third longer for nearly
+    everything; the builds of distributions are optimized whatever their flags say.
+    """
+    this = Path(sys.executable)
+    theirs = system / f"python3.{sys.version_info.minor}"
+    if "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "") or not theirs.exists():
+        return this
+    try:
+        answer = subprocess.run([theirs, "-I", "-c", _STANDARD_LIBRARY], capture_output=True, timeout=30, env={})
+    except (OSError, subprocess.SubprocessError):
+        return this
+    return theirs if answer.returncode == 0 else this
+
+
 def create_environment(folder: Path, requirements: Path, *, python: Path | None = None) -> Environment:
     """Make a virtual environment with exactly the locked libraries, with uv where it is installed.
+
+    Without ``python``, it is made of ``optimized_python`` with uv; venv needs a part that distributions leave out, so
+    without uv of the Python that runs this.
 
     Raises:
         subprocess.CalledProcessError: a step failed; its output has been shown.
     """
-    base = str(python or Path(sys.executable))
     target = str(folder / "bin" / "python")
     if importlib.util.find_spec("uv") is not None:
+        base = str(python or optimized_python())
         uv = [sys.executable, "-m", "uv"]
         steps = [
             [*uv, "venv", "--allow-existing", "--python", base, str(folder)],
@@ -96,6 +119,7 @@ def create_environment(folder: Path, requirements: Path, *, python: Path | None 
             ],
         ]
     else:
+        base = str(python or sys.executable)
         steps = [
             [base, "-m", "venv", str(folder)],
             [target, "-m", "pip", "install", "--require-hashes", "-r", str(requirements)],

@@ -6,7 +6,6 @@ Source: "Messaging in Jupyter", https://jupyter-client.readthedocs.io/en/stable/
 from __future__ import annotations
 
 import ast
-import json
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from typing import Any, Final, Literal, Protocol
 import msgspec
 
 import sandbox_image
+from sandbox_image.kernel import COMM_ID
 
 #: Modules are put in place by hand: the kernel may be on another machine, and a file there may have our name.
 _BOOT: Final = """
@@ -35,19 +35,19 @@ Request = dict[str, Any]
 Channel = Literal["shell", "control", "iopub"]
 
 
-class _Header(msgspec.Struct, frozen=True):
+class KernelHeader(msgspec.Struct, frozen=True):
     msg_type: str
 
 
-class _ParentHeader(msgspec.Struct, frozen=True):
+class ParentHeader(msgspec.Struct, frozen=True):
     msg_id: str = ""
 
 
 class KernelMessage(msgspec.Struct, frozen=True):
     """What we hear. The sender is untrusted, and so is everything in ``content``."""
 
-    header: _Header
-    parent_header: _ParentHeader
+    header: KernelHeader
+    parent_header: ParentHeader
     content: dict[str, Any]
     channel: str = "iopub"
 
@@ -120,9 +120,9 @@ def boot_code(folder: str | None, preload: Sequence[str] = ()) -> str:
     return f"exec({_BOOT!r}, {{**{values!r}, 'get_ipython': get_ipython}})"
 
 
-def call_code(message: dict[str, Any]) -> str:
+def call(message: dict[str, Any], *, session: str) -> Request:
     """Hands a message to the interpreter that ``boot_code`` has put there."""
-    return f"__import__('sys').modules['sandbox_image.kernel'].call({json.dumps(message)!r})"
+    return request("comm_msg", {"comm_id": COMM_ID, "data": message}, session=session)
 
 
 @cache

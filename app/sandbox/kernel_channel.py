@@ -1,13 +1,13 @@
 """A Jupyter kernel as a sandbox: takes the supervisor's part of the protocol, here in the gateway.
 
-``Worker`` speaks frames to it as to any supervisor; they become cells that call ``sandbox_image/kernel.py``, and what
-the kernel publishes becomes frames. Like a supervisor it replaces a lost interpreter: by another kernel.
+``Worker`` speaks frames to it as to any supervisor; they become calls of ``sandbox_image/kernel.py``, and what the
+kernel publishes becomes frames. Like a supervisor it replaces a lost interpreter: by another kernel.
 
 Rules.
-1. An execution is over when its cell is idle *and* every interrupt sent to it has been answered: an interrupt that came
+1. An execution is over when its call is idle *and* every interrupt sent to it has been answered: an interrupt that came
    late would hit the next one. Only then ``done`` is passed on.
 2. An interrupt is held back until the execution has begun: an idle kernel would ignore it.
-3. A cell that ends without ``done`` has broken its kernel, which is replaced.
+3. A call that ends without ``done`` has broken its kernel, which is replaced.
 4. Kernels publish without waiting for those who listen. Nothing can slow them down, so output that the sink has not
    taken waits here, up to the worker's limit of output per execution. Files are fetched piece by piece.
 """
@@ -23,7 +23,7 @@ from typing import Any, Final, Literal
 from uuid import uuid4
 
 from app.errors import SandboxStartError
-from app.sandbox.kernel import Kernel, KernelMessage, OpenKernel, boot_code, call_code, cell, request
+from app.sandbox.kernel import Kernel, KernelMessage, OpenKernel, Request, boot_code, call, cell, request
 from app.sandbox.transport import Channel
 from sandbox_image.kernel import DATA_MIME, MESSAGE_MIME, PROGRESS_MIME
 from sandbox_image.protocol import (
@@ -62,16 +62,16 @@ class KernelChannel(Channel):
         self._heard = asyncio.Event()
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._cells: set[str] = set()
+        self._calls: set[str] = set()
         self._interrupts: set[str] = set()
         self._forget()
 
     def __repr__(self) -> str:
-        return f"<KernelChannel {self._closed or 'open'}, {len(self._cells)} cells>"
+        return f"<KernelChannel {self._closed or 'open'}, {len(self._calls)} calls>"
 
     def _forget(self) -> None:
         """What was in flight is over."""
-        self._cells.clear()
+        self._calls.clear()
         self._interrupts.clear()
         self._execution: int | None = None
         self._begun = False
@@ -112,7 +112,7 @@ class KernelChannel(Channel):
                     await self._heard.wait()
             except TimeoutError:
                 continue
-        self._run(boot_code(self._folder, self._preload))
+        self._request(cell(boot_code(self._folder, self._preload), session=self._session))
         await self._ready
 
     # ------------------------------------------------- what the worker says
@@ -124,7 +124,7 @@ class KernelChannel(Channel):
             if kind == FILE:
                 assert self._file is not None
                 self._call({**self._file, "op": "data", "data": base64.b64encode(payload).decode()})
-                if len(self._cells) >= _PIECES:
+                if len(self._calls) >= _PIECES:
                     self.pause_writing()
             else:
                 self._obey(json.loads(payload))
@@ -164,14 +164,13 @@ class KernelChannel(Channel):
             self._send("control", order)
 
     def _call(self, message: dict[str, Any]) -> None:
-        self._run(call_code(message))
+        self._request(call(message, session=self._session))
 
-    def _run(self, code: str) -> None:
-        order = cell(code, session=self._session)
-        self._cells.add(order["header"]["msg_id"])
+    def _request(self, order: Request) -> None:
+        self._calls.add(order["header"]["msg_id"])
         self._send("shell", order)
 
-    def _send(self, channel: Literal["shell", "control"], order: dict[str, Any]) -> None:
+    def _send(self, channel: Literal["shell", "control"], order: Request) -> None:
         if self._kernel is not None:
             self._kernel.send(channel, order)
 
@@ -199,12 +198,12 @@ class KernelChannel(Channel):
                 data = content.get("data")
                 if isinstance(data, dict):
                     self._on_display(data, content.get("metadata"))
-            case "error" if message.parent in self._cells:
+            case "error" if message.parent in self._calls:
                 self._error = f"{content.get('ename')}: {content.get('evalue')}"
             case "status" if content.get("execution_state") in ("restarting", "dead"):
                 self._lose("signal", "the kernel died")
-            case "status" if content.get("execution_state") == "idle" and message.parent in self._cells:
-                self._cells.discard(message.parent)
+            case "status" if content.get("execution_state") == "idle" and message.parent in self._calls:
+                self._calls.discard(message.parent)
                 self.resume_writing()
                 self._go_on()
 
@@ -254,7 +253,7 @@ class KernelChannel(Channel):
 
     def _go_on(self) -> None:
         """Something has been answered: is what was asked for complete?"""
-        if self._cells or self._interrupts:
+        if self._calls or self._interrupts:
             return
         if self._execution is not None:
             self._conclude()

@@ -8,23 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hmac
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from app.errors import SandboxStartError
-from app.sandbox.kernel import Channel, Kernel, KernelMessage, Listener, Request
+from app.sandbox.kernel import Channel, Kernel, KernelHeader, KernelMessage, Listener, ParentHeader, Request
 
 #: Messages read before others get their turn.
 _MESSAGES: Final = 100
 #: What a dying kernel had sent is on its way through ZeroMQ's own thread for so long at most.
 _LAST_WORDS_S: Final = 0.05
+_T = TypeVar("_T")
+_DELIMITER: Final = b"<IDS|MSG>"
 _BARE_PYTHONS: Final = ("python", "python3")
 
 
@@ -185,15 +189,37 @@ class _LocalKernel:
             self._loop.call_soon(self._read)
 
     def _deliver(self, channel: Channel, frames: list[bytes]) -> None:
-        session = self._manager.session
-        try:
-            _, signed = session.feed_identities(frames)
-            message = session.deserialize(signed)
-            message["channel"] = channel
-            heard = msgspec.convert(message, KernelMessage)
-        except (ValueError, TypeError, KeyError):  # not signed, or not a message
-            return
-        self._listener.hear(heard)
+        heard = decode(frames, channel, self._manager.session.sign)
+        if heard is not None:
+            self._listener.hear(heard)
+
+
+def decode(frames: list[bytes], channel: Channel, sign: Callable[[list[bytes]], bytes]) -> KernelMessage | None:
+    """A message of ZeroMQ's parts, if it is one and is signed. jupyter_client's own way takes 0.1 ms.
+
+    Source: "The Wire Protocol" of Messaging in Jupyter.
+    """
+    try:
+        delimiter = frames.index(_DELIMITER)
+        signature, *parts = frames[delimiter + 1 : delimiter + 6]
+        header, parent, _, content = parts
+    except ValueError:
+        return None
+    if not hmac.compare_digest(signature, sign(parts)):
+        return None
+    try:
+        return KernelMessage(
+            _decode(header, KernelHeader), _decode(parent, ParentHeader), _decode(content, dict[str, Any]), channel
+        )
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def _decode(data: bytes, type: type[_T]) -> _T:
+    try:
+        return msgspec.json.decode(data, type=type)
+    except UnicodeDecodeError:  # a lone surrogate that was printed
+        return msgspec.json.decode(data.decode("utf-8", "replace"), type=type)
 
 
 def _environment() -> dict[str, str]:

@@ -44,7 +44,10 @@ class FakeKernel:
         channel, request = await self._requests.get()
         assert request["header"]["msg_type"] == type
         assert channel == ("control" if type == "interrupt_request" else "shell")
-        assert text in request["content"].get("code", "")
+        if type == "comm_msg":
+            assert request["content"]["data"]["op"] == text
+        else:
+            assert text in request["content"].get("code", "")
         self._parent = request["header"]["msg_id"]
         return request
 
@@ -115,7 +118,7 @@ async def test_what_a_kernel_publishes_becomes_output_displays_and_a_result() ->
     async with kernel_worker(Kernels()) as (worker, kernel), asyncio.TaskGroup() as tasks:
         sink = Recorder()
         running = tasks.create_task(run(worker, chunks_of("1\n"), sink))
-        await kernel.expect("execute_request", "call")
+        await kernel.expect("comm_msg", "execute")
         kernel.show(PROGRESS_MIME, "0")
         kernel.say("stream", name="stdout", text="é")
         kernel.say("stream", name="stderr", text="warning")
@@ -131,16 +134,16 @@ async def test_what_a_kernel_publishes_becomes_output_displays_and_a_result() ->
         ]
 
 
-async def test_an_execution_is_over_only_when_its_cell_is_idle_and_interrupts_were_answered() -> None:
+async def test_an_execution_is_over_only_when_its_call_is_idle_and_interrupts_were_answered() -> None:
     async with kernel_worker(Kernels(), grace_s=30.0) as (worker, kernel), asyncio.TaskGroup() as tasks:
         running = tasks.create_task(run(worker, chunks_of("1\n")))
-        cell = await kernel.expect("execute_request", "call")
+        call = await kernel.expect("comm_msg", "execute")
         stopping = tasks.create_task(worker.interrupt())
         await asyncio.sleep(0)
         kernel.show(PROGRESS_MIME, "0")  # the interrupt was held back until now
         await kernel.expect("interrupt_request")
         kernel.show(MESSAGE_MIME, {"t": "done", "id": 1, "status": "interrupted", "ran": 0, "ns": [1]})
-        kernel.idle(parent=cell["header"]["msg_id"])
+        kernel.idle(parent=call["header"]["msg_id"])
         await asyncio.sleep(0)
         assert not running.done()
         kernel.say("interrupt_reply", channel="control", status="ok")
@@ -152,7 +155,7 @@ async def test_a_kernel_that_dies_is_replaced_and_what_had_run_is_told() -> None
     kernels = Kernels()
     async with kernel_worker(kernels) as (worker, kernel), asyncio.TaskGroup() as tasks:
         running = tasks.create_task(run(worker, chunks_of("1\n", "2\n")))
-        await kernel.expect("execute_request", "call")
+        await kernel.expect("comm_msg", "execute")
         kernel.show(PROGRESS_MIME, "1")
         kernel.listener.end("signal", "killed by signal 9")
         second = await kernels.next()
@@ -169,7 +172,7 @@ async def test_a_kernel_that_its_server_restarts_is_lost(state: str) -> None:
     kernels = Kernels()
     async with kernel_worker(kernels) as (worker, kernel), asyncio.TaskGroup() as tasks:
         running = tasks.create_task(run(worker, chunks_of("1\n")))
-        await kernel.expect("execute_request", "call")
+        await kernel.expect("comm_msg", "execute")
         kernel.say("status", execution_state=state)
         await (await kernels.next()).boot()
         assert (await running).status == "lost"
@@ -180,7 +183,7 @@ async def test_a_cell_that_ends_without_a_word_has_broken_its_kernel() -> None:
     kernels = Kernels()
     async with kernel_worker(kernels) as (worker, kernel), asyncio.TaskGroup() as tasks:
         running = tasks.create_task(run(worker, chunks_of("1\n")))
-        await kernel.expect("execute_request", "call")
+        await kernel.expect("comm_msg", "execute")
         kernel.say("error", ename="KeyError", evalue="'sandbox_image.kernel'")
         kernel.idle()
         await (await kernels.next()).boot()
@@ -194,7 +197,7 @@ async def test_code_that_does_not_stop_costs_the_kernel() -> None:
     kernels = Kernels()
     async with kernel_worker(kernels, grace_s=0.01) as (worker, kernel), asyncio.TaskGroup() as tasks:
         running = tasks.create_task(run(worker, chunks_of("1\n"), timeout_s=0.01))
-        await kernel.expect("execute_request", "call")
+        await kernel.expect("comm_msg", "execute")
         second = await kernels.next()
         assert kernel.killed
         await second.boot()
@@ -231,10 +234,10 @@ async def test_a_file_is_fetched_piece_by_piece() -> None:
             pieces.append(piece)
 
         fetching = tasks.create_task(worker.get_file("a", limit_bytes=1 << 20, sink=sink))
-        await kernel.expect("execute_request", '"op": "get"')
+        await kernel.expect("comm_msg", "get")
         kernel.show(DATA_MIME, base64.b64encode(b"x" * 100_000).decode())
         kernel.idle()
-        await kernel.expect("execute_request", '"op": "more"')
+        await kernel.expect("comm_msg", "more")
         kernel.show(MESSAGE_MIME, {"t": "file", "id": 1, "ok": True, "size": 100_000})
         kernel.idle()
         assert (await fetching).ok
@@ -251,7 +254,7 @@ async def test_a_late_message_of_a_kernel_that_was_replaced_is_not_heard() -> No
         await worker.wait_ready(5)
         sink = Recorder()
         running = tasks.create_task(run(worker, chunks_of("1\n"), sink))
-        await second.expect("execute_request", "call")
+        await second.expect("comm_msg", "execute")
         second.show(PROGRESS_MIME, "0")
         second.done(worker.statistics().executions)
         assert (await running).status == "ok"
