@@ -203,6 +203,7 @@ def start(shell: Any, folder: str | None, modules: Sequence[str]) -> None:
     os.environ["MPLBACKEND"] = "agg"  # ipykernel's own would send figures at the end of every execution
     preload.import_modules(modules)
     first_uses.warm_up()
+    preload.freeze()
     interpreter = KernelInterpreter(shell)
     shell.kernel.comm_manager.register_comm(interpreter)
     ready = {"protocol": PROTOCOL_VERSION, "python": sys.version_info[:3], "languages": ["python"], "workdir": folder}

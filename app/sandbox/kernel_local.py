@@ -22,6 +22,7 @@ import msgspec
 
 from app.errors import SandboxStartError
 from app.sandbox.kernel import Channel, Kernel, KernelHeader, KernelMessage, Listener, ParentHeader, Request
+from sandbox_image.preload import ONE_BLAS_THREAD
 
 #: Messages read before others get their turn.
 _MESSAGES: Final = 100
@@ -223,6 +224,7 @@ def _decode(data: bytes, type: type[_T]) -> _T:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, without our secrets. The other one silences a warning of the debugger that no session uses."""
+    """Ours, without our secrets; one thread for BLAS unless told otherwise. The last one silences a warning of the
+    debugger that no session uses."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("EAGER_")}
-    return {**own, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    return {**ONE_BLAS_THREAD, **own, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
