@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import array
 import os
+import select
 import socket
 from collections.abc import Iterator
 from json import JSONDecoder
@@ -34,9 +35,11 @@ class Channel:
         self._zero_sent = False
         self._execution: int | None = None
 
-    def receive(self) -> Iterator[dict[str, Any]]:
-        """Messages, until the supervisor closes its end."""
+    def receive(self, meanwhile: Iterator[object]) -> Iterator[dict[str, Any]]:
+        """Messages, until the supervisor closes its end. Until the first one comes, ``meanwhile`` is advanced."""
         decoder = FrameDecoder()
+        while not select.select([self._stream], (), (), 0)[0] and next(meanwhile, self) is not self:
+            pass
         room = socket.CMSG_SPACE(_FD_BYTES)
         while True:
             data, ancillary, _, _ = self._stream.recvmsg(65536, room, socket.MSG_CMSG_CLOEXEC)

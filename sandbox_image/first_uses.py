@@ -25,6 +25,21 @@ def warm_up() -> list[str]:
     return notes
 
 
+def use_again() -> None:
+    """Quickly what a program is likely to do with the libraries that were warmed up."""
+    if "pandas" in sys.modules:
+        _use_pandas()
+    if "matplotlib.figure" in sys.modules:
+        figure = sys.modules["matplotlib.figure"].Figure(figsize=(2, 2))
+        axes = figure.subplots()
+        axes.plot([1, 2], [1, 2], label="line")
+        axes.bar([1, 2], [1, 2])
+        axes.set(title="title", xlabel="x")
+        axes.legend()
+        axes.grid(True)
+        figure.draw_without_rendering()
+
+
 def _use_matplotlib() -> None:
     """Not by pyplot, which has a state."""
     figure = importlib.import_module("matplotlib.figure").Figure()

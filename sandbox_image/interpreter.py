@@ -31,6 +31,7 @@ from sandbox_image.block import Block, Piece
 from sandbox_image.channel import Channel
 from sandbox_image.mime import Bundle
 from sandbox_image.namespace import use_work_folder
+from sandbox_image.own_pages import Pages, take
 from sandbox_image.process import die_with_parent
 from sandbox_image.protocol import INTERPRETER, PROGRESS, encode_message
 from sandbox_image.session import End, Failure, Session, is_coroutine, was_not_awaited
@@ -50,9 +51,10 @@ def serve(channel: socket.socket, progress: mmap.mmap) -> NoReturn:
     os._exit(0)
 
 
-def steps(channel: socket.socket, progress: mmap.mmap) -> Iterator[object]:
-    """The same as a generator for ``bare_stack``. User code runs whenever what it yields is dropped."""
-    return Interpreter(channel, progress).steps()
+def steps(channel: socket.socket, progress: mmap.mmap, pages: Pages = ()) -> Iterator[object]:
+    """The same as a generator for ``bare_stack``. User code runs whenever what it yields is dropped. ``pages`` are
+    taken before the first code comes."""
+    return Interpreter(channel, progress).steps(pages)
 
 
 class Interpreter(Session):
@@ -74,8 +76,8 @@ class Interpreter(Session):
         self._trace: Any = None
         use_work_folder()
 
-    def steps(self) -> Iterator[object]:
-        for message in self._channel.receive():
+    def steps(self, pages: Pages = ()) -> Iterator[object]:
+        for message in self._channel.receive(meanwhile=take(pages)):
             match message["op"]:
                 case "copy":
                     self._copy(self._channel.received_fd)

@@ -25,7 +25,7 @@ _BY_PATH: Final = not __package__
 if _BY_PATH:
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from sandbox_image import egress, first_uses, preload, process
+from sandbox_image import egress, first_uses, own_pages, preload, process
 from sandbox_image.bare_stack import descend
 from sandbox_image.files import WorkFolder
 from sandbox_image.loop import InterpreterBroken, Supervisor
@@ -40,7 +40,7 @@ _INTERPRETER_BROKEN: Final = 5
 #: Of an interpreter that failed by itself, which it must not.
 _INTERPRETER_FAILED: Final = 70
 #: The interpreter's life, as ``bare_stack`` drives it.
-Steps = Callable[[socket.socket, mmap.mmap], Iterator[object]]
+Steps = Callable[[socket.socket, mmap.mmap, own_pages.Pages], Iterator[object]]
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -52,6 +52,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         os.umask(0o022)
         folder = WorkFolder(options.workdir, options.uid)
         steps = _make_zygote(options)
+        pages = own_pages.learn(first_uses.use_again) if options.preload else ()
         supervisor = _start(options, folder, read_fd, write_fd)
     except OSError as error:
         _say(f"cannot start: {error}")
@@ -70,7 +71,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         status = _FAILED
         traceback.print_exc()
     else:  # in an interpreter
-        descend(_live(lines, steps, options))
+        descend(_live(lines, steps, pages, options))
     process.kill_everything()
     os._exit(status)
 
@@ -96,6 +97,7 @@ def _make_zygote(options: argparse.Namespace) -> Steps:
     steps: Steps = importlib.import_module("sandbox_image.interpreter").steps
     for note in [*preload.import_modules([name for name in options.preload.split(",") if name]), *first_uses.warm_up()]:
         _say(note)
+    preload.freeze()
     if _BY_PATH:  # only the package was to be found there, and it is found from now on
         del sys.path[0]
     return steps
@@ -103,7 +105,7 @@ def _make_zygote(options: argparse.Namespace) -> Steps:
 
 def _start(options: argparse.Namespace, folder: WorkFolder, read_fd: int, write_fd: int) -> Supervisor:
     process.protect_supervisor()
-    supervisor = Supervisor(
+    return Supervisor(
         read_fd=read_fd,
         write_fd=write_fd,
         folder=folder,
@@ -111,8 +113,6 @@ def _start(options: argparse.Namespace, folder: WorkFolder, read_fd: int, write_
         languages=["python", "bash"] if shutil.which("bash") else ["python"],
         uid=options.uid,
     )
-    preload.freeze()
-    return supervisor
 
 
 def _fill_standard_descriptors() -> None:
@@ -147,10 +147,10 @@ def _connect(path: str) -> int:
     return stream.detach()
 
 
-def _live(lines: Lines, steps: Steps, options: argparse.Namespace) -> Iterator[object]:
+def _live(lines: Lines, steps: Steps, pages: own_pages.Pages, options: argparse.Namespace) -> Iterator[object]:
     """In the forked child. What was the supervisor's is not cleaned up: descriptors it would close are others now."""
     try:
-        yield from steps(process.become_interpreter(lines, options.workdir, options.uid), lines.progress)
+        yield from steps(process.become_interpreter(lines, options.workdir, options.uid), lines.progress, pages)
     except BaseException:
         traceback.print_exc()
         os._exit(_INTERPRETER_FAILED)

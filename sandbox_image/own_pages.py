@@ -1,0 +1,90 @@
+"""Memory that programs usually write to, made an interpreter's own while it waits for its first code.
+
+A forked interpreter shares its memory with the zygote. The first write to a page copies it in a fault of some 3 us, and
+a reference count is a write: the first use of pandas or matplotlib takes 2,500 faults, a quarter of its time. Which
+pages they are is learned in a child of the zygote that uses the libraries. An interpreter then has them copied ahead,
+without faults, a few at a time, as long as it has nothing else to do.
+
+Needs ``/proc/self/pagemap`` and MADV_POPULATE_WRITE (Linux 5.14). Elsewhere (gVisor) all is as without it.
+"""
+
+from __future__ import annotations
+
+import array
+import ctypes
+import mmap
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+#: (address, bytes) of neighbouring pages.
+Pages = Sequence[tuple[int, int]]
+#: 24 MB. The uses of today write to 5,300.
+MAX_PAGES: Final = 6000
+
+_PAGE: Final = mmap.PAGESIZE
+#: Bits of an entry of pagemap: it is in memory; it is of a file or shared; no other process has it.
+_PRESENT, _FILE, _EXCLUSIVE = 1 << 63, 1 << 61, 1 << 56
+_POPULATE_WRITE: Final = 23
+#: Ranges copied before somebody else gets a turn: about 0.1 ms.
+_AT_ONCE: Final = 16
+_madvise = ctypes.CDLL(None).madvise
+_madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+
+
+def learn(use: Callable[[], object]) -> Pages:
+    """The pages of this process that ``use`` writes to; it is called in a child. None where that cannot be known."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(reader)
+            use()
+            with os.fdopen(writer, "wb") as file:
+                array.array("Q", [number for pages in _exclusive() for number in pages]).tofile(file)
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as file:
+        data = file.read()
+    os.waitpid(pid, 0)
+    numbers = array.array("Q", data[: len(data) // 16 * 16])
+    return list(_up_to(MAX_PAGES, zip(numbers[::2], numbers[1::2], strict=True)))
+
+
+def take(pages: Pages) -> Iterator[None]:
+    """Copy them, a few with every step. Before any code of the program has run: it may use the addresses otherwise."""
+    for start in range(0, len(pages), _AT_ONCE):
+        for address, size in pages[start : start + _AT_ONCE]:
+            _madvise(address, size, _POPULATE_WRITE)  # in vain where memory has been given back since
+        yield
+
+
+def _exclusive() -> Iterator[tuple[int, int]]:
+    """Ranges of anonymous memory that this process shares with no other."""
+    with open("/proc/self/maps") as maps, open("/proc/self/pagemap", "rb", buffering=0) as pagemap:
+        for line in maps:
+            addresses, permissions, *_ = line.split()
+            if permissions != "rw-p" or "[stack]" in line:
+                continue
+            begin, end = (int(address, 16) for address in addresses.split("-"))
+            pagemap.seek(begin // _PAGE * 8)
+            entries = array.array("Q", pagemap.read((end - begin) // _PAGE * 8))
+            first = None
+            for number, entry in enumerate(entries):
+                if entry & _EXCLUSIVE and entry & _PRESENT and not entry & _FILE:
+                    first = number if first is None else first
+                elif first is not None:
+                    yield begin + first * _PAGE, (number - first) * _PAGE
+                    first = None
+            if first is not None:
+                yield begin + first * _PAGE, (len(entries) - first) * _PAGE
+
+
+def _up_to(most: int, pages: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    for address, size in pages:
+        if most <= 0:
+            return
+        size = min(size, most * _PAGE)
+        most -= size // _PAGE
+        yield address, size
