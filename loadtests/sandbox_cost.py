@@ -84,11 +84,16 @@ class OutputRate(msgspec.Struct, frozen=True, kw_only=True):
     gateway_growth_mb: float
 
 
+#: In a pool a sandbox waits; what it does meanwhile is over after 0.03 s.
+_SETTLE_S: Final = 1.0
+
+
 class SandboxCost(msgspec.Struct, frozen=True, kw_only=True):
     """
     Attributes:
         import_ms: pandas and matplotlib.pyplot, the first time in a session.
-        own_mb: memory that the interpreter shares with nobody, fresh; ``used_mb`` after imports, executions and output.
+        own_mb: memory that the interpreter shares with nobody, once it has copied what it does ahead of its first code;
+            ``used_mb`` after imports, executions and output.
     """
 
     backend: str
@@ -107,6 +112,7 @@ async def measure_sandbox(backend: Backend, *, executions: int = 2000) -> Sandbo
         SandboxError: the sandbox did not start, or has died.
     """
     async with _session(backend) as session:
+        await asyncio.sleep(_SETTLE_S)
         own_mb = await own_memory_mb(session)
         imports = await import_ms(session)
         trip = await round_trip(session, executions=executions)
