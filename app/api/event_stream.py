@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -39,6 +39,7 @@ HEADERS = [
     (b"x-accel-buffering", b"no"),
 ]
 
+_T = TypeVar("_T")
 #: Runs one request, handing its events to the given function.
 Pipeline = Callable[[EventSend], Awaitable[None]]
 
@@ -55,14 +56,18 @@ class Wire(Protocol):
         ...
 
 
-class _ClientLeft(Exception):
-    """Ends the task group when the client has gone."""
+class ClientLeft(EagerError):
+    """There is nobody to be answered."""
+
+    status = 499
+    type = "invalid_request_error"
+    code = "client_left"
 
 
 async def _watch_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-    raise _ClientLeft
+    raise ClientLeft("the client left")
 
 
 async def until_client_leaves(receive: Receive, work: Coroutine[None, None, None]) -> None:
@@ -72,8 +77,27 @@ async def until_client_leaves(receive: Receive, work: Coroutine[None, None, None
             watcher = tasks.create_task(_watch_disconnect(receive))
             await work
             watcher.cancel()
-    except* _ClientLeft:
+    except* ClientLeft:
         log.info("client left")
+
+
+async def while_client_stays(receive: Receive, work: Coroutine[None, None, _T]) -> _T:
+    """The result of ``work``, which is cancelled the moment the client disconnects: what is made for a client that
+    does not hear of it would be held until it expires.
+
+    Raises:
+        ClientLeft
+    """
+    task, watcher = asyncio.ensure_future(work), asyncio.ensure_future(_watch_disconnect(receive))
+    try:
+        await asyncio.wait((task, watcher), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientLeft("the client left")
+        return task.result()
+    finally:
+        for each in (task, watcher):
+            each.cancel()
+        await asyncio.gather(task, watcher, return_exceptions=True)
 
 
 def note(scope: Scope, event: Event) -> None:

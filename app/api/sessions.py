@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from app.api.auth import Caller
-from app.api.event_stream import EventDocument, EventStream
+from app.api.event_stream import EventDocument, EventStream, while_client_stays
 from app.api.openapi import STREAMED
 from app.api.schemas import ExecuteRequest
 from app.api.wire import EagerWire, execution_document
@@ -46,7 +46,8 @@ def _describe(entry: SessionEntry) -> dict[str, Any]:
 async def create_session(request: Request) -> dict[str, Any]:
     """A fresh session. It expires after the deployment's idle time without use."""
     gateway = _gateway(request)
-    return _describe(await gateway.registry.create(owner=_owner(request), deadline_s=gateway.checkout_timeout_s))
+    creating = gateway.registry.create(owner=_owner(request), deadline_s=gateway.checkout_timeout_s)
+    return _describe(await while_client_stays(request.receive, creating))
 
 
 @router.get("")

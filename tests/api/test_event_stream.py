@@ -11,7 +11,7 @@ import pytest
 from starlette.types import Message
 
 from app.api import event_stream
-from app.api.event_stream import EventDocument, EventStream
+from app.api.event_stream import ClientLeft, EventDocument, EventStream, while_client_stays
 from app.api.open_requests import OpenRequests
 from app.api.wire import EagerWire, completion_document
 from app.errors import UpstreamBroken, UpstreamRefused
@@ -107,6 +107,37 @@ async def test_a_client_that_leaves_cancels_a_silent_pipeline(response: type[Eve
         await response(pipeline, EagerWire())(client.scope, client.receive, client.send)
     assert running
     assert cancelled
+
+
+async def test_what_is_made_for_a_client_that_leaves_is_cancelled() -> None:
+    client = Client()
+    cancelled = asyncio.Event()
+
+    async def make() -> str:
+        client.left.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+        return "never"
+
+    with pytest.raises(ClientLeft):
+        await while_client_stays(client.receive, make())
+    assert cancelled.is_set()
+
+
+async def test_what_is_made_for_a_client_that_stays_is_returned_and_errors_are_raised() -> None:
+    client = Client()
+    watched = len(asyncio.all_tasks())
+    assert await while_client_stays(client.receive, asyncio.sleep(0, "made")) == "made"
+
+    async def fail() -> None:
+        raise UpstreamBroken("no")
+
+    with pytest.raises(UpstreamBroken):
+        await while_client_stays(client.receive, fail())
+    assert len(asyncio.all_tasks()) == watched
 
 
 async def test_a_failure_after_the_start_is_an_event_and_the_stream_ends() -> None:

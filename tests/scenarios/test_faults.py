@@ -74,6 +74,26 @@ async def test_a_client_that_leaves_in_mid_run_frees_its_sandbox(gateway: httpx.
     await found.aclose()
 
 
+@pytest.mark.parametrize("path", ["/v1/sessions", "/v1/containers"])
+async def test_a_client_that_leaves_while_it_waits_for_a_session_gets_none(
+    gateway: httpx.AsyncClient, path: str
+) -> None:
+    held = [(await gateway.post("/v1/sessions")).json()["id"] for _ in range(4)]
+    leaving = asyncio.create_task(gateway.post(path, json={"name": "never used"}))
+    await pool_has(gateway, waiting=1)
+    leaving.cancel()
+    await pool_has(gateway, waiting=0)
+    for id in held:
+        await gateway.delete(f"/v1/sessions/{id}")
+    assert (await gateway.get("/v1/sessions")).json()["data"] == []
+
+
+async def pool_has(client: httpx.AsyncClient, *, waiting: int) -> None:
+    async with asyncio.timeout(20):
+        while (await client.get("/readyz")).json()["pool"]["waiting"] != waiting:
+            await asyncio.sleep(0.05)
+
+
 async def test_a_client_that_leaves_stops_the_model(gateway: httpx.AsyncClient, upstream: httpx.AsyncClient) -> None:
     model = "replay@5"
     found = events(gateway, body(model, f"```python\n{ENDLESS}{'x = 1' * 100}\n```"))

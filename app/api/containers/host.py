@@ -101,14 +101,18 @@ class Containers:
         idle_s = None if idle_minutes is None else idle_minutes * 60.0
         await self._registry.create(owner=owner, deadline_s=self._checkout_timeout_s, id=id, idle_s=idle_s, spare=spare)
         async with self._registry.use(id, owner=owner) as worker:
-            await self._store.containers.add(
-                id,
-                owner=owner,
-                name=name,
-                idle_minutes=idle_minutes or self.idle_minutes,
-                memory_limit=memory_limit or DEFAULT_MEMORY_LIMIT,
-                gateway=self._gateway,
-            )
+            try:
+                await self._store.containers.add(
+                    id,
+                    owner=owner,
+                    name=name,
+                    idle_minutes=idle_minutes or self.idle_minutes,
+                    memory_limit=memory_limit or DEFAULT_MEMORY_LIMIT,
+                    gateway=self._gateway,
+                )
+            except BaseException:  # nobody would find the session
+                self._registry.delete(id, owner=owner)
+                raise
             yield self._open(id, worker, owner=owner, fresh=True)
 
     @asynccontextmanager

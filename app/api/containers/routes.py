@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from app.api.auth import Caller, authenticate
 from app.api.containers.host import Containers, new_container_id
 from app.api.containers.schemas import CreateContainer, container_object
+from app.api.event_stream import while_client_stays
 from app.api.filenames import base_name
 from app.api.files import find_file
 from app.api.listing import list_object, page_query
@@ -34,15 +35,19 @@ async def create_container(request: Request, caller: AuthenticatedCaller, body: 
             f"A container can be kept for at most {containers.idle_minutes} minutes.", param="expires_after.minutes"
         )
     records = await find_files(request.app.state.store, caller, body.file_ids or (), param="file_ids")
-    async with containers.create(
-        new_container_id(), owner=caller.name, name=body.name, idle_minutes=minutes, memory_limit=body.memory_limit
-    ) as container:
-        try:
-            await container.add_files(file_names(records), records)
-        except BaseException:
-            await containers.delete(container.id, owner=caller.name)
-            raise
-    return await _describe(request, caller, container.id)
+
+    async def create() -> str:
+        async with containers.create(
+            new_container_id(), owner=caller.name, name=body.name, idle_minutes=minutes, memory_limit=body.memory_limit
+        ) as container:
+            try:
+                await container.add_files(file_names(records), records)
+            except BaseException:
+                await containers.delete(container.id, owner=caller.name)
+                raise
+        return container.id
+
+    return await _describe(request, caller, await while_client_stays(request.receive, create()))
 
 
 @router.get("")
