@@ -34,14 +34,17 @@ class Channel:
         self._lock = _thread.allocate_lock()
         self._zero_sent = False
         self._execution: int | None = None
+        self.meanwhile: Iterator[object] | None = None
 
-    def receive(self, meanwhile: Iterator[object]) -> Iterator[dict[str, Any]]:
-        """Messages, until the supervisor closes its end. Until the first one comes, ``meanwhile`` is advanced."""
+    def receive(self) -> Iterator[dict[str, Any]]:
+        """Messages, until the supervisor closes its end. Until the next one comes, ``meanwhile`` is advanced."""
         decoder = FrameDecoder()
-        while not select.select([self._stream], (), (), 0)[0] and next(meanwhile, self) is not self:
-            pass
         room = socket.CMSG_SPACE(_FD_BYTES)
         while True:
+            while self.meanwhile and not select.select([self._stream], (), (), 0)[0]:
+                if next(self.meanwhile, self) is self:
+                    break
+            self.meanwhile = None
             data, ancillary, _, _ = self._stream.recvmsg(65536, room, socket.MSG_CMSG_CLOEXEC)
             if not data:
                 return

@@ -77,13 +77,16 @@ class Interpreter(Session):
         use_work_folder()
 
     def steps(self, pages: Pages = ()) -> Iterator[object]:
-        for message in self._channel.receive(meanwhile=take(pages)):
+        self._channel.meanwhile = take(pages)
+        for message in self._channel.receive():
             match message["op"]:
                 case "copy":
                     self._copy(self._channel.received_fd)
+                    self._channel.meanwhile = take(pages)  # the copy shares them again
                 case "wake":  # we are a copy, and alive
                     self._channel.answer({"t": "awake"})
                 case _:
+                    pages = ()  # the program may use the addresses otherwise
                     yield from self._execute(message)
 
     def _copy(self, fd: int) -> None:

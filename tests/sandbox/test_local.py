@@ -7,6 +7,7 @@ import select
 import signal
 import sys
 import venv
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from app.sandbox import local
 from app.sandbox.backend import probe
 from app.sandbox.environment import Environment, inspect_python
 from app.sandbox.local import LocalBackend, LocalLimits
+from tests.backends import SANDBOX_ENV, require_backend
 from tests.sandbox.backends import _descriptors, _local_leftovers, printed
 from tests.sandbox.fakes import chunks_of, run
 
@@ -79,6 +81,7 @@ async def test_a_sandbox_killed_from_outside_is_noticed(environment: Environment
 
 GATEWAY = """
 import asyncio, sys
+from collections.abc import Callable
 from pathlib import Path
 from app.sandbox.environment import inspect_python
 from app.sandbox.local import LocalBackend
@@ -171,3 +174,41 @@ async def test_unisolated_is_said_loudly_and_leaves_nothing(
     assert not folder.exists()
     assert not Path("/proc", child.strip()).exists()
     assert _local_leftovers() == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can look into another user's memory")
+async def test_what_waits_has_the_memory_that_programs_write_to_until_code_has_run() -> None:
+    require_backend("local")
+    backend = LocalBackend(inspect_python(SANDBOX_ENV), supervisor_options=("--preload", "matplotlib.pyplot"))
+    worker = await backend.start()
+    try:
+        interpreter = max(_descendants(os.getpid()))
+        await _own_memory_is(interpreter, lambda kilobytes: kilobytes > 10_000)
+        assert await worker.checkpoint() is None  # nothing is its own any more; then it is again
+        await _own_memory_is(interpreter, lambda kilobytes: kilobytes > 10_000)
+        await run(worker, chunks_of("x = 1\n"))
+        await worker.commit()
+        assert await worker.checkpoint() is None
+        await _own_memory_is(interpreter, lambda kilobytes: kilobytes < 5_000)
+        await worker.ping()
+        assert _own_memory_kb(interpreter) < 5_000
+    finally:
+        await worker.close()
+        await backend.close()
+
+
+def _descendants(pid: int) -> set[int]:
+    children = {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+    return children.union(*map(_descendants, children))
+
+
+def _own_memory_kb(pid: int) -> int:
+    lines = dict(line.split(":") for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:])
+    return int(lines["Private_Dirty"].split()[0])
+
+
+async def _own_memory_is(pid: int, enough: Callable[[int], bool]) -> None:
+    """No event tells of it."""
+    async with asyncio.timeout(20):
+        while not enough(_own_memory_kb(pid)):
+            await asyncio.sleep(0.01)

@@ -22,7 +22,7 @@ from sandbox_image import supervisor
 from sandbox_image.protocol import HEADER, INTERPRETER, PROGRESS, encode_message
 
 
-def steps(channel: socket.socket, progress: mmap.mmap) -> Iterator[None]:
+def steps(channel: socket.socket, progress: mmap.mmap, pages: object) -> Iterator[None]:
     def read(size: int) -> bytes:
         data = b""
         while len(data) < size:

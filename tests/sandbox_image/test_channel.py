@@ -36,7 +36,8 @@ def test_what_is_done_meanwhile_ends_with_the_first_message(ends: tuple[socket.s
                 supervisor.sendall(encode_message(INTERPRETER, FIRST))
             yield
 
-    messages = channel.receive(meanwhile())
+    channel.meanwhile = meanwhile()
+    messages = channel.receive()
     assert next(messages) == FIRST
     supervisor.sendall(encode_message(INTERPRETER, SECOND))
     assert next(messages) == SECOND
@@ -46,8 +47,8 @@ def test_what_is_done_meanwhile_ends_with_the_first_message(ends: tuple[socket.s
 def test_a_message_that_is_there_comes_first(ends: tuple[socket.socket, Channel]) -> None:
     supervisor, channel = ends
     supervisor.sendall(encode_message(INTERPRETER, FIRST))
-    meanwhile = iter([1])
-    assert next(channel.receive(meanwhile)) == FIRST
+    meanwhile = channel.meanwhile = iter([1])
+    assert next(channel.receive()) == FIRST
     assert list(meanwhile) == [1]
 
 
@@ -58,7 +59,8 @@ def test_messages_are_waited_for_when_nothing_is_left_to_do(ends: tuple[socket.s
         yield
         supervisor.sendall(encode_message(INTERPRETER, FIRST))
 
-    messages = channel.receive(meanwhile())
+    channel.meanwhile = meanwhile()
+    messages = channel.receive()
     assert next(messages) == FIRST
     supervisor.shutdown(socket.SHUT_WR)
     assert list(messages) == []
