@@ -27,17 +27,32 @@ class Awaiter:
         task = self._loop.create_task(eval(code, namespace), context=context)  # noqa: S307
         try:
             return self._loop.run_until_complete(task)
-        except BaseException:
+        except BaseException as error:
             if not task.done():
                 # Interrupted: else the rest of this code would run inside the next one.
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     self._loop.run_until_complete(task)
-            raise
+            stopped = _stopped(error)
+            if stopped is None:
+                raise
         finally:
             for variable, value in context.items():
                 if variable.get(_MISSING) is not value:
                     variable.set(value)
+        raise stopped
+
+
+def _stopped(error: BaseException) -> StopIteration | None:
+    """A StopIteration that our coroutine has let out: it becomes a RuntimeError without a frame of the program's, in
+    code that awaits alone. It is the same failure in all code."""
+    entry = error.__traceback__
+    depth = 0
+    while entry is not None:
+        entry = entry.tb_next
+        depth += 1
+    cause = error.__cause__
+    return cause if depth == 2 and type(error) is RuntimeError and isinstance(cause, StopIteration) else None
 
 
 _MISSING = object()

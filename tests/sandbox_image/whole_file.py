@@ -37,6 +37,13 @@ _FRAME_OF_THE_LOOP = re.compile(
     r"(?:[ |]*     *[^F ].*\n)*",
     re.MULTILINE,
 )
+#: What a coroutine makes of a StopIteration, and a program that does not await anywhere does not.
+_STOPPED = """
+The above exception was the direct cause of the following exception:
+
+Traceback (most recent call last):
+RuntimeError: coroutine raised StopIteration
+"""
 
 
 @dataclass
@@ -78,7 +85,7 @@ def run_whole(python: str, code: str, folder: Path, files: Iterable[Path] = ()) 
         env=environment,
     )
     namespace = json.loads(dump.read_text()) if dump.exists() else {}
-    stderr = done.stderr if script == "main.py" else _FRAME_OF_THE_LOOP.sub("", done.stderr)
+    stderr = done.stderr if script == "main.py" else _FRAME_OF_THE_LOOP.sub("", done.stderr).removesuffix(_STOPPED)
     return Outcome(done.stdout, stderr, done.returncode, namespace)
 
 

@@ -109,10 +109,14 @@ def broken(random: Random) -> tuple[str, str]:
     writer = _Writer(random)
     writer.risk = 0.0
     code = writer.head() + "".join(writer.statement() for _ in range(random.randint(1, 6)))
-    return code, random.choice(_MISTAKES)
+    mistake = random.choice(_MISTAKES)
+    return code + ("pass\n" if mistake in _NO_MISTAKE_BEHIND_A_BODY else ""), mistake
 
+
+_NO_MISTAKE_BEHIND_A_BODY = ("  print(a)\n", "else:\n    pass\n")
 
 _MISTAKES = (
+    *_NO_MISTAKE_BEHIND_A_BODY,
     *(
         "def f(:\n    pass\nprint(1)\n",
         "x = = 1\n",
@@ -122,10 +126,8 @@ _MISTAKES = (
         "x = (1,\n",
     ),
     *(
-        "  print(a)\n",
         "s = 'offen\nprint(s)\n",
         "return 3\n",
-        "else:\n    pass\n",
         "f(a=1, 2)\n",
         "'''offen\n",
         "try:\n    a\nb\n",
