@@ -17,7 +17,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
 from tests.backends import SANDBOX_ENV, require_backend
@@ -43,7 +43,8 @@ pytestmark = pytest.mark.timeout(0 if FULL else 300)
 
 def examples(few: int, many: int) -> settings:
     checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
-    return settings(max_examples=many if FULL else few, deadline=None, suppress_health_check=checks)
+    phases = (Phase.reuse, Phase.generate)  # shrinking would take longer than a test may
+    return settings(max_examples=many if FULL else few, deadline=None, phases=phases, suppress_health_check=checks)
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +89,7 @@ def _as_far_as_written(whole: list[str], found: list[str]) -> list[str]:
 @given(random=randoms)
 def test_a_written_program(random: Random, sandbox: Sandbox) -> None:
     code = program(random)
+    note(code)
     whole = whole_run(code)
     sandbox.reset()
     found = sandbox.run(code, random)
@@ -102,6 +104,7 @@ def test_a_written_program(random: Random, sandbox: Sandbox) -> None:
 def test_a_program_with_a_syntax_error_behind_statements_that_are_whole(random: Random, sandbox: Sandbox) -> None:
     """What cannot be equal: the whole file does not run at all. What ran is what stands before the error."""
     code, mistake = broken(random)
+    note(code + mistake)
     whole = whole_run(code)
     sandbox.reset()
     found = sandbox.run(code + mistake, random)
@@ -116,6 +119,7 @@ def test_a_program_with_a_syntax_error_behind_statements_that_are_whole(random: 
 @given(random=randoms)
 def test_a_block_that_is_rolled_back_has_never_run(random: Random, sandbox: Sandbox) -> None:
     before, after = program(random), program(random)
+    note(f"{before}\n# Then:\n{after}")
     sandbox.reset()
     state = sandbox.run(before, random).namespace
     refusal = sandbox.checkpoint()
