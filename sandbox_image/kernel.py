@@ -167,10 +167,12 @@ class KernelInterpreter(Session):
 
     def _hand_on_output(self) -> None:
         """To the kernel's thread that sends it: it does so before we return."""
-        for file in {sys.stdout, sys.stderr, *self._streams[1:]}:
+        for file in (sys.stdout, sys.stderr, *self._streams[1:]):
             with contextlib.suppress(Exception):
-                # ipykernel's wait for their thread also when there is nothing, and tell only so that there is.
-                if file not in self._streams or getattr(file, "_flush_pending", True):
+                # ipykernel's wait for their thread also when there is nothing, and tell only so that there is. By
+                # identity: what the program has put in their place may not be comparable.
+                ours = any(file is stream for stream in self._streams)
+                if not ours or getattr(file, "_flush_pending", True):
                     file.flush()
 
 

@@ -105,6 +105,22 @@ async def test_a_flood_of_output_ends_the_execution_and_not_the_kernel() -> None
         assert await printed(worker, "print(kept)\n") == "1\n"
 
 
+async def test_a_stream_of_the_program_s_own_need_not_be_hashable_or_comparable() -> None:
+    source = (
+        "import sys\n"
+        "class Tee:\n"
+        "    def __init__(self, out): self.out = out\n"
+        "    def write(self, text): return self.out.write(text.upper())\n"
+        "    def flush(self): self.out.flush()\n"
+        "    def __eq__(self, other): raise ValueError\n"
+        "sys.stdout = Tee(sys.stdout)\n"
+        "print('one')\n"
+    )
+    async with local_worker() as worker:
+        assert await printed(worker, source) == "ONE\n"
+        assert await printed(worker, "print('two')\n") == "two\n"
+
+
 async def test_a_forked_child_ends_with_the_execution_and_says_nothing_for_its_parent() -> None:
     async with local_worker() as worker:
         source = "import os\npid = os.fork()\nif pid == 0: 1 / 0\nprint(os.waitpid(pid, 0)[1] >> 8)\n"
