@@ -2,8 +2,8 @@
 
 A Starlette ``StreamingResponse`` over a generator would keep a silent sandbox until its next event is due once the
 client has left (measured: 5.0 s against 0.01 s), and a generator that yields inside a TaskGroup keeps it for ever. So
-the response owns the TaskGroup: the pipeline is one task, the disconnect watcher another, and the first to end
-cancels the other.
+the response owns both tasks: the pipeline is one, the disconnect watcher the other, and the first to end cancels the
+other.
 
 The status line is held back until there is something to show beside the pipeline's first event (at most HOLD_S), so
 that an upstream that refuses the request, or a sandbox that cannot be had, is an HTTP error and not a stream with an
@@ -67,23 +67,11 @@ class ClientLeft(EagerError):
 async def _watch_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-    raise ClientLeft("the client left")
-
-
-async def until_client_leaves(receive: Receive, work: Coroutine[None, None, None]) -> None:
-    """Run ``work``; cancel it the moment the client disconnects. Whoever receives the request body must be done."""
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            watcher = tasks.create_task(_watch_disconnect(receive))
-            await work
-            watcher.cancel()
-    except* ClientLeft:
-        log.info("client left")
 
 
 async def while_client_stays(receive: Receive, work: Coroutine[None, None, _T]) -> _T:
     """The result of ``work``, which is cancelled the moment the client disconnects: what is made for a client that
-    does not hear of it would be held until it expires.
+    does not hear of it would be held until it expires. Whoever receives the request body must be done.
 
     Raises:
         ClientLeft
@@ -98,6 +86,14 @@ async def while_client_stays(receive: Receive, work: Coroutine[None, None, _T]) 
         for each in (task, watcher):
             each.cancel()
         await asyncio.gather(task, watcher, return_exceptions=True)
+
+
+async def until_client_leaves(receive: Receive, work: Coroutine[None, None, None]) -> None:
+    """The same, where the client's leaving is one of the ways to end."""
+    try:
+        await while_client_stays(receive, work)
+    except ClientLeft:
+        log.info("client left")
 
 
 def note(scope: Scope, event: Event) -> None:
