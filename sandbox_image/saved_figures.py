@@ -58,6 +58,9 @@ class SavedFigures:
 
     def begin_statement(self, call: tuple[str, str] | None, namespace: dict[str, Any]) -> bool:
         """``call`` is what ``plain_call`` says of the statement. True: ``settle`` has to come before it."""
+        if call is None and not self._saved and not self._due:  # as nearly always
+            self._namespace = None
+            return False
         harmless = call is not None and _is_harmless(call, namespace)
         self._namespace = namespace if harmless and call is not None and call[1] == "savefig" else None
         return not harmless and bool(self._due or any(state is None for _, state in self._saved.values()))

@@ -25,6 +25,7 @@ Rules.
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from typing import Any, cast
 
 from app.detection.chunk import Chunk
 from app.errors import RequestError, SessionBusy
+from app.sandbox.deadline import Deadline
 from app.sandbox.decoding import decode_interpreter, decode_supervisor
 from app.sandbox.inquiry import Inquiry, PieceSink
 from app.sandbox.life import Life
@@ -86,7 +88,7 @@ class Worker(Life):
         self._ids = itertools.count(1)
         self._turn: Turn | None = None
         self._turn_over = asyncio.Event()
-        self._deadline: asyncio.TimerHandle | None = None  # of the turn
+        self._deadline = Deadline(functools.partial(self._stop, "timeout"))  # of the turn
         self._outbox = Outbox()
         self._inquiry = Inquiry(
             channel, answer_s=answer_s, leave_s=grace_s, on_change=self._regulate_reading, fail=self._die
@@ -176,7 +178,7 @@ class Worker(Life):
         self._executions += 1
         self._enter(State.EXECUTING)
         if timeout_s is not None:
-            self._deadline = asyncio.get_running_loop().call_later(timeout_s, self._stop, "timeout")
+            self._deadline.set(timeout_s)
         self._channel.send(frame)
         return turn
 
@@ -217,15 +219,14 @@ class Worker(Life):
     def _settle(self) -> None:
         self._end_turn()
         if self._state is State.DEAD:
+            self._deadline.close()
             self._inquiry.give_up()
 
     def _end_turn(self) -> None:
         turn, self._turn = self._turn, None
         if turn is None:
             return
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        self._deadline.lift()
         if turn.final:
             self._outbox.flush()
         self._outbox.put_nowait(None)
