@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -50,8 +51,10 @@ class Install:
 
 
 _DONE: Final = "installed"
+_OURS: Final = "{}.{}".format(*sys.version_info)
 PEERS: Final = Install("peers", ("pydantic-ai-harness[code-mode]", "playbooks"), ("3.12", "3.13"))
-LITELLM: Final = Install("litellm", ("litellm[proxy]",), ("3.12", "3.13", "3.11"))
+#: On the gateway's own Python if it can: two builds of one version may be a third apart.
+LITELLM: Final = Install("litellm", ("litellm[proxy]",), (_OURS, "3.12", "3.13", "3.11"))
 INSTALLS: Final = {install.name: install for install in (PEERS, LITELLM)}
 
 
@@ -71,12 +74,14 @@ def _python(versions: Sequence[str]) -> str:
     """One of this machine, on the path or pyenv's; else the version itself: uv may have it, or get it."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
     for version in versions:
-        found = [shutil.which(f"python{version}"), *sorted(map(str, pyenv.glob(f"{version}.*/bin/python")))]
+        same = [f"{sys.base_prefix}/bin/python{version}"] if version == _OURS else []
+        found = [*same, shutil.which(f"python{version}"), *sorted(map(str, pyenv.glob(f"{version}.*/bin/python")))]
         for candidate in filter(None, found):
             command = [candidate, "-c", "import sys; print('{}.{}'.format(*sys.version_info))"]
             # A shim of pyenv is there for every version, and works for those that are switched on.
-            if subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() == version:
-                return candidate
+            with contextlib.suppress(OSError):
+                if subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() == version:
+                    return candidate
     return versions[0]
 
 

@@ -16,8 +16,18 @@ def test_a_python_of_this_machine_is_preferred(monkeypatch: pytest.MonkeyPatch, 
     found.symlink_to(sys.executable)
     monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
     monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(sys, "base_prefix", str(tmp_path / "nothing"))
     assert _python(["0.1", version]) == str(found)
     assert _python(["0.1", "0.2"]) == "0.1"
+
+
+def test_of_one_version_the_python_that_runs_us_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    version = "{}.{}".format(*sys.version_info)
+    ours = tmp_path / "bin" / f"python{version}"
+    ours.parent.mkdir()
+    ours.symlink_to(sys.executable)
+    monkeypatch.setattr(sys, "base_prefix", str(tmp_path))
+    assert _python([version]) == str(ours)
 
 
 def test_a_shim_that_runs_another_python_is_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
