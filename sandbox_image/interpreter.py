@@ -139,6 +139,8 @@ class Interpreter(Session):
             if failure is not None:
                 self._runner.forget()
                 end = self._fail(block, index, *failure)
+                held, failure = [failure], None
+                yield held.pop()  # what its frames alone refer to goes while output still belongs to this execution
                 break
             if not self._has_forked():
                 PROGRESS.pack_into(self._progress, 0, number, len(durations))
@@ -198,6 +200,8 @@ class Interpreter(Session):
         prepared = [] if plainly else [self._runner.prepare(function, code, namespace, code=first)]
         try:
             self._enter()
+            if function is eval:
+                self._awaiter.enter()
             if self._trace is not None:
                 sys.settrace(self._trace)
             if plainly:
@@ -210,6 +214,7 @@ class Interpreter(Session):
             border = error
             if prepared:
                 self._runner.cancel(prepared.pop())
+        self._awaiter.leave()
         self._trace = self._runner.finish()
         if border is None and self._runner.lost and self._interrupts.occurred():
             border = KeyboardInterrupt()  # it came while another exception was on its way to us

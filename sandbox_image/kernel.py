@@ -80,6 +80,7 @@ class KernelInterpreter(Session):
             durations.append(perf_counter_ns() - started)
             if failure is not None:
                 end = self._fail(block, index, *failure)
+                failure = None  # what its frames alone refer to goes while output still belongs to this execution
                 break
         if self._has_forked():  # a child that user code forked has come to the end of what is known
             self._hand_on_output()
@@ -161,9 +162,12 @@ class KernelInterpreter(Session):
         with _no_running_loop():
             try:
                 self._enter()
+                if run is eval:
+                    self._awaiter.enter()
                 return run(code, self._main.__dict__)
             finally:
                 self._leave()
+                self._awaiter.leave()
 
     def _hand_on_output(self) -> None:
         """To the kernel's thread that sends it: it does so before we return."""

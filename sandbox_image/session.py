@@ -86,6 +86,7 @@ class Session(ABC):
             self._block = block = self._shadows.new_block(name)
             begin_program(self._main, block.filename)
             self._annotations.clear()
+            self._awaiter.begin_program()
         self._prepare(new=new)
         self._displays.begin()
         self._interrupts.begin(new_block=new)  # forgets interrupts that came too late

@@ -278,6 +278,20 @@ def test_a_coroutine_that_nobody_awaits_is_told_of_where_it_was_made(rest: str, 
     assert turn.result is None
 
 
+def test_what_a_failed_call_has_made_is_finalized_with_its_failure(session: Interpreter) -> None:
+    code = dedent("""
+        class Made:
+            def __del__(self): print("gone")
+        async def never(): pass
+        def f(made, coroutine): 1 / 0
+        f(Made(), never())
+    """)
+    turn = session.run(code)
+    assert turn.stdout == "gone\n"
+    assert turn.stderr == "sys:1: RuntimeWarning: coroutine 'never' was never awaited\n" + _HINT
+    assert session.run("print('next')\n").stdout == "next\n"
+
+
 _HINT = "RuntimeWarning: Enable tracemalloc to get the object allocation traceback\n"
 
 
@@ -553,7 +567,15 @@ def test_tasks_and_context_live_on_between_awaits(session: Interpreter) -> None:
     """)
     turn = session.run(code)
     assert turn.error is None, turn.error
-    assert turn.stdout == "True 4 False\n4\n"
+    assert turn.stdout == "True 4 True\n4\n"
+
+
+def test_code_runs_inside_the_loop_from_the_first_await_of_its_program_on(session: Interpreter) -> None:
+    session.run("import asyncio\nasync def f(n): return n\n")
+    assert session.run("t = asyncio.get_event_loop().create_task(f(1))\nprint(await t)\n").stdout == "1\n"
+    assert session.run("await f(1)\nt = asyncio.create_task(f(2))\n1 / 0\n").error is not None
+    assert session.run("asyncio.run(f(3))\n").result == "3"
+    assert session.run("await t\n").result == "2"
 
 
 # Display
