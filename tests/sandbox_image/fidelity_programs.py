@@ -48,7 +48,6 @@ PROGRAMS = [
     ("thread_pool", "from concurrent.futures import ThreadPoolExecutor\nwith ThreadPoolExecutor(2) as pool:\n    print(list(pool.map(abs, [-1, -2])))\n"),
     ("asyncio_run", "import asyncio\nasync def main():\n    await asyncio.sleep(0)\n    return 3\nprint(asyncio.run(main()))\n"),
     ("tasks_behind_an_await", "import asyncio\nasync def work(n):\n    await asyncio.sleep(0)\n    return n\nprint(await work(1))\nt = asyncio.create_task(work(2))\nu = asyncio.get_running_loop().create_task(work(3))\nprint(asyncio.get_event_loop().is_running(), await asyncio.gather(t, u))\ntry:\n    asyncio.run(asyncio.sleep(0))\nexcept RuntimeError as e:\n    print(e)\ndel t, u\n"),
-    ("futures_before_the_first_await", "import asyncio\nasync def work(n):\n    await asyncio.sleep(0)\n    return n\nt = asyncio.gather(work(1), work(2))\nprint(await t)\ndel t\n"),
     ("stop_iteration_where_it_awaits", "import asyncio\nasync def f():\n    raise StopIteration(3)\ntry:\n    await f()\nexcept RuntimeError as e:\n    print(repr(e), repr(e.__cause__))\ntry:\n    1 / 0\nfinally:\n    await asyncio.sleep(0)\n    next(iter(()))\n"),
     ("stop_iteration_of_another_coroutine", "async def f():\n    raise StopIteration(3)\nprint(1)\nawait f()\n"),
     ("stop_iteration_before_it_awaits", "import asyncio\nnext(iter(()))\nawait asyncio.sleep(0)\n"),
