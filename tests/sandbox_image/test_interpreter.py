@@ -257,6 +257,15 @@ def test_what_is_printed_while_something_is_printed_comes_out(session: Interpret
     assert session.run("print('b')\n").stdout == "b\n"
 
 
+@pytest.mark.parametrize("end", ["", "del sys.stdin\n", "sys.__stdin__.close()\n", "sys.stdin = open(0)\n"])
+def test_input_that_a_program_gave_itself_is_not_the_next_ones(end: str, session: Interpreter) -> None:
+    code = "import io, sys\nsys.stdin = io.StringIO('a\\nb\\n')\nprint(input())\n"
+    assert session.run(code + end).stdout == "a\n"
+    turn = session.run("input()\n")
+    assert turn.error is not None
+    assert turn.error["ename"] == "EOFError"
+
+
 def test_streams_take_any_buffer(session: Interpreter) -> None:
     code = "import ctypes, sys\nsys.stdout.buffer.write(ctypes.c_char(b'A'));\n"
     assert session.run(code).stdout == "A"
