@@ -171,7 +171,7 @@ class Interpreter(Session):
             return error, "compile"
         if compiled.is_empty:
             return None
-        self._value = None
+        self._let_go_of_value()
         self._begin_statement(compiled)
         plainly = "unraisablehook" in piece[2]
         for code in (compiled.statements, compiled.value):
@@ -181,12 +181,10 @@ class Interpreter(Session):
             if self._runner.error is not None:
                 return self._runner.error, "run"
         self._annotations.extend()
-        values = [self._runner.value]
+        self._value, self._made_by = self._runner.value, compiled.value
         self._runner.forget()
-        if compiled.value is not None and was_not_awaited(values[0]):
-            self._drop_coroutine(compiled.value, values)
-        elif compiled.value is not None and not compiled.quiet:
-            self._value = values[0]
+        if compiled.quiet or was_not_awaited(self._value):
+            self._let_go_of_value()
         return None
 
     def _run(self, code: CodeType, *, plainly: bool) -> Iterator[object]:

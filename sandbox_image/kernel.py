@@ -141,20 +141,18 @@ class KernelInterpreter(Session):
             return error, "compile"
         if compiled.is_empty:
             return None
-        self._value = value = None
+        self._let_go_of_value()
         self._begin_statement(compiled)
         for code in (compiled.statements, compiled.value):
             if code is not None:
                 try:
-                    value = self._run(code)
+                    self._value = self._run(code)
                 except BaseException as error:
                     return error, "run"
         self._annotations.extend()
-        if compiled.value is not None and was_not_awaited(value):
-            values, value = [value], None
-            self._drop_coroutine(compiled.value, values)
-        elif compiled.value is not None and not compiled.quiet:
-            self._value = value
+        self._made_by = compiled.value
+        if compiled.quiet or was_not_awaited(self._value):
+            self._let_go_of_value()
         return None
 
     def _run(self, code: CodeType) -> Any:

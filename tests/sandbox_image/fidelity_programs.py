@@ -26,6 +26,7 @@ PROGRAMS = [
     ("own_base_exception", "class B(BaseException): pass\nraise B('b')\n"),
     ("keyboard_interrupt_of_its_own", "raise KeyboardInterrupt\n"),
     ("unraisable_in_del", "class A:\n    def __del__(self):\n        raise ValueError('in del')\na = A()\ndel a\nprint('on')\n"),
+    ("values_are_finalized_in_their_statement", "import warnings\nwarnings.simplefilter('always')\nopen('/dev/null')\nclass A:\n    def __del__(self):\n        warnings.warn('gone', stacklevel=2)\nA()\nA();\nprint('on')\n(A(),\n )[0]\n"),
     ("exception_in_thread", "import threading\ndef work():\n    raise ValueError('in thread')\nt = threading.Thread(target=work, name='w')\nt.start()\nt.join()\nprint('on')\n"),
     ("main_thread", "import threading\nprint(threading.current_thread() is threading.main_thread(), threading.active_count(), threading.current_thread().name)\n"),
     ("signal_handlers", "import signal, os\nprint(signal.getsignal(signal.SIGINT) is signal.default_int_handler)\ndef handler(number, frame):\n    print('got', number)\nold = signal.signal(signal.SIGINT, handler)\nos.kill(os.getpid(), signal.SIGINT)\nold = signal.signal(signal.SIGALRM, handler)\nx = signal.setitimer(signal.ITIMER_REAL, 0.01)\nx = signal.sigwait([])if 0 else signal.pause()\n"),
