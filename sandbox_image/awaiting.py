@@ -74,10 +74,11 @@ class Awaiter:
 
 
 def _current_loop(asyncio: Any) -> asyncio.AbstractEventLoop | None:
-    """The one that the program has made current and put tasks into. To ask for it in public may make one, or warn."""
+    """The one that the program has made current and put tasks into; a kernel's own is running. To ask for it in public
+    may make one, or warn."""
     policy = asyncio.events._event_loop_policy
     loop: asyncio.AbstractEventLoop | None = getattr(getattr(policy, "_local", None), "_loop", None)
-    return None if loop is None or loop.is_closed() else loop
+    return None if loop is None or loop.is_closed() or loop.is_running() else loop
 
 
 def _stopped(error: BaseException) -> StopIteration | None:
