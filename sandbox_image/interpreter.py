@@ -139,6 +139,8 @@ class Interpreter(Session):
             if failure is not None:
                 self._runner.forget()
                 end = self._fail(block, index, *failure)
+                held, failure = [failure], None
+                yield held.pop()  # what its frames alone refer to goes while output still belongs to this execution
                 break
             if not self._has_forked():
                 PROGRESS.pack_into(self._progress, 0, number, len(durations))
@@ -169,7 +171,7 @@ class Interpreter(Session):
             return error, "compile"
         if compiled.is_empty:
             return None
-        self._value = None
+        self._let_go_of_value()
         self._begin_statement(compiled)
         plainly = "unraisablehook" in piece[2]
         for code in (compiled.statements, compiled.value):
@@ -179,12 +181,10 @@ class Interpreter(Session):
             if self._runner.error is not None:
                 return self._runner.error, "run"
         self._annotations.extend()
-        values = [self._runner.value]
+        self._value, self._made_by = self._runner.value, compiled.value
         self._runner.forget()
-        if compiled.value is not None and was_not_awaited(values[0]):
-            self._drop_coroutine(compiled.value, values)
-        elif compiled.value is not None and not compiled.quiet:
-            self._value = values[0]
+        if compiled.quiet or was_not_awaited(self._value):
+            self._let_go_of_value()
         return None
 
     def _run(self, code: CodeType, *, plainly: bool) -> Iterator[object]:
@@ -198,6 +198,8 @@ class Interpreter(Session):
         prepared = [] if plainly else [self._runner.prepare(function, code, namespace, code=first)]
         try:
             self._enter()
+            if function is eval:
+                self._awaiter.enter()
             if self._trace is not None:
                 sys.settrace(self._trace)
             if plainly:
@@ -210,6 +212,7 @@ class Interpreter(Session):
             border = error
             if prepared:
                 self._runner.cancel(prepared.pop())
+        self._awaiter.leave()
         self._trace = self._runner.finish()
         if border is None and self._runner.lost and self._interrupts.occurred():
             border = KeyboardInterrupt()  # it came while another exception was on its way to us

@@ -80,6 +80,7 @@ class KernelInterpreter(Session):
             durations.append(perf_counter_ns() - started)
             if failure is not None:
                 end = self._fail(block, index, *failure)
+                failure = None  # what its frames alone refer to goes while output still belongs to this execution
                 break
         if self._has_forked():  # a child that user code forked has come to the end of what is known
             self._hand_on_output()
@@ -140,20 +141,18 @@ class KernelInterpreter(Session):
             return error, "compile"
         if compiled.is_empty:
             return None
-        self._value = value = None
+        self._let_go_of_value()
         self._begin_statement(compiled)
         for code in (compiled.statements, compiled.value):
             if code is not None:
                 try:
-                    value = self._run(code)
+                    self._value = self._run(code)
                 except BaseException as error:
                     return error, "run"
         self._annotations.extend()
-        if compiled.value is not None and was_not_awaited(value):
-            values, value = [value], None
-            self._drop_coroutine(compiled.value, values)
-        elif compiled.value is not None and not compiled.quiet:
-            self._value = value
+        self._made_by = compiled.value
+        if compiled.quiet or was_not_awaited(self._value):
+            self._let_go_of_value()
         return None
 
     def _run(self, code: CodeType) -> Any:
@@ -161,9 +160,12 @@ class KernelInterpreter(Session):
         with _no_running_loop():
             try:
                 self._enter()
+                if run is eval:
+                    self._awaiter.enter()
                 return run(code, self._main.__dict__)
             finally:
                 self._leave()
+                self._awaiter.leave()
 
     def _hand_on_output(self) -> None:
         """To the kernel's thread that sends it: it does so before we return."""

@@ -37,6 +37,11 @@ def was_not_awaited(value: object) -> bool:
     return type(value) is CoroutineType and value.cr_frame is not None and not (value.cr_suspended or value.cr_running)
 
 
+def _has_finalizer(value: object) -> bool:
+    """Looked up without asking its class, whose metaclass may be the program's."""
+    return any("__del__" in kind.__dict__ for kind in type(value).__mro__)
+
+
 class Session(ABC):
     """All state of a session that is not user data. Methods of the program's objects run in ``_interruptible`` only."""
 
@@ -52,6 +57,7 @@ class Session(ABC):
         self._shadows = Shadows()
         self._block: Block | None = None
         self._value: Any = None  # of the last statement so far, until the next one runs
+        self._made_by: CodeType | None = None  # the value
 
     @abstractmethod
     def _say(self, message: dict[str, Any]) -> None:
@@ -86,6 +92,7 @@ class Session(ABC):
             self._block = block = self._shadows.new_block(name)
             begin_program(self._main, block.filename)
             self._annotations.clear()
+            self._awaiter.begin_program()
         self._prepare(new=new)
         self._displays.begin()
         self._interrupts.begin(new_block=new)  # forgets interrupts that came too late
@@ -105,11 +112,15 @@ class Session(ABC):
         if saved.begin_statement(compiled.call, self._main.__dict__):
             self._interruptible(saved.settle)
 
-    def _drop_coroutine(self, made_by: CodeType, values: list[Any]) -> None:
-        """A statement whose coroutine nobody awaits: Python says so where it is dropped, which is that statement."""
-        *_, (_, _, line) = made_by.co_lines()
-        code = compile("\n" * ((line or 1) - 1) + "pop()", made_by.co_filename, "exec", dont_inherit=True)
-        self._interruptible(exec, code, {"pop": values.pop})
+    def _let_go_of_value(self) -> None:
+        """It goes where Python drops it, which is its statement: there it warns of a coroutine that nobody awaits, or
+        of a file that nobody closes."""
+        if self._value is not None and self._made_by is not None and _has_finalizer(self._value):
+            values, self._value = [self._value], None
+            *_, (_, _, line) = self._made_by.co_lines()
+            code = compile("\n" * ((line or 1) - 1) + "pop()", self._made_by.co_filename, "exec", dont_inherit=True)
+            self._interruptible(exec, code, {"pop": values.pop})
+        self._value = None
 
     def _fail(self, block: Block, index: int, error: BaseException, phase: Literal["compile", "run"]) -> End:
         """Tell how a chunk failed."""
@@ -136,14 +147,14 @@ class Session(ABC):
             self._show_result()
         block.over = final or status != "ok"
         if block.over:
-            self._value = None
+            self._let_go_of_value()
             if status != "interrupted":
                 self._interruptible(self._displays.figures.finish)
             self._interruptible(open_files.flush)
 
     def _show_result(self) -> None:
         """The value of the block's last statement."""
-        value, self._value = self._value, None
+        value = self._value
         if value is None:
             return
         shown = self._interruptible(bundle, value)

@@ -39,6 +39,7 @@ class Streams:
             2: "backslashreplace",
         }
         self._files: dict[int, io.TextIOWrapper[Any]] = {}
+        self._stdin: io.TextIOWrapper[Any] | None = None
         self._replaced = (sys.stdin, sys.stdout, sys.stderr, old_stdout, old_stderr)  # closing them would close 0, 1, 2
         self.restore()
 
@@ -49,7 +50,8 @@ class Streams:
     def restore(self) -> None:
         """Undo what a program did to its standard streams: the state in which a script starts."""
         # First let go of what the program has put there: a file that is collected closes its descriptor, or our buffer.
-        sys.stdout = sys.__stdout__ = sys.stderr = sys.__stderr__ = None  # type: ignore[misc]
+        sys.stdin = sys.stdout = sys.stderr = None
+        sys.__stdin__ = sys.__stdout__ = sys.__stderr__ = None  # type: ignore[misc]
         for fd, pipe in self._pipes.items():
             with contextlib.suppress(OSError):
                 os.dup2(pipe, fd)
@@ -60,11 +62,10 @@ class Streams:
             if null != 0:
                 os.dup2(null, 0)
                 os.close(null)
-        stdin = getattr(sys, "stdin", None)
-        if stdin is None or getattr(stdin, "closed", True) or stdin is self._replaced[0]:
-            stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
-            stdin.buffer.raw.name = "<stdin>"  # type: ignore[attr-defined]
-            sys.stdin = sys.__stdin__ = stdin  # type: ignore[misc]
+        if self._stdin is None or not _is_usable(self._stdin):
+            self._stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+            self._stdin.buffer.raw.name = "<stdin>"  # type: ignore[attr-defined]
+        sys.stdin = sys.__stdin__ = self._stdin  # type: ignore[misc]
         sys.stdout = sys.__stdout__ = self._files[1]  # type: ignore[misc]
         sys.stderr = sys.__stderr__ = self._files[2]  # type: ignore[misc]
 

@@ -105,7 +105,7 @@ class Executor:
             return
         if block.problem is not None:
             self._interrupt_on("error")
-            await self._report(block, _problem_failure(block.problem, block.problem_chunk))
+            await self._report(block, _problem_failure(block, block.problem))
             await self._end(block, "error")
         else:
             await self._end(block, "incomplete" if block.incomplete else "ok")
@@ -214,14 +214,16 @@ def _failure(execution: Execution, work: Work) -> Failure | None:
     return Failure(id=0, chunk=chunk, ename="SystemExit", evalue=str(execution.exit_code), traceback="")
 
 
-def _problem_failure(problem: SyntaxProblem, chunk: int) -> Failure:
-    """A syntax error as the sandbox would have reported it."""
+def _problem_failure(block: Block, problem: SyntaxProblem) -> Failure:
+    """A syntax error as the sandbox would have reported it, but for the caret: where in its line is not known."""
+    lines = block.code.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    shown = "".join(f"    {line.strip()}\n" for line in lines[problem.line - 1 : problem.line] if line.strip())
     return Failure(
         id=0,
-        chunk=chunk,
+        chunk=block.problem_chunk,
         ename=problem.kind,
         evalue=problem.message,
-        traceback=f'  File "main.py", line {problem.line}\n{problem.kind}: {problem.message}\n',
+        traceback=f'  File "main.py", line {problem.line}\n{shown}{problem.kind}: {problem.message}\n',
         line=problem.line,
         phase="compile",
     )

@@ -52,8 +52,8 @@ class WorkFolderWatch:
 
 
 def is_hidden(path: str) -> bool:
-    """Caches and settings of libraries, which nobody asked for."""
-    return any(step.startswith(".") for step in path.split("/"))
+    """Caches and settings of libraries, and what the program's own modules were compiled to: nobody asked for them."""
+    return any(step.startswith(".") or step == "__pycache__" for step in path.split("/"))
 
 
 async def _list(session: Session) -> Mapping[str, _File] | None:

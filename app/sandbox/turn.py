@@ -77,6 +77,8 @@ class Turn:
         assert finished is not None
         if self.stop == "timeout":
             return Execution("timeout", ran, durations, self._failure)
+        if finished.status == "interrupted" and self.stop is None:
+            return Execution("error", ran, durations, self._failed("KeyboardInterrupt", "the code interrupted itself"))
         return Execution(finished.status, ran, durations, self._failure, finished.code)
 
     def _accept_outcome(self) -> None:

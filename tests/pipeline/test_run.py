@@ -195,6 +195,7 @@ async def test_a_syntax_error_is_reported_after_the_statements_before_it_and_sto
     assert [type(event) for event in kinds] == [ExecOutput, ExecError, CodeEnd]
     error, end = request.one(ExecError), request.one(CodeEnd)
     assert (error.ename, error.line, error.phase) == ("SyntaxError", 2, "compile")
+    assert error.traceback == f'  File "main.py", line 2\n    x = (1]\nSyntaxError: {error.evalue}\n'
     assert (end.status, end.ran) == ("error", 1)
 
 

@@ -34,6 +34,7 @@ async def test_files_that_come_change_and_go_are_told_by_path() -> None:
     watch = WorkFolderWatch()
     await watch.begin(folder)
     folder.files |= {"e": (7, 2), "b": (1, 2), "c": (5, 1), ".cache/font": (9, 9)}
+    folder.files["pkg/__pycache__/m.cpython-311.pyc"] = (9, 9)
     del folder.files["a"]
     assert await watch.changes(folder) == [
         FileChange("a", "deleted", None),

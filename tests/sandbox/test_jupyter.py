@@ -53,6 +53,19 @@ async def test_libraries_are_imported_ahead_in_every_kernel() -> None:
             await worker.reset()
 
 
+async def test_a_program_that_awaits_has_a_loop_beside_that_of_the_kernel() -> None:
+    async with local_worker() as worker:
+        define = "import asyncio\nasync def f(n):\n    await asyncio.sleep(0)\n    return n\n"
+        sink = Recorder()
+        await run(
+            worker,
+            chunks_of(define, "print(await f(1))\n", "t = asyncio.create_task(f(2))\n", "print(await t)\n"),
+            sink,
+        )
+        assert sink.text() == "1\n2\n"
+        assert await printed(worker, "print(asyncio.run(f(3)))\n") == "3\n"
+
+
 async def test_chunks_of_a_block_are_one_program() -> None:
     async with local_worker() as worker:
         sink = Recorder()

@@ -125,6 +125,14 @@ async def test_code_that_stops_itself_is_stopped_at_its_deadline(opener: Opener)
         assert execution.status == "timeout"
 
 
+async def test_code_that_interrupts_itself_has_failed(opener: Opener) -> None:
+    async with scenario(opener) as pool, pool.checkout(60) as worker:
+        execution = await survives(worker, "import signal\nsignal.raise_signal(signal.SIGINT)\n")
+        assert execution.status == "error"
+        assert execution.failure is not None
+        assert execution.failure.ename == "KeyboardInterrupt"
+
+
 @pytest.mark.parametrize(
     ("source", "name"),
     [

@@ -257,6 +257,15 @@ def test_what_is_printed_while_something_is_printed_comes_out(session: Interpret
     assert session.run("print('b')\n").stdout == "b\n"
 
 
+@pytest.mark.parametrize("end", ["", "del sys.stdin\n", "sys.__stdin__.close()\n", "sys.stdin = open(0)\n"])
+def test_input_that_a_program_gave_itself_is_not_the_next_ones(end: str, session: Interpreter) -> None:
+    code = "import io, sys\nsys.stdin = io.StringIO('a\\nb\\n')\nprint(input())\n"
+    assert session.run(code + end).stdout == "a\n"
+    turn = session.run("input()\n")
+    assert turn.error is not None
+    assert turn.error["ename"] == "EOFError"
+
+
 def test_streams_take_any_buffer(session: Interpreter) -> None:
     code = "import ctypes, sys\nsys.stdout.buffer.write(ctypes.c_char(b'A'));\n"
     assert session.run(code).stdout == "A"
@@ -276,6 +285,20 @@ def test_a_coroutine_that_nobody_awaits_is_told_of_where_it_was_made(rest: str, 
     name = turn.stdout.splitlines()[-1]
     assert turn.stderr == f"{name}:3: RuntimeWarning: coroutine 'main' was never awaited\n  main()\n" + _HINT
     assert turn.result is None
+
+
+def test_what_a_failed_call_has_made_is_finalized_with_its_failure(session: Interpreter) -> None:
+    code = dedent("""
+        class Made:
+            def __del__(self): print("gone")
+        async def never(): pass
+        def f(made, coroutine): 1 / 0
+        f(Made(), never())
+    """)
+    turn = session.run(code)
+    assert turn.stdout == "gone\n"
+    assert turn.stderr.startswith(("sys:1: RuntimeWarning: coroutine 'never'", "<sys>:0: "))  # no frame of ours
+    assert session.run("print('next')\n").stdout == "next\n"
 
 
 _HINT = "RuntimeWarning: Enable tracemalloc to get the object allocation traceback\n"
@@ -553,7 +576,15 @@ def test_tasks_and_context_live_on_between_awaits(session: Interpreter) -> None:
     """)
     turn = session.run(code)
     assert turn.error is None, turn.error
-    assert turn.stdout == "True 4 False\n4\n"
+    assert turn.stdout == "True 4 True\n4\n"
+
+
+def test_code_runs_inside_the_loop_from_the_first_await_of_its_program_on(session: Interpreter) -> None:
+    session.run("import asyncio\nasync def f(n): return n\nloop = asyncio.new_event_loop()\n")
+    assert session.run("asyncio.set_event_loop(loop)\nt = loop.create_task(f(1))\nawait t\n").result == "1"
+    assert session.run("await f(1)\nt = asyncio.create_task(f(2))\n1 / 0\n").error is not None
+    assert session.run("asyncio.run(f(3))\n").result == "3"
+    assert session.run("await t\n").result == "2"
 
 
 # Display

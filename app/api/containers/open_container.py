@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from app.api.spool import Write
 from app.errors import RequestError
+from app.pipeline.work_folder import is_hidden
 from app.sandbox.messages import FileReply
 from app.sandbox.worker import Worker
 from app.store.blobs import BlobStore
@@ -107,7 +108,7 @@ class OpenContainer:
         await self._store.container_files.delete(record.id, owner=self._owner, container_id=self.id)
 
     async def list(self) -> list[ContainerFileRecord]:
-        """What lies in the folder now, hidden files left out (caches of libraries).
+        """What lies in the folder now, what nobody asked for left out.
 
         Raises:
             SandboxError: the sandbox failed, or is running code.
@@ -117,7 +118,7 @@ class OpenContainer:
         sizes = {
             FOLDER + entry.path: entry.size
             for entry in reply.entries or ()
-            if not _is_hidden(entry.path) and len(FOLDER + entry.path) <= PATH_CHARS
+            if not is_hidden(entry.path) and len(FOLDER + entry.path) <= PATH_CHARS
         }
         return await self._store.container_files.sync(sizes, owner=self._owner, container_id=self.id, new_id=_new_id)
 
@@ -125,10 +126,6 @@ class OpenContainer:
 def _check(reply: FileReply, problem: str) -> None:
     if not reply.ok:
         raise RequestError(f"{problem}: {reply.error}.", param="file")
-
-
-def _is_hidden(path: str) -> bool:
-    return any(step.startswith(".") for step in path.split("/"))
 
 
 def _new_id() -> str:

@@ -71,7 +71,7 @@ async def test_files_that_code_wrote_are_listed_and_can_be_fetched(gateway: Serv
     sdk = gateway.sdk()
     mine = await sdk.containers.files.create(container_id, file=("in.csv", b"1"))
     worker = worker_of(gateway)
-    worker.files |= {"out/plot.png": b"PNG", ".cache/fonts": b"x", "out/.hidden": b""}
+    worker.files |= {"out/plot.png": b"PNG", ".cache/fonts": b"x", "out/.hidden": b"", "__pycache__/m.pyc": b"x"}
     listed = {file.path: file async for file in sdk.containers.files.list(container_id)}
     assert listed.keys() == {"/mnt/data/in.csv", "/mnt/data/out/plot.png"}
     plot = listed["/mnt/data/out/plot.png"]
