@@ -26,7 +26,7 @@ _MAX_MESSAGE_CHARS = 2000
 
 def refusal(status: int, headers: Mapping[str, str], body: bytes, *, own_key: bool) -> UpstreamRefused:
     """``own_key``: the request carried the gateway's key, so that 401 and 403 are not the client's doing."""
-    retry = {name: headers[name] for name in _RETRY_HEADERS if name in headers}
+    retry = {name: value for name in _RETRY_HEADERS if (value := headers.get(name)) is not None and value.isascii()}
     if status in (401, 403) and own_key:
         # Its message may quote the key.
         return _bad_gateway("the upstream refused the gateway's key", {})
