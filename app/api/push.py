@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 import msgspec
 from fastapi import APIRouter, WebSocket
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from starlette.types import Message
 from starlette.websockets import WebSocketDisconnect
 
@@ -35,6 +35,7 @@ from app.api.limits import Admission
 from app.api.metrics import Metrics
 from app.api.options import pipeline_options, with_headers
 from app.api.schemas import EagerOptions
+from app.api.wellformed import well_formed
 from app.errors import RequestError, UpstreamBroken
 from app.events import Done, Error, Event
 from app.gateway import Gateway, new_id
@@ -65,6 +66,8 @@ class Opening(BaseModel):
     eager: EagerOptions = Field(default_factory=EagerOptions)
     language: Literal["python", "bash"] = "python"
     model: str = ""
+
+    _mend = model_validator(mode="before")(well_formed)
 
 
 @router.websocket("/v1/eager/stream")

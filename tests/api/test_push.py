@@ -212,6 +212,13 @@ async def test_an_opening_that_is_none_is_refused(gateway: Served, opening: Any,
     assert (error["type"], error["param"]) == ("invalid_request_error", param)
 
 
+async def test_a_half_character_in_the_opening_is_replaced(gateway: Served) -> None:
+    async with connection(gateway) as app:
+        app.send({"model": "m\ud83d"}, {"end": True})
+        assert (await app.wait_for("start"))["model"] == "m\ufffd"
+        assert await app.close_code() == 1000
+
+
 async def test_a_message_that_says_nothing_known_ends_the_request(gateway: Served) -> None:
     async with connection(gateway) as app:
         app.send({}, {"code": "x = 1\n"}, {"text": "?"})
