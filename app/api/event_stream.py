@@ -23,7 +23,7 @@ from starlette.types import Receive, Scope, Send
 from app.api.errors import error_response, failure_told_by, to_body
 from app.api.last_resort import failure_of
 from app.api.open_requests import OpenRequests
-from app.errors import EagerError
+from app.errors import ClientLeft, EagerError
 from app.events import Done, Error, Event, ExecStart
 from app.pipeline.emitter import Send as EventSend
 
@@ -54,14 +54,6 @@ class Wire(Protocol):
     def close(self) -> bytes:
         """Bytes that end a stream."""
         ...
-
-
-class ClientLeft(EagerError):
-    """There is nobody to be answered."""
-
-    status = 499
-    type = "invalid_request_error"
-    code = "client_left"
 
 
 async def _watch_disconnect(receive: Receive) -> None:
