@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -137,6 +138,8 @@ async def test_requests_whose_code_runs_on_when_the_server_stops_end_with_an_err
     if stream:
         assert answer.status_code == 200
         assert ends_with in answer.text
+        stamps = [int(seq) for seq in re.findall(r'"seq":(-?\d+)', answer.text)]
+        assert stamps == list(range(len(stamps)))
     else:
         assert answer.status_code == 503
         assert answer.headers["x-should-retry"] == "false"

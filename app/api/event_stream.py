@@ -103,6 +103,12 @@ def note_failure(scope: Scope) -> None:
     scope.setdefault("state", {})["failed"] = True
 
 
+def failed(failure: EagerError, latest: Event | None) -> Error:
+    """What is told of a failure outside of the pipeline, behind the latest event that came from there."""
+    seq, t_ms = (latest.seq + 1, latest.t_ms) if latest is not None else (0, 0.0)
+    return Error(error=to_body(failure), status=failure.status, seq=seq, t_ms=t_ms)
+
+
 def open_requests(scope: Scope) -> OpenRequests:
     """What ends the request when the server stops."""
     found: OpenRequests = scope["app"].state.open_requests
@@ -165,8 +171,11 @@ class EventStream(Response):
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
         writer = StreamWriter(scope, send)
+        latest: Event | None = None
 
         async def push(event: Event) -> None:
+            nonlocal latest
+            latest = event
             note(scope, event)
             if isinstance(event, Error) and not writer.started:
                 raise failure_told_by(event)
@@ -183,7 +192,7 @@ class EventStream(Response):
         told = b""
         if failure is not None:
             note_failure(scope)
-            told = self._wire.encode(Error(error=to_body(failure)))
+            told = self._wire.encode(failed(failure, latest))
         await writer.write(told + self._wire.close(), last=True)
 
 
