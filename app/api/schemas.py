@@ -107,3 +107,5 @@ class ExecuteRequest(BaseModel):
     stream: bool = False
     language: Literal["python", "bash"] = "python"
     timeout_s: float | None = Field(None, gt=0)
+
+    _mend = model_validator(mode="before")(well_formed)

@@ -23,6 +23,17 @@ async def test_containers_are_not_listed_among_sessions(tmp_path: Path) -> None:
         assert run_in_it.json()["session"] == container["id"]
 
 
+@pytest.mark.parametrize("stream", [True, False])
+async def test_half_characters_in_code_are_replaced(tmp_path: Path, stream: bool) -> None:
+    async with served(tmp_path) as gateway, gateway.http() as http:
+        id = (await http.post("/v1/sessions")).json()["id"]
+        headers, body = {"content-type": "application/json"}, {"code": "'\ud83d'", "stream": stream}
+        answer = await http.post(f"/v1/sessions/{id}/execute", content=json.dumps(body), headers=headers)
+        assert '"ok"' in answer.text
+        assert "internal_error" not in answer.text
+        assert gateway.backend.used()[0].executed[-1].sources == ["'\ufffd'"]
+
+
 async def ended_by_deletion(folder: Path, *, stream: bool) -> Any:
     """The answer to code in whose middle the session is deleted."""
     async with asyncio.timeout(10), served(folder) as gateway, gateway.http() as http:
