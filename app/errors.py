@@ -7,6 +7,7 @@
     │   ├── UpstreamRefused     it answered with an HTTP error
     │   └── UpstreamBroken      the stream failed, stalled or ended in the middle
     ├── ShuttingDown            the gateway was told to stop
+    ├── ClientLeft              there is nobody to be answered
     └── SandboxError
         ├── SandboxUnavailable  none could be had in time
         ├── SandboxStartError   one could not be started
@@ -96,6 +97,14 @@ class ShuttingDown(EagerError):
 
     status = 503
     code: str | None = "overloaded"
+
+
+class ClientLeft(EagerError):
+    """The client closed its connection. The answer is for logs, and for middleware."""
+
+    status = 499
+    type = "invalid_request_error"
+    code: str | None = "client_left"
 
 
 class SandboxError(EagerError):

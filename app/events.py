@@ -1,12 +1,12 @@
 """What a client can receive: the events of ``POST /v1/eager/completions``, in wire form.
 
 Every event is one JSON object ``{"type", "seq", "t_ms", ...}``. ``seq`` counts from 0 without gaps, ``t_ms`` is
-milliseconds since the request was accepted; both are set when the event is emitted (``pipeline/emitter.py``),
-nowhere else.
+milliseconds since the request was accepted; both are set when the event is emitted (``pipeline/emitter.py``; what
+fails outside of the pipeline, ``api/event_stream.py``).
 The same objects ride in the top-level ``eager`` array on the OpenAI endpoints.
 
-Whatever begins ends, unless the client leaves: ``start`` with ``done``, ``code.start`` with ``code.end``,
-``exec.start`` with ``exec.end``, and each answer of the upstream with ``turn.end``. Where code fails:
+Whatever begins ends, unless the client leaves or the server stops: ``start`` with ``done``, ``code.start`` with
+``code.end``, ``exec.start`` with ``exec.end``, and each answer of the upstream with ``turn.end``. Where code fails:
 
     exec.error, exec.end, [rollback,] code.end, interrupt, turn.end, and ``done`` or the next turn
 """

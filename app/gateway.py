@@ -85,7 +85,8 @@ class Gateway:
 
     @asynccontextmanager
     async def _keep(self, id: str, owner: str, *, spare: bool) -> AsyncIterator[Session]:
-        await self.registry.create(owner=owner, deadline_s=self.checkout_timeout_s, id=id, spare=spare)
+        if not self.registry.is_alive(id, owner=owner):  # another request may have made it meanwhile
+            await self.registry.create(owner=owner, deadline_s=self.checkout_timeout_s, id=id, spare=spare)
         async with self.registry.use(id, owner=owner) as worker:
             yield worker
 

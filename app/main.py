@@ -22,7 +22,7 @@ from app.api.containers import routes as containers
 from app.api.containers.host import Containers
 from app.api.limits import Admission, admitted
 from app.api.metrics import Metrics
-from app.api.open_requests import OpenRequests
+from app.api.open_requests import OpenRequests, ShutdownMiddleware
 from app.api.origins import EXPOSED_HEADERS, OriginMiddleware, Origins
 from app.api.request_id import RequestIdMiddleware
 from app.api.responses import create as responses
@@ -101,6 +101,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(AuthMiddleware, keyring=app.state.keyring)
     app.state.origins = Origins(settings.cors_origins, open=len(app.state.keyring) == 0)
     app.add_middleware(OriginMiddleware, origins=app.state.origins)
+    app.add_middleware(ShutdownMiddleware, open_requests=app.state.open_requests)
     app.add_middleware(RequestIdMiddleware)
     if settings.cors_origins:
         app.add_middleware(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -15,8 +16,10 @@ import uvicorn
 from fastapi import APIRouter, FastAPI
 
 from app import serving
+from app.api import open_requests
+from app.api.auth import ANYONE
 from app.errors import SandboxStartError
-from tests.api.served import served
+from tests.api.served import Served, served
 
 
 @pytest.fixture(autouse=True)
@@ -90,6 +93,20 @@ async def test_a_warm_up_asks_the_application_for_what_it_does_not_have() -> Non
     assert asked == ["warm-up"]
 
 
+@asynccontextmanager
+async def on_a_server(gateway: Served) -> AsyncIterator[tuple[serving.Server, httpx.AsyncClient]]:
+    """A real one, which ends requests as soon as it is told to stop."""
+    config = uvicorn.Config(gateway.app, port=0, log_level="error", lifespan="off", timeout_graceful_shutdown=20)
+    server = serving.Server(config, gateway.app.state.open_requests.end, grace_s=0)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(server.serve())
+        while not server.started:
+            await asyncio.sleep(0.01)
+        url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        async with httpx.AsyncClient(base_url=url, headers={"authorization": "Bearer ka"}) as http:
+            yield server, http
+
+
 @pytest.mark.parametrize(
     ("path", "ends_with"),
     [
@@ -108,28 +125,80 @@ async def test_requests_whose_code_runs_on_when_the_server_stops_end_with_an_err
         gateway.backend.prepare = lambda worker: setattr(worker, "hold", "slow")
         for worker in gateway.backend.workers:
             worker.hold = "slow"
-        config = uvicorn.Config(gateway.app, port=0, log_level="error", lifespan="off", timeout_graceful_shutdown=20)
-        server = serving.Server(config, gateway.app.state.open_requests.end, grace_s=0)
-        async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
-            tasks.create_task(server.serve())
-            while not server.started:
-                await asyncio.sleep(0.01)
-            port = server.servers[0].sockets[0].getsockname()[1]
-            async with httpx.AsyncClient(
-                base_url=f"http://127.0.0.1:{port}", headers={"authorization": "Bearer ka"}
-            ) as http:
-                body = {"model": "m", "stream": stream, "tools": [code_tool], **asked}
-                asking = tasks.create_task(http.post(path, json=body))
-                gateway.upstream.delta({"content": "Let me see."})
-                gateway.upstream.code("slow()\n")
-                await gateway.backend.wait_running()
-                server.should_exit = True
-                answer = await asking
+        async with asyncio.timeout(20), on_a_server(gateway) as (server, http):
+            body = {"model": "m", "stream": stream, "tools": [code_tool], **asked}
+            asking = asyncio.create_task(http.post(path, json=body))
+            gateway.upstream.delta({"content": "Let me see."})
+            gateway.upstream.code("slow()\n")
+            await gateway.backend.wait_running()
+            server.should_exit = True
+            answer = await asking
     assert "overloaded" in answer.text or "shutting down" in answer.text
     assert answer.headers["x-request-id"]
     if stream:
         assert answer.status_code == 200
         assert ends_with in answer.text
+        stamps = [int(seq) for seq in re.findall(r'"seq":(-?\d+)', answer.text)]
+        assert stamps == list(range(len(stamps)))
     else:
         assert answer.status_code == 503
         assert answer.headers["x-should-retry"] == "false"
+
+
+@pytest.fixture
+def no_delay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of these requests ends by itself."""
+    monkeypatch.setattr(open_requests, "END_S", 0)
+
+
+@pytest.mark.usefixtures("no_delay")
+@pytest.mark.parametrize("path", ["/v1/files", "/v1/chat/completions"])
+async def test_a_request_that_is_still_being_sent_when_the_server_stops_ends_with_an_error(
+    tmp_path: Path, path: str
+) -> None:
+    async with asyncio.timeout(20), served(tmp_path) as gateway, on_a_server(gateway) as (server, http):
+        reader, writer = await asyncio.open_connection("127.0.0.1", http.base_url.port)
+        head = f"POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ka\r\ncontent-length: 9\r\n"
+        writer.write(f"{head}content-type: multipart/form-data; boundary=x\r\n\r\n--x".encode())
+        while not server.server_state.tasks:
+            await asyncio.sleep(0)
+        server.should_exit = True
+        head, body = (await reader.read()).decode().split("\r\n\r\n")
+        writer.close()
+    headers = dict(line.split(": ", 1) for line in head.split("\r\n")[1:])
+    told_to_come_back(httpx.Response(int(head.split(" ")[1]), headers=headers, text=body))
+
+
+@pytest.mark.usefixtures("no_delay")
+@pytest.mark.parametrize("path", ["/v1/sessions", "/v1/containers"])
+async def test_a_request_that_waits_when_the_server_stops_ends_with_an_error(tmp_path: Path, path: str) -> None:
+    async with asyncio.timeout(20), served(tmp_path, sandbox_limit=1) as gateway:
+        pool = gateway.app.state.gateway.pool
+        async with pool.checkout(20), on_a_server(gateway) as (server, http):
+            asking = asyncio.create_task(http.post(path, json={"name": "c"}))
+            while not pool.statistics().waiting:
+                await asyncio.sleep(0)
+            server.should_exit = True
+            answer = await asking
+    told_to_come_back(answer)
+
+
+@pytest.mark.usefixtures("no_delay")
+async def test_a_request_that_stands_in_line_when_the_server_stops_ends_with_an_error(tmp_path: Path) -> None:
+    async with asyncio.timeout(20), served(tmp_path, request_limit=1) as gateway:
+        admission = gateway.app.state.admission
+        async with admission.admit(ANYONE), on_a_server(gateway) as (server, http):
+            asking = asyncio.create_task(http.get("/v1/sessions"))
+            while not admission.statistics().waiting:
+                await asyncio.sleep(0)
+            server.should_exit = True
+            answer = await asking
+    told_to_come_back(answer)
+
+
+def told_to_come_back(answer: httpx.Response) -> None:
+    """Nothing has run: another try, after a moment, may find a server that serves."""
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "overloaded")
+    assert answer.headers["retry-after"] == "1"
+    assert answer.headers["x-request-id"]
+    assert "x-should-retry" not in answer.headers

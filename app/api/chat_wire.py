@@ -13,7 +13,7 @@ import msgspec
 
 from app.api.errors import failure_told_by
 from app.events import Done, Error, Event, Start, Token, ToolCall, ToolCallDelta
-from app.pipeline.usage import ESTIMATED
+from app.pipeline.usage import ESTIMATED, totals
 
 _encode = msgspec.json.Encoder().encode
 DONE = b"data: [DONE]\n\n"
@@ -40,9 +40,8 @@ def finish_reason(done: Done) -> str:
 def public_usage(usage: dict[str, Any] | None) -> dict[str, Any]:
     """Usage as the client is owed it: zeros where the upstream never told, estimates like any other (the summary
     tells)."""
-    usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0, **(usage or {})}
-    usage.pop(ESTIMATED, None)
-    return usage
+    told = dict(zip(("prompt_tokens", "completion_tokens", "total_tokens"), totals(usage), strict=True))
+    return {name: value for name, value in {**(usage or {}), **told}.items() if name != ESTIMATED}
 
 
 class ChatWire:

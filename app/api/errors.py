@@ -12,12 +12,12 @@ import logging
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import HTTPConnection
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.api.openapi import document_errors
-from app.errors import EagerError, RequestError
+from app.errors import ClientLeft, EagerError, RequestError
 from app.events import Error, ErrorBody
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 #: Statuses at which a client may come back soon. SDKs would wait half a second by themselves.
 COME_BACK = {429, 503}
 COME_BACK_S = 1
+
+#: All else is logged, with its traceback.
+FORESEEN = (EagerError, RequestValidationError, HTTPException, ClientDisconnect)
 
 #: How pydantic names members of a union, beside what is no identifier (``list[str]``).
 UNION_MEMBERS = {"bool", "float", "int", "str"}
@@ -43,7 +46,7 @@ FRAMEWORK = {
 
 def install(app: FastAPI) -> None:
     """Make ``app`` answer all its errors in OpenAI's shape, and say so in its OpenAPI document."""
-    for kind in (EagerError, RequestValidationError, HTTPException, Exception):
+    for kind in (*FORESEEN, Exception):
         app.add_exception_handler(kind, _answer)
     document_errors(app)
 
@@ -53,6 +56,8 @@ def translate(error: Exception) -> EagerError:
     match error:
         case EagerError():
             return error
+        case ClientDisconnect():
+            return ClientLeft("The client left while it sent its request.")
         case RequestValidationError():
             return _validation_error(error)
         case HTTPException():
@@ -105,7 +110,7 @@ def error_response(error: Exception) -> Response:
 
 async def _answer(request: HTTPConnection, error: Exception) -> Response:
     ours = translate(error)
-    if not isinstance(error, (EagerError, RequestValidationError, HTTPException)):
+    if not isinstance(error, FORESEEN):
         request_id = request.scope.get("state", {}).get("request_id")
         log.error("request %s failed", request_id, exc_info=error)
         if request_id:  # the answer to the unforeseen is sent from outside of the middleware that adds it

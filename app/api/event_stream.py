@@ -23,7 +23,7 @@ from starlette.types import Receive, Scope, Send
 from app.api.errors import error_response, failure_told_by, to_body
 from app.api.last_resort import failure_of
 from app.api.open_requests import OpenRequests
-from app.errors import EagerError
+from app.errors import ClientLeft, EagerError
 from app.events import Done, Error, Event, ExecStart
 from app.pipeline.emitter import Send as EventSend
 
@@ -54,14 +54,6 @@ class Wire(Protocol):
     def close(self) -> bytes:
         """Bytes that end a stream."""
         ...
-
-
-class ClientLeft(EagerError):
-    """There is nobody to be answered."""
-
-    status = 499
-    type = "invalid_request_error"
-    code = "client_left"
 
 
 async def _watch_disconnect(receive: Receive) -> None:
@@ -109,6 +101,12 @@ def note(scope: Scope, event: Event) -> None:
 def note_failure(scope: Scope) -> None:
     """An answer that has begun ends with an error, which its status does not tell: idempotency looks at this."""
     scope.setdefault("state", {})["failed"] = True
+
+
+def failed(failure: EagerError, latest: Event | None) -> Error:
+    """What is told of a failure outside of the pipeline, behind the latest event that came from there."""
+    seq, t_ms = (latest.seq + 1, latest.t_ms) if latest is not None else (0, 0.0)
+    return Error(error=to_body(failure), status=failure.status, seq=seq, t_ms=t_ms)
 
 
 def open_requests(scope: Scope) -> OpenRequests:
@@ -173,8 +171,11 @@ class EventStream(Response):
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
         writer = StreamWriter(scope, send)
+        latest: Event | None = None
 
         async def push(event: Event) -> None:
+            nonlocal latest
+            latest = event
             note(scope, event)
             if isinstance(event, Error) and not writer.started:
                 raise failure_told_by(event)
@@ -191,7 +192,7 @@ class EventStream(Response):
         told = b""
         if failure is not None:
             note_failure(scope)
-            told = self._wire.encode(Error(error=to_body(failure)))
+            told = self._wire.encode(failed(failure, latest))
         await writer.write(told + self._wire.close(), last=True)
 
 

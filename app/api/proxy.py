@@ -14,6 +14,8 @@ from starlette.types import Receive, Scope, Send
 from app.api.errors import error_response, to_body
 from app.api.event_stream import StreamWriter, note_failure, open_requests, until_client_leaves
 from app.api.last_resort import failure_of
+from app.errors import UpstreamBroken
+from app.extraction.deltas import decode_delta
 
 DONE = b"data: [DONE]\n\n"
 
@@ -34,7 +36,10 @@ class ProxyDocument(Response):
         async def fetch() -> None:
             nonlocal document
             # The json module writes half surrogates as it read them.
-            document = json.dumps(await self._fetch()).encode()
+            answer = await self._fetch()
+            if isinstance(answer, dict) and answer.get("error"):
+                note_failure(scope)
+            document = json.dumps(answer).encode()
 
         failure = await failure_of(open_requests(scope).run(fetch()))
         response = Response(document, media_type="application/json") if failure is None else error_response(failure)
@@ -53,7 +58,7 @@ class ProxyStream(Response):
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
         writer = StreamWriter(scope, send)
-        failure = await writer.fill(self._relay(writer))
+        failure = await writer.fill(self._relay(scope, writer))
         if failure is None:
             await writer.write(DONE, last=True)
         elif writer.started:
@@ -62,9 +67,22 @@ class ProxyStream(Response):
         else:
             await error_response(failure)(scope, receive, send)
 
-    async def _relay(self, writer: StreamWriter) -> None:
+    async def _relay(self, scope: Scope, writer: StreamWriter) -> None:
         async with self._stream as stream:
             async for events in stream:
                 # JSON cut into several data lines was joined with newlines: one event is one line (R1).
                 lines = (event.replace("\n", " ") for event in events)
                 await writer.write("".join(f"data: {line}\n\n" for line in lines).encode("utf-8", "replace"))
+                if any(map(_is_error, events)):  # the upstream says no more, and this says it all
+                    note_failure(scope)
+                    return
+
+
+def _is_error(event: str) -> bool:
+    if '"error"' not in event:
+        return False
+    try:
+        decode_delta(event)
+    except UpstreamBroken:
+        return True
+    return False

@@ -24,19 +24,21 @@ from typing import Any, Literal
 
 import msgspec
 from fastapi import APIRouter, WebSocket
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from starlette.types import Message
 from starlette.websockets import WebSocketDisconnect
 
 from app.api.auth import Caller, authenticate
-from app.api.errors import error_response, to_body
+from app.api.errors import error_response
+from app.api.event_stream import failed
 from app.api.last_resort import failure_of
 from app.api.limits import Admission
 from app.api.metrics import Metrics
 from app.api.options import pipeline_options, with_headers
 from app.api.schemas import EagerOptions
+from app.api.wellformed import well_formed
 from app.errors import RequestError, UpstreamBroken
-from app.events import Done, Error, Event
+from app.events import Done, Event
 from app.gateway import Gateway, new_id
 from app.pipeline.run import run
 
@@ -65,6 +67,8 @@ class Opening(BaseModel):
     eager: EagerOptions = Field(default_factory=EagerOptions)
     language: Literal["python", "bash"] = "python"
     model: str = ""
+
+    _mend = model_validator(mode="before")(well_formed)
 
 
 @router.websocket("/v1/eager/stream")
@@ -97,6 +101,7 @@ class _Push:
         self._gateway: Gateway = socket.app.state.gateway
         self._metrics: Metrics = socket.app.state.metrics
         self._inbox = Inbox()
+        self._latest: Event | None = None
 
     async def run(self) -> None:
         try:
@@ -121,7 +126,7 @@ class _Push:
         failure = await failure_of(self._request())
         if failure is None:
             return NORMAL
-        await self._send(Error(error=to_body(failure), status=failure.status))
+        await self._send(failed(failure, self._latest))
         return REFUSED if isinstance(failure, RequestError) else FAILED
 
     async def _request(self) -> None:
@@ -171,6 +176,7 @@ class _Push:
         return decoded
 
     async def _send(self, event: Event) -> None:
+        self._latest = event
         if isinstance(event, Done):
             self._metrics.observe(event.finish_reason, event.timing)
         with suppress(WebSocketDisconnect):  # the listener hears of it, too

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    model_validator,
+)
 
 from app.api.wellformed import well_formed
 from app.errors import RequestError
@@ -27,6 +37,11 @@ class EagerOptions(BaseModel):
     gate: Literal["paper", "permissive", "off"] | None = None
     max_turns: int | None = Field(None, ge=1)
     timeout_s: float | None = Field(None, gt=0)
+
+
+def _given(options: Any) -> Any:
+    """Null is no options, as it is no value for OpenAI's own fields."""
+    return {} if options is None else options
 
 
 #: As it came: 1 stays 1, and "1" is no number.
@@ -62,7 +77,7 @@ class CompletionRequest(BaseModel):
     response_format: dict[str, Any] | None = None
     metadata: dict[str, Any] | None = None
     user: StrictStr | None = None
-    eager: EagerOptions = Field(default_factory=EagerOptions)
+    eager: Annotated[EagerOptions, BeforeValidator(_given)] = Field(default_factory=EagerOptions)
 
     _mend = model_validator(mode="before")(well_formed)
 
@@ -92,3 +107,5 @@ class ExecuteRequest(BaseModel):
     stream: bool = False
     language: Literal["python", "bash"] = "python"
     timeout_s: float | None = Field(None, gt=0)
+
+    _mend = model_validator(mode="before")(well_formed)

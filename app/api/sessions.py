@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from app.api.auth import Caller
+from app.api.containers.host import CONTAINER_PREFIX
 from app.api.event_stream import EventDocument, EventStream, while_client_stays
 from app.api.openapi import STREAMED
 from app.api.schemas import ExecuteRequest
@@ -52,8 +53,10 @@ async def create_session(request: Request) -> dict[str, Any]:
 
 @router.get("")
 async def list_sessions(request: Request) -> dict[str, Any]:
+    """The caller's sessions. Containers, which are sessions too, have a list of their own."""
     entries = _gateway(request).registry.list(owner=_owner(request))
-    return {"object": "list", "data": [_describe(entry) for entry in entries]}
+    sessions = [entry for entry in entries if not entry.id.startswith(CONTAINER_PREFIX)]
+    return {"object": "list", "data": [_describe(entry) for entry in sessions]}
 
 
 @router.get("/{session_id}")

@@ -6,6 +6,7 @@ from typing import Any, Final, TypeVar, get_args
 
 import msgspec
 
+from app.api.errors import failure_told_by
 from app.events import (
     AnyEvent,
     CodeEnd,
@@ -61,7 +62,13 @@ def completion_document(events: list[Event]) -> bytes:
 
 
 def execution_document(events: list[Event]) -> bytes:
-    """The answer to ``execute`` without a stream."""
+    """The answer to ``execute`` without a stream.
+
+    Raises:
+        EagerError: it failed.
+    """
+    if (error := _first(events, Error)) is not None:
+        raise failure_told_by(error)
     ends = [e for e in events if isinstance(e, CodeEnd)]
     start, done = _first(events, Start), _first(events, Done)
     return _encoder.encode(

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from app.errors import UpstreamBroken
+from app.extraction.half_characters import whole
 
 #: Foreign finish reasons, in lower case. Whatever is not here ends the answer like ``stop``.
 _FINISH_REASONS = {
@@ -20,6 +21,8 @@ _FINISH_REASONS = {
     **dict.fromkeys(("content_filter", "safety", "recitation", "refusal", "blocklist"), "content_filter"),
 }
 _FAILURES = frozenset({"error", "abort"})
+#: Texts that come in pieces. Whoever puts those together joins the characters that were cut.
+_PIECES = frozenset({"content", "reasoning_content", "reasoning", "refusal", "arguments"})
 
 
 class FunctionDelta(msgspec.Struct):
@@ -108,9 +111,18 @@ def _decode(data: bytes | str) -> _Wire:
         pass
     # msgspec refuses half surrogates and raw control characters; the json module takes both.
     try:
-        return msgspec.convert(json.loads(data, strict=False), _Wire)
+        return msgspec.convert(_encodable(json.loads(data, strict=False)), _Wire)
     except (ValueError, RecursionError) as error:
         raise UpstreamBroken("the upstream sent an event that is not a chat completion") from error
+
+
+def _encodable(value: Any, key: str = "") -> Any:
+    """Without halves of characters, which nothing of ours can write, but for those in pieces of text."""
+    if isinstance(value, str):
+        return value if key in _PIECES else whole(value)
+    if isinstance(value, dict):
+        return {whole(name): _encodable(item, name) for name, item in value.items()}
+    return [_encodable(item) for item in value] if isinstance(value, list) else value
 
 
 def _read_choice(choice: _Choice, usage: dict[str, Any] | None) -> Delta:

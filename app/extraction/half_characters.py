@@ -21,12 +21,13 @@ class HalfCharacters:
             return text
         text = self._high + text
         self._high = text[-1] if "\ud800" <= text[-1] <= "\udbff" else ""
-        return _join(text[:-1] if self._high else text)
+        return whole(text[:-1] if self._high else text)
 
     def flush(self) -> str:
         text, self._high = self._high, ""
-        return _join(text)
+        return whole(text)
 
 
-def _join(text: str) -> str:
+def whole(text: str) -> str:
+    """Halves that belong together joined, the others replaced."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -172,6 +172,7 @@ class TurnReader:
         self._extra_content: Any = None
         self._content_halves = HalfCharacters()
         self._reasoning_halves = HalfCharacters()
+        self._refusal_halves = HalfCharacters()
 
     def __repr__(self) -> str:
         return f"<TurnReader calls={len(self._assembler.calls)} finish_reason={self._finish_reason!r}>"
@@ -253,10 +254,10 @@ class TurnReader:
             self._count(text)
             self._reasoning.setdefault(delta.reasoning_key, []).append(text)
             items.append(ReasoningText(text, delta.reasoning_key))
-        if delta.refusal:
-            self._count(delta.refusal)
-            self._refusal.append(delta.refusal)
-            items.append(RefusalText(delta.refusal))
+        if delta.refusal and (text := self._refusal_halves.feed(delta.refusal)):
+            self._count(text)
+            self._refusal.append(text)
+            items.append(RefusalText(text))
         if delta.extra_content is not None:
             self._extra_content = delta.extra_content
         for detail in delta.reasoning_details:

@@ -89,7 +89,7 @@ def _notes(block: Block) -> list[str]:
     if block.status == "interrupted" and not block.ran and not str(block.transcript):
         return ["Not run: the code before it had failed."]
     if block.status == "ok":
-        return []
+        return [] if block.code.strip() else ["There was no code in the call."]
     notes = []
     if block.status == "timeout":
         notes.append("The time limit was reached; the code was stopped.")

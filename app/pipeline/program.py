@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from app.errors import EagerError
 from app.events import CodeStart, Done, Start
 from app.pipeline.block import Block
 from app.pipeline.emitter import Emitter, Send
 from app.pipeline.executor import Executor
+from app.pipeline.failure import report_failure, report_unfinished
 from app.pipeline.place import Place
 from app.pipeline.queue import ExecutionQueue
 from app.pipeline.serial import WholeProgram
@@ -23,7 +25,7 @@ async def run_program(
     place: Place,
     send: Send,
 ) -> None:
-    """Run ``code`` as one program."""
+    """Run ``code`` as one program. A failure is an event, as in ``run.py``."""
     emitter, stopwatch, queue = Emitter(send), Stopwatch(), ExecutionQueue()
     clock = stopwatch.turn(emitter.now_s())
     await emitter.emit(Start(id=call_id, model="", session=place.name, container_id=place.container_id))
@@ -49,5 +51,11 @@ async def run_program(
         budget_s=timeout_s,
         stop_generation=lambda: False,
     )
-    await executor.run()
-    await emitter.emit(Done(finish_reason=block.status or "ok", usage=None, timing=stopwatch.timing()))
+    finish_reason = "error"
+    try:
+        await executor.run()
+        finish_reason = block.status or "ok"
+    except EagerError as failure:
+        await report_unfinished(emitter, [block])
+        await report_failure(emitter, failure)
+    await emitter.emit(Done(finish_reason=finish_reason, usage=None, timing=stopwatch.timing()))

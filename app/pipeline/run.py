@@ -25,15 +25,13 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from msgspec import UNSET
-
 from app.errors import EagerError
-from app.events import Done, Error, ErrorBody, ExecEnd, Rollback, Start, TurnEnd
+from app.events import Done, Start, TurnEnd
 from app.extraction.names import CODE_TOOLS
 from app.extraction.turn import TurnReader
-from app.pipeline.block import Block, code_end
 from app.pipeline.emitter import Emitter, Send
 from app.pipeline.executor import Executor
+from app.pipeline.failure import report_failure, report_unfinished
 from app.pipeline.follow_up import Message, follow_up
 from app.pipeline.generation import Generation
 from app.pipeline.place import NewPlace, Place
@@ -143,26 +141,11 @@ class _Request:
         await self._emitter.emit(Done(finish_reason=finish_reason, usage=self._usage, timing=self._stopwatch.timing()))
 
     async def _report(self, failure: EagerError) -> None:
-        """Nothing that was received is passed over in silence: unfinished code is reported before the error."""
         log.warning("request %s failed: %s", self._id, failure.message)
         if self._generation is not None:
-            for block in self._generation.blocks.values():
-                if block.status is None:
-                    await self._report_unfinished(block)
+            await report_unfinished(self._emitter, self._generation.blocks.values())
             await self._end_turn(self._generation, self._generation.usage)
-        error = ErrorBody(failure.message, failure.type, failure.param, failure.code)
-        await self._emitter.emit(Error(error=error, status=failure.status, headers=failure.headers or UNSET))
-
-    async def _report_unfinished(self, block: Block) -> None:
-        block.status = "incomplete"
-        emit = self._emitter.emit
-        if block.running is not None:
-            batch, began_s = block.running
-            duration_ms = round((self._emitter.now_s() - began_s) * 1e3, 3)
-            await emit(ExecEnd(call_id=block.call_id, batch=batch, status="interrupted", duration_ms=duration_ms))
-        if block.rolled_back:
-            await emit(Rollback(call_id=block.call_id, status="done", reason="incomplete"))
-        await emit(code_end(block))
+        await report_failure(self._emitter, failure)
 
     async def _end_turn(self, generation: Generation, usage: Usage | None) -> None:
         """Tell that the answer is over, unless that was told when it came to its end."""

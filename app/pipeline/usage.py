@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 Usage = dict[str, Any]
@@ -15,6 +16,19 @@ def add_usage(total: Usage | None, usage: Usage | None) -> Usage | None:
     if total is None or usage is None:
         return usage if total is None else total
     return {key: _add(total.get(key), usage.get(key)) for key in {**total, **usage}}
+
+
+def count(usage: Usage, name: str) -> int:
+    """A number of tokens; 0 where the upstream told none."""
+    value = usage.get(name)
+    return int(value) if isinstance(value, int | float) and math.isfinite(value) else 0
+
+
+def totals(usage: Usage | None) -> tuple[int, int, int]:
+    """Tokens of the prompt, of the answer, and of both."""
+    usage = usage or {}
+    prompt, completion = count(usage, "prompt_tokens"), count(usage, "completion_tokens")
+    return prompt, completion, count(usage, "total_tokens") or prompt + completion
 
 
 def estimated_usage(deltas: int) -> Usage:

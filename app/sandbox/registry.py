@@ -190,7 +190,7 @@ class SessionRegistry:
             session.last_used_at = time.time()
             if session.worker.death is not None:
                 self._drop(session)
-            elif session.id in self._sessions:
+            elif self._sessions.get(session.id) is session:
                 self._wait_for_expiry(session)
                 self._trim(session.owner)
 
@@ -251,7 +251,8 @@ class SessionRegistry:
     def _drop(self, session: _Named) -> None:
         if session.expiry is not None:
             session.expiry.cancel()
-        if self._sessions.pop(session.id, None) is not None:
+        if self._sessions.get(session.id) is session:  # else it was deleted, and its id may be another's by now
+            del self._sessions[session.id]
             self._pool.discard(session.worker)
 
     def _entry(self, session: _Named) -> SessionEntry:

@@ -66,10 +66,14 @@ class BlobStore:
     async def open(self, name: str) -> AsyncIterator[BlobReader]:
         """
         Raises:
-            FileNotFoundError: there is none of this name.
+            RequestError: 404, there is none of this name: its file was deleted since it was looked up.
         """
         path = self._path(name)
-        file = await in_thread(self._files.open, path, "rb")
+        try:
+            file = await in_thread(self._files.open, path, "rb")
+        except FileNotFoundError:
+            message = f"No such File object: {name}"
+            raise RequestError(message, param="id", code="file_not_found", status=404) from None
         try:
             yield BlobReader(file, await in_thread(self._files.size, path))
         finally:

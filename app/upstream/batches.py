@@ -67,7 +67,7 @@ class EventBatches:
 
     async def __anext__(self) -> list[str]:
         while not self._over:
-            data = await (self._read_json() if self._is_json else self._read())
+            data = await (self._read() if self._begun else self._read_first())
             if data:
                 events = self._decode(data)
             else:
@@ -119,14 +119,18 @@ class EventBatches:
         self._deadline = math.inf  # the time until the next read is not the upstream's
         return data
 
-    async def _read_json(self) -> bytes:
-        """An answer to a stream request that is no stream: all of it, as one event."""
-        self._is_json = False
+    async def _read_first(self) -> bytes:
+        """The beginning of a stream; of an answer that is none, whatever its content type says, all of it as one
+        event."""
+        data = await self._read()
+        if not self._is_json and not data.lstrip().startswith(b"{"):
+            return data
         body = bytearray()
-        while part := await self._read():
-            body += part
+        while data:
+            body += data
             if len(body) > MAX_ANSWER_BYTES:
                 raise UpstreamBroken(f"the upstream's answer is longer than {MAX_ANSWER_BYTES} bytes")
+            data = await self._read()
         if body.lstrip().startswith(b"data:"):  # events under the wrong content type
             return bytes(body)
         return encode(as_delta(bytes(body)))

@@ -92,7 +92,7 @@ class Upstream:
         response = await self._send("POST", "chat/completions", body, headers, deadline)
         batches = EventBatches(
             _Body(response),
-            is_json=response.headers.get("content-type", "").startswith("application/json"),
+            is_json=response.content_type == "application/json",
             deadline=deadline,
             idle_timeout_s=self._idle_timeout_s,
         )

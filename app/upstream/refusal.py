@@ -26,18 +26,18 @@ _MAX_MESSAGE_CHARS = 2000
 
 def refusal(status: int, headers: Mapping[str, str], body: bytes, *, own_key: bool) -> UpstreamRefused:
     """``own_key``: the request carried the gateway's key, so that 401 and 403 are not the client's doing."""
-    retry = {name: headers[name] for name in _RETRY_HEADERS if name in headers}
+    retry = {name: value for name in _RETRY_HEADERS if (value := headers.get(name)) is not None and value.isascii()}
     if status in (401, 403) and own_key:
         # Its message may quote the key.
         return _bad_gateway("the upstream refused the gateway's key", {})
     error = _error_object(body)
-    message = _message(error, body) or f"the upstream answered {status}"
+    message, answered = _message(error, body), f"the upstream answered {status}"
     if not 400 <= status < 500:
-        return _bad_gateway(f"the upstream answered {status}: {message}"[:_MAX_MESSAGE_CHARS], retry)
+        return _bad_gateway(f"{answered}: {message}"[:_MAX_MESSAGE_CHARS] if message else answered, retry)
     status = 400 if status == 422 else status
     type, code = _DEFAULTS.get(status, ("invalid_request_error", None))
     return UpstreamRefused(
-        message[:_MAX_MESSAGE_CHARS],
+        message[:_MAX_MESSAGE_CHARS] or answered,
         status=status,
         type=_text(error.get("type")) or type,
         param=_text(error.get("param")),

@@ -54,6 +54,12 @@ async def test_a_call_in_another_language_of_a_tool_that_the_client_never_declar
     assert "only Python and bash run here" in told["content"]
 
 
+async def test_options_that_are_null_are_none(gateway: Served) -> None:
+    gateway.upstream.delta({"content": "Hi."})
+    gateway.upstream.finish("stop")
+    assert (await ask(gateway, tools=[INTERPRETER], eager=None))["message"]["content"] == "Hi."
+
+
 @pytest.mark.parametrize("tools", [[function("python")], [function("python"), INTERPRETER]])
 async def test_of_one_that_it_declared_it_is(gateway: Served, tools: list[dict[str, Any]]) -> None:
     calls(gateway, JAVASCRIPT)

@@ -82,6 +82,11 @@ def test_events_are_not_sent_to_who_did_not_ask_but_the_summary_is() -> None:
     assert (summary["type"], summary["session"], summary["timing"]["e2el_ms"]) == ("summary", "ses_1", 1)
 
 
+def test_usage_that_the_upstream_did_not_sum_up_is_summed_up() -> None:
+    *_, usage = stream(done(usage={"prompt_tokens": 5, "completion_tokens": 3}), include_usage=True)
+    assert usage["usage"]["total_tokens"] == 8
+
+
 def test_usage_comes_last_and_only_when_asked() -> None:
     *before, usage = stream(text("Hi"), done(usage={"total_tokens": 3, "estimated": True}), include_usage=True)
     assert all(chunk["usage"] is None for chunk in before)

@@ -11,10 +11,10 @@ import pytest
 from starlette.types import Message
 
 from app.api import event_stream
-from app.api.event_stream import ClientLeft, EventDocument, EventStream, while_client_stays
+from app.api.event_stream import EventDocument, EventStream, while_client_stays
 from app.api.open_requests import OpenRequests
 from app.api.wire import EagerWire, completion_document
-from app.errors import UpstreamBroken, UpstreamRefused
+from app.errors import ClientLeft, UpstreamBroken, UpstreamRefused
 from app.events import Event, ExecStart, Token
 from app.pipeline.emitter import Send
 

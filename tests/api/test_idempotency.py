@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -280,6 +281,27 @@ async def test_an_upstream_that_breaks_in_mid_answer_leaves_the_key_free_unless_
         again = await ask()
         assert ("Hi." in again.text) is not code_ran
         assert len(gateway.upstream.requests) == (1 if code_ran else 2)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_so_does_one_that_tells_of_its_failure(tmp_path: Path, stream: bool) -> None:
+    failure: dict[str, Any] = {"choices": [{"index": 0, "delta": {}}], "error": {"message": "boom", "code": "x"}}
+    body = {"model": "m", "stream": stream, "messages": MESSAGES}
+    async with served(tmp_path) as gateway, gateway.http() as http:
+
+        async def ask() -> httpx.Response:
+            return await http.post("/v1/chat/completions", json=body, headers={"idempotency-key": "k"})
+
+        gateway.upstream.document = failure
+        gateway.upstream.delta({}, error=failure["error"])
+        told = (await ask()).text
+        assert json.loads(told.split("\n")[0].removeprefix("data: "))["error"] == failure["error"]
+        assert told.count("error") == 1
+        gateway.upstream.document = {"choices": [{"index": 0, "message": {"content": 'An "error".'}}]}
+        gateway.upstream.delta({"content": 'An "error".'})
+        gateway.upstream.finish("stop")
+        assert "An" in (await ask()).text
+        assert ("An" in (await ask()).text) is not stream  # now it is spent, or kept
 
 
 async def test_what_ran_when_its_gateway_was_killed_is_not_said_to_be_running(tmp_path: Path) -> None:

@@ -191,6 +191,14 @@ async def test_two_requests_at_once_do_not_make_one_session_twice(gateway: Serve
     assert len(gateway.registry.list(owner="a")) == 1
 
 
+async def test_a_session_that_another_request_made_and_left_meanwhile_is_used(gateway: Served) -> None:
+    place = gateway.app.state.gateway.place
+    async with place(None, owner="a", keep_as="one") as slower:
+        async with place(None, owner="a", keep_as="one") as faster:
+            session = await faster.session()
+        assert await slower.session() is session
+
+
 @pytest.mark.parametrize("metadata", [None, {}, {"session_id": ""}, {"session_id": 7}, {"other": "x"}])
 async def test_without_a_name_nothing_is_kept(gateway: Served, metadata: Any) -> None:
     writes(gateway, "x = 1\n")

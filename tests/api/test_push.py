@@ -207,9 +207,18 @@ async def test_turns_that_nobody_would_push_are_refused(gateway: Served, eager: 
 async def test_an_opening_that_is_none_is_refused(gateway: Served, opening: Any, param: str | None) -> None:
     async with connection(gateway) as app:
         app.send(opening)
-        error = (await app.wait_for("error"))["error"]
+        told = await app.wait_for("error")
         assert await app.close_code() == 1008
+    error = told["error"]
+    assert told["seq"] == 0
     assert (error["type"], error["param"]) == ("invalid_request_error", param)
+
+
+async def test_a_half_character_in_the_opening_is_replaced(gateway: Served) -> None:
+    async with connection(gateway) as app:
+        app.send({"model": "m\ud83d"}, {"end": True})
+        assert (await app.wait_for("start"))["model"] == "m\ufffd"
+        assert await app.close_code() == 1000
 
 
 async def test_a_message_that_says_nothing_known_ends_the_request(gateway: Served) -> None:

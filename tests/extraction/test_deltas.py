@@ -110,6 +110,23 @@ def test_half_characters_and_control_characters_are_let_through() -> None:
     assert decode_delta('{"choices": [{"delta": {"content": "a\n"}}]}').content == "a\n"
 
 
+def test_half_characters_of_what_does_not_come_in_pieces_are_replaced() -> None:
+    half = "\ud83d"
+    call = {"id": half, "function": {"name": half, "arguments": half}, "extra_content": {half: [half]}}
+    message = {"reasoning_details": [{"text": half}], "tool_calls": [call]}
+    logprobs = {"content": [{"token": half, "logprob": -1.0}]}
+    delta = decode_delta(json.dumps({"choices": [{"delta": message, "logprobs": logprobs}], "usage": {half: 1}}))
+    assert delta.logprobs == {"content": [{"token": "\ufffd", "logprob": -1.0}]}
+    assert delta.usage == {"\ufffd": 1}
+    assert delta.reasoning_details == [{"text": "\ufffd"}]
+    [given] = delta.tool_calls
+    assert (given.id, given.extra_content) == ("\ufffd", {"\ufffd": ["\ufffd"]})
+    assert given.function is not None
+    assert (given.function.name, given.function.arguments) == ("\ufffd", half)
+    with pytest.raises(UpstreamBroken, match="bad \ufffd"):
+        decode_delta(json.dumps({"error": {"message": f"bad {half}"}}))
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [

@@ -67,7 +67,7 @@ def codes(items: list[Item]) -> list[tuple[str, str, str, bool]]:
     return [(source, language, text, complete) for source, language, text, complete in found.values()]
 
 
-def text_of(items: list[Item], kind: type[ContentText] | type[ReasoningText] = ContentText) -> str:
+def text_of(items: list[Item], kind: type[ContentText | ReasoningText | RefusalText] = ContentText) -> str:
     return "".join(item.text for item in items if isinstance(item, kind))
 
 
@@ -321,10 +321,11 @@ def test_literals_are_code_only_at_the_end() -> None:
 
 
 def test_half_characters_are_joined_in_every_channel() -> None:
-    halves = [Delta(content=half, reasoning=half) for half in ("\ud83d", "\ude00", "\ud83d")]
+    halves = [Delta(content=half, reasoning=half, refusal=half) for half in ("\ud83d", "\ude00", "\ud83d")]
     items = read(new_reader(), *halves, Delta(finish_reason="stop"))
     assert text_of(items) == "😀\ufffd"
     assert text_of(items, ReasoningText) == "😀"
+    assert text_of(items, RefusalText) == "😀"
 
 
 def test_the_message_for_the_next_request() -> None:

@@ -16,6 +16,8 @@ class FakeUpstream:
     def __init__(self) -> None:
         self.refusal: Exception | None = None
         self.requests: list[dict[str, Any]] = []
+        #: The answer where none is streamed.
+        self.document: Any = None
         self.model_list: Any = {"object": "list", "data": []}
         #: Of the last request for the models.
         self.headers: dict[str, str] | None = None
@@ -39,6 +41,9 @@ class FakeUpstream:
             if isinstance(event, Exception):
                 raise event
             yield [event]
+
+    async def complete(self, body: dict[str, Any], headers: dict[str, str] | None = None) -> Any:
+        return self.document
 
     async def models(self, headers: dict[str, str] | None = None) -> Any:
         self.headers = headers

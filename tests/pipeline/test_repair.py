@@ -88,6 +88,19 @@ async def test_later_calls_of_the_turn_are_forgotten() -> None:
     assert results[0]["content"] == "(no output)"
 
 
+@pytest.mark.parametrize("given", ['{"code": " "}', '{"file": 5}', ""])
+async def test_a_call_without_code_is_told_so(given: str) -> None:
+    request = Request(on_error="repair", max_turns=5)
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        tasks.create_task(request.run())
+        function = {"name": "python", "arguments": given}
+        request.upstream.delta({"tool_calls": [{"index": 0, "id": "c", "function": function}]})
+        request.upstream.finish()
+        request.upstream.delta({"content": "Sorry."})
+        request.upstream.finish("stop")
+    assert request.upstream.requests[1]["messages"][-1]["content"] == "\n[There was no code in the call.]"
+
+
 async def test_code_that_can_never_compile_is_shown_to_the_end_of_its_line() -> None:
     request = Request(on_error="repair", max_turns=5)
     async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:

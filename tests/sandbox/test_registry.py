@@ -180,6 +180,17 @@ async def test_spare_sessions_do_not_count_while_they_are_used() -> None:
         assert [entry.id for entry in registry.list(owner="a")] == [first]
 
 
+async def test_a_deleted_session_that_is_still_in_use_takes_nothing_from_the_next_one_of_its_id() -> None:
+    async with fake_registry() as (registry, _):
+        await registry.create(owner="a", deadline_s=5, id="ses_named")
+        async with registry.use("ses_named", owner="a") as first:
+            registry.delete("ses_named", owner="a")
+            await registry.create(owner="a", deadline_s=5, id="ses_named")
+        async with registry.use("ses_named", owner="a") as second:
+            assert second is not first
+            assert (await run(second, chunks_of("1\n"))).status == "ok"
+
+
 async def test_a_session_can_have_an_id_and_an_idle_time_of_its_own() -> None:
     async with fake_registry(idle_s=60) as (registry, _):
         entry = await registry.create(owner="a", deadline_s=5, id="cntr_1", idle_s=0.01)

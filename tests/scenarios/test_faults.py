@@ -85,7 +85,7 @@ async def test_a_client_that_leaves_while_it_waits_for_a_session_gets_none(
     await pool_has(gateway, waiting=0)
     for id in held:
         await gateway.delete(f"/v1/sessions/{id}")
-    assert (await gateway.get("/v1/sessions")).json()["data"] == []
+    assert (await gateway.get(path)).json()["data"] == []
 
 
 async def pool_has(client: httpx.AsyncClient, *, waiting: int) -> None:

@@ -38,8 +38,9 @@ async def test_a_blob_can_be_replaced_and_deleted(blobs: BlobStore) -> None:
     assert await blobs.read("file-1") == b"new"
     await blobs.delete("file-1")
     await blobs.delete("file-1")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(RequestError) as missed:
         await blobs.read("file-1")
+    assert (missed.value.status, missed.value.code) == (404, "file_not_found")
 
 
 def files_in(folder: Path) -> list[str]:

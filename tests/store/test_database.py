@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from app.store import database
 from app.store.database import Store, open_store
 from app.store.paging import PageRequest
 
@@ -49,6 +52,29 @@ async def test_everything_survives_a_restart(url: str) -> None:
         known = await store.idempotency_keys.claim("key", owner="a", gateway="g", fingerprint="f", ttl_s=60)
         assert known
         assert known.state == "running"
+
+
+async def test_requests_that_are_cancelled_while_they_write_do_not_keep_others_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "BUSY_S", 5)
+    chance = random.Random(1)
+    async with open_store(f"sqlite+aiosqlite:///{tmp_path}/eager.db") as store:
+
+        async def claim() -> None:
+            key = chance.choice("abcdef")
+            await store.idempotency_keys.claim(key, owner="a", gateway="g", fingerprint="f", ttl_s=60)
+
+        async def leave_in_midst() -> None:
+            claiming = asyncio.create_task(claim())
+            for _ in range(chance.randint(0, 200)):
+                await asyncio.sleep(0)
+            claiming.cancel()
+            with suppress(asyncio.CancelledError):
+                await claiming
+
+        for _ in range(20):
+            await asyncio.gather(*[claim() for _ in range(8)], *[leave_in_midst() for _ in range(12)])
 
 
 async def test_nobody_sees_or_deletes_what_another_owns(store: Store) -> None:

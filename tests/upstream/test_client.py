@@ -204,11 +204,11 @@ async def test_a_connection_that_is_not_made_in_time_is_a_timeout() -> None:
     assert caught.value.status == 504
 
 
-async def test_a_whole_answer_to_a_stream_request_is_read_as_one() -> None:
+@pytest.mark.parametrize("type", [b"application/json; charset=utf-8", b"Application/JSON", b"text/plain", b""])
+async def test_a_whole_answer_to_a_stream_request_is_read_as_one(type: bytes) -> None:
     message = {"role": "assistant", "content": "a\nb"}
     answer = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
-    json_type = b"content-type: application/json; charset=utf-8"
-    async with answering(whole(200, json.dumps(answer).encode(), json_type)) as (upstream, _):
+    async with answering(whole(200, json.dumps(answer).encode(), b"content-type: " + type)) as (upstream, _):
         assert await texts(upstream) == ["a\nb"]
 
 

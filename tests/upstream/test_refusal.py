@@ -11,6 +11,14 @@ def refuse(status: int, body: Any, **headers: str) -> Any:
     return refusal(status, headers, data, own_key=True)
 
 
+def test_a_failure_without_words_is_told_once() -> None:
+    assert refuse(500, b"<html>Oops</html>").message == "the upstream answered 500"
+
+
+def test_a_wait_is_passed_on_if_a_header_can_hold_it() -> None:
+    assert refuse(429, {}, **{"retry-after": "7", "retry-after-ms": "\udcff"}).headers == {"retry-after": "7"}
+
+
 def test_an_openai_error_is_passed_on() -> None:
     error = {
         "message": "too long",

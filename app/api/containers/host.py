@@ -23,6 +23,8 @@ Status = Literal["running", "expired"]
 #: OpenAI's, and what code is told of memory is the deployment's (EAGER_MEMORY_MB).
 DEFAULT_MEMORY_LIMIT = "1g"
 
+CONTAINER_PREFIX = "cntr_"
+
 
 class Containers:
     """``app.state.containers``. The session of a container has the container's id.
@@ -143,7 +145,7 @@ class Containers:
 
 
 def new_container_id() -> str:
-    return f"cntr_{uuid4().hex}"
+    return CONTAINER_PREFIX + uuid4().hex
 
 
 def expired(id: str) -> RequestError:

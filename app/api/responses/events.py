@@ -41,6 +41,7 @@ from app.events import (
     ToolCall,
     TurnEnd,
 )
+from app.pipeline.usage import Usage, count, totals
 
 #: Type of an event, and its data.
 Emitted = tuple[str, dict[str, Any]]
@@ -281,18 +282,18 @@ def response_id_of(item_id: str) -> str | None:
     return f"resp_{name}" if prefix in ("ci", "fc", "msg") and name and number.isdecimal() else None
 
 
-def response_usage(usage: Mapping[str, Any] | None) -> dict[str, Any]:
+def response_usage(usage: Usage | None) -> dict[str, Any]:
     """Usage in the words of this API; zeros where the upstream never told."""
-    given = usage or {}
-    prompt, completion = given.get("prompt_tokens") or 0, given.get("completion_tokens") or 0
+    prompt, completion, total = totals(usage)
     return {
         "input_tokens": prompt,
-        "input_tokens_details": {"cached_tokens": _detail(given, "prompt_tokens_details", "cached_tokens")},
+        "input_tokens_details": {"cached_tokens": _detail(usage, "prompt_tokens_details", "cached_tokens")},
         "output_tokens": completion,
-        "output_tokens_details": {"reasoning_tokens": _detail(given, "completion_tokens_details", "reasoning_tokens")},
-        "total_tokens": given.get("total_tokens") or prompt + completion,
+        "output_tokens_details": {"reasoning_tokens": _detail(usage, "completion_tokens_details", "reasoning_tokens")},
+        "total_tokens": total,
     }
 
 
-def _detail(usage: Mapping[str, Any], group: str, name: str) -> int:
-    return (usage.get(group) or {}).get(name) or 0
+def _detail(usage: Usage | None, group: str, name: str) -> int:
+    details = (usage or {}).get(group)
+    return count(details, name) if isinstance(details, dict) else 0

@@ -117,8 +117,9 @@ class Conversation:
     def _code_call(self, item: Item, param: str) -> None:
         """A code call is followed by what its code said, as far as the item still tells."""
         call = _call(_text(item, "id", param), self._code_tool, json.dumps({"code": item.get("code") or ""}))
+        cut = "\n[The code did not run to its end.]" if item.get("status") == "incomplete" else ""
         self._ask([call])
-        self._answer(call["id"], _logs(item.get("outputs")))
+        self._answer(call["id"], _logs(item.get("outputs")) + cut)
 
     def _end_calls(self, param: str) -> None:
         """Function calls in a row are one turn of the model, and all of their results follow it."""

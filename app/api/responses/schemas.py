@@ -44,7 +44,12 @@ class ResponsesRequest(BaseModel):
     prompt: dict[str, Any] | None = None
     eager: EagerOptions = Field(default_factory=EagerOptions)
 
-    _mend = model_validator(mode="before")(well_formed)
+    @model_validator(mode="before")
+    @classmethod
+    def _mend(cls, given: Any) -> Any:
+        """A field that is null was not given: some languages' clients send all that they know."""
+        body = well_formed(given)
+        return {name: value for name, value in body.items() if value is not None} if isinstance(body, dict) else body
 
 
 def is_id(value: object) -> TypeGuard[str]:

@@ -553,6 +553,21 @@ async def test_what_a_request_named_may_be_gone_when_it_is_repeated(gateway: Ser
     assert other.status_code == 400
 
 
+async def test_a_file_that_is_deleted_before_its_container_is_made_is_missed(gateway: Served) -> None:
+    sdk = gateway.sdk()
+    file = await sdk.files.create(file=("data.csv", b"1"), purpose="user_data")
+    tools = [{"type": "code_interpreter", "container": {"type": "auto", "file_ids": [file.id]}}]
+    async with gateway.http() as http, asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        asking = tasks.create_task(http.post("/v1/responses", json=body(tools=tools)))
+        while not gateway.upstream.requests:
+            await asyncio.sleep(0)
+        await sdk.files.delete(file.id)
+        gateway.upstream.code("x\n")
+    answer = asking.result()
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "file_not_found")
+    assert file.id in answer.json()["error"]["message"]
+
+
 async def test_the_same_idempotency_key_does_not_run_code_twice(gateway: Served) -> None:
     writes(gateway, "x\n", "Once.")
     async with gateway.http() as http:

@@ -384,6 +384,7 @@ def test_usage_is_translated_and_never_null() -> None:
         "total_tokens": 15,
     }
     assert response_usage(None)["total_tokens"] == 0
+    assert response_usage({"prompt_tokens": "10", "prompt_tokens_details": "none"})["input_tokens"] == 0
 
 
 calls = st.sampled_from("abc")

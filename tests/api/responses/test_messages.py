@@ -105,6 +105,11 @@ def test_a_code_call_without_outputs_is_still_answered(outputs: object, said: st
     assert translate(code_call(code=None, outputs=outputs))[1]["content"] == said
 
 
+def test_a_code_call_that_was_cut_off_is_told_as_one() -> None:
+    cut_off = {**code_call(outputs=[{"type": "logs", "logs": "1\n"}]), "status": "incomplete"}
+    assert translate(cut_off)[1]["content"] == "1\n\n[The code did not run to its end.]"
+
+
 def test_parallel_function_calls_are_one_turn_and_their_results_follow_at_once() -> None:
     assert translate(
         user(),

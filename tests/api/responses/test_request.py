@@ -80,6 +80,11 @@ def test_formats_of_the_answer(text: dict[str, Any] | None, expected: object) ->
     assert body(make(text=text)).get("response_format") == expected
 
 
+def test_what_is_null_was_not_given() -> None:
+    nulls = dict.fromkeys(("tools", "tool_choice", "stream", "metadata", "store", "truncation", "eager", "include"))
+    assert make(**nulls) == make()
+
+
 @pytest.mark.parametrize("format", [{"type": "json_schema"}, {"type": "xml"}, 3])
 def test_an_unknown_format_is_a_400(format: object) -> None:
     with pytest.raises(RequestError) as refused:
