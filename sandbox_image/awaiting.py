@@ -9,11 +9,16 @@ from __future__ import annotations
 import _thread
 import contextlib
 import contextvars
+import sys
+from collections.abc import Callable, Coroutine
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import asyncio
+
+#: The compiler leaves a StopIteration of top-level code as it is.
+_LETS_OUT = sys.version_info >= (3, 12)
 
 
 class Awaiter:
@@ -45,7 +50,8 @@ class Awaiter:
             self._loop = _current_loop(asyncio) or asyncio.new_event_loop()
             asyncio.set_event_loop(self._loop)
         context = contextvars.copy_context()
-        task = self._loop.create_task(eval(code, namespace), context=context)  # noqa: S307
+        coroutine = _Guarded(eval(code, namespace))  # noqa: S307
+        task = self._loop.create_task(coroutine if _LETS_OUT else coroutine.guarded, context=context)
         try:
             return self._loop.run_until_complete(task)
         except BaseException as error:
@@ -54,7 +60,7 @@ class Awaiter:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     self._loop.run_until_complete(task)
-            stopped = _stopped(error)
+            stopped = coroutine.stopped or _stopped(error)
             if stopped is None:
                 raise
         finally:
@@ -81,9 +87,53 @@ def _current_loop(asyncio: Any) -> asyncio.AbstractEventLoop | None:
     return None if loop is None or loop.is_closed() or loop.is_running() else loop
 
 
+class _Guarded:
+    """The coroutine of code that awaits at its top level, for a task.
+
+    Up to 3.11 a coroutine turns a StopIteration that leaves it into a RuntimeError. From 3.12 on that is the compiler's
+    part, which does it in functions only: then it reaches the task, which fails in another way or waits for ever.
+
+    Attributes:
+        stopped: that exception.
+    """
+
+    def __init__(self, guarded: Coroutine[Any, Any, Any]) -> None:
+        self.guarded = guarded
+        self.stopped: StopIteration | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.guarded, name)
+
+    def __await__(self) -> Any:
+        return self.guarded.__await__()
+
+    def send(self, value: Any) -> Any:
+        return self._step(self.guarded.send, value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._step(self.guarded.throw, *error)
+
+    def close(self) -> None:
+        self.guarded.close()
+
+    def _step(self, step: Callable[..., Any], *values: Any) -> Any:
+        try:
+            return step(*values)
+        except StopIteration as stop:
+            entry = stop.__traceback__
+            if entry is None or entry.tb_next is None:  # it has no frame of the program's: the end
+                raise
+            self.stopped = stop
+        raise _Stopped
+
+
+class _Stopped(Exception):
+    """In the place of a StopIteration."""
+
+
 def _stopped(error: BaseException) -> StopIteration | None:
-    """A StopIteration that our coroutine has let out: it becomes a RuntimeError without a frame of the program's, in
-    code that awaits alone. It is the same failure in all code."""
+    """A StopIteration that our coroutine has let out before 3.12: it becomes a RuntimeError without a frame of the
+    program's, in code that awaits alone. It is the same failure in all code."""
     entry = error.__traceback__
     depth = 0
     while entry is not None:

@@ -40,12 +40,14 @@ _FRAME_OF_THE_LOOP = re.compile(
     re.MULTILINE,
 )
 #: What a coroutine makes of a StopIteration, and a program that does not await anywhere does not.
-_STOPPED = """
+_STOPPED = re.compile(
+    r"""
 The above exception was the direct cause of the following exception:
 
-Traceback (most recent call last):
-RuntimeError: coroutine raised StopIteration
-"""
+Traceback \(most recent call last\):
+RuntimeError: (?:coroutine raised StopIteration|StopIteration interacts badly with generators and .*)
+\Z"""
+)
 
 
 @dataclass
@@ -89,7 +91,7 @@ def run_whole(python: str, code: str, folder: Path, files: Iterable[Path] = ()) 
         env=environment,
     )
     namespace = json.loads(dump.read_text()) if dump.exists() else {}
-    stderr = done.stderr if script == "main.py" else _FRAME_OF_THE_LOOP.sub("", done.stderr).removesuffix(_STOPPED)
+    stderr = done.stderr if script == "main.py" else _STOPPED.sub("", _FRAME_OF_THE_LOOP.sub("", done.stderr))
     return Outcome(done.stdout, stderr, done.returncode, namespace)
 
 
