@@ -53,6 +53,13 @@ def describe(error: BaseException, filename: str, phase: Literal["compile", "run
     }
 
 
+def describe_blindly(error: BaseException, phase: Literal["compile", "run"]) -> dict[str, Any]:
+    """The same without a look at it, for one that does not let itself be described."""
+    name = clean(type.__dict__["__name__"].__get__(type(error)), 1000)
+    text = f"{name}: <traceback cannot be shown>\n"
+    return {"ename": name, "evalue": "", "traceback": text, "line": None, "phase": phase}
+
+
 def without_runner(entry: TracebackType | None, filename: str = "") -> TracebackType | None:
     """Cut our frames, and what is before the first frame of the file, off both ends."""
     first = entry

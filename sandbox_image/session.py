@@ -133,7 +133,9 @@ class Session(ABC):
             return {"status": "interrupted", "code": None}
         described = self._interruptible(failures.describe, error, block.filename, phase)
         if described is None:
-            return {"status": "interrupted", "code": None}
+            if self._interrupts.occurred():
+                return {"status": "interrupted", "code": None}
+            described = failures.describe_blindly(error, phase)
         self._interruptible(failures.call_excepthook, error)
         if self._has_forked():
             print(described["traceback"], end="", file=sys.stderr)

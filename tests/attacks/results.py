@@ -175,7 +175,7 @@ class E(Exception):
     __notes__ = 7
 raise E
 """,
-        ends="error E | exit | interrupted | lost InterpreterExit",
+        ends="error E",
     ),
     Attempt(
         "errors that cause each other in a ring, and groups a thousand deep",

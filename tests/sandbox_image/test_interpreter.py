@@ -525,6 +525,12 @@ def test_an_exit_whose_message_fails_is_a_failure(session: Interpreter) -> None:
     assert (turn.done["status"], turn.done["code"], turn.stderr) == ("exit", 1, "\n")
 
 
+def test_an_error_that_ends_the_program_when_it_is_looked_at_is_told_by_its_name(session: Interpreter) -> None:
+    turn = session.run("class E(Exception):\n    def __str__(self): raise SystemExit\nraise E\n")
+    assert turn.error is not None
+    assert (turn.done["status"], turn.error["ename"], turn.error["evalue"]) == ("error", "E", "")
+
+
 def test_the_program_s_own_sigint_handler_lasts_for_its_block(session: Interpreter) -> None:
     session.run("import os, signal\nold = signal.signal(signal.SIGINT, lambda *a: print('mine'))\n")
     turn = session.run(
