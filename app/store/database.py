@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, event, func, make_url, select
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlalchemy.schema import CreateIndex, CreateTable
@@ -53,6 +55,8 @@ async def open_store(url: str, *, clock: Callable[[], float] = time.time) -> Asy
     """
     engine = _engine(make_url(url))
     try:
+        if engine.dialect.name == "sqlite":
+            await _write_ahead(engine)
         async with engine.begin() as connection:
             if engine.dialect.name == "postgresql":  # several gateways may start at once
                 await connection.execute(select(func.pg_advisory_xact_lock(SCHEMA_LOCK)))
@@ -79,6 +83,21 @@ def _engine(url: URL) -> AsyncEngine:
     return engine
 
 
+async def _write_ahead(engine: AsyncEngine) -> None:
+    """Readers do not wait for the writer. That is noted in the file; where several gateways do so at once, SQLite does
+    not wait for the lock as it does elsewhere."""
+    deadline = time.monotonic() + BUSY_S
+    while True:
+        try:
+            async with engine.connect() as connection:
+                await connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+            return
+        except OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.02)
+
+
 class _Connection(sqlite3.Connection):
     """Closing it ends its transaction. SQLite puts that off while there are cursors, and those of a request that was
     cancelled live on in its traceback, until they are found to be garbage; meanwhile nobody else could write."""
@@ -90,8 +109,7 @@ class _Connection(sqlite3.Connection):
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    """Readers do not wait for the writer; a commit survives the death of the process, if not of the machine."""
+    """A commit survives the death of the process, if not of the machine."""
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.close()

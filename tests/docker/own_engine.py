@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
+from uuid import uuid4
 
 import docker
 import pytest
@@ -49,7 +50,9 @@ class OwnEngine:
         require_backend("docker")
         if os.geteuid() != 0 or not all(shutil.which(name) for name in ("dockerd", "unshare", "nsenter")):
             pytest.skip("an engine of the test's own needs root, dockerd, unshare and nsenter")
-        folder = Path(tempfile.mkdtemp(prefix="eager-engine-"))  # not pytest's: the names of sockets have to be short
+        # Not pytest's: names of sockets have to be short. Nor mkdtemp's: containerd takes no two signs in a row.
+        folder = Path(tempfile.gettempdir(), f"eager-engine-{uuid4().hex[:8]}")
+        folder.mkdir(mode=0o700)
         (folder / "data").mkdir()
         mount = f"mount -t tmpfs -o size={_DATA_BYTES} data {folder}/data && echo mounted && exec cat"
         holder = subprocess.Popen(

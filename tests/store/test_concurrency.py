@@ -48,6 +48,6 @@ async def test_the_same_file_can_be_put_at_once(store: Store) -> None:
 @pytest.mark.parametrize("url", ["file", "postgres"], indirect=True)
 async def test_gateways_can_start_at_once(url: str) -> None:
     async with AsyncExitStack() as stack:
-        stores = await asyncio.gather(*(stack.enter_async_context(open_store(url)) for _ in range(4)))
+        stores = await asyncio.gather(*(stack.enter_async_context(open_store(url)) for _ in range(AT_ONCE)))
         for store in stores:
             assert await store.files.get("file-1", owner="a") is None
