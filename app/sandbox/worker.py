@@ -31,9 +31,9 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from app.deadline import Deadline
 from app.detection.chunk import Chunk
 from app.errors import RequestError, SessionBusy
-from app.sandbox.deadline import Deadline
 from app.sandbox.decoding import decode_interpreter, decode_supervisor
 from app.sandbox.inquiry import Inquiry, PieceSink
 from app.sandbox.life import Life

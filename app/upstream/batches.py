@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import re
 from collections.abc import AsyncIterator
 from typing import Protocol
 
 import aiohttp
 
+from app.deadline import Deadline
 from app.errors import UpstreamBroken, UpstreamUnreachable
 from app.sse.decoder import EventTooLarge, ServerSentEvent, SSEDecoder
 from app.sse.encoder import encode
@@ -44,8 +44,7 @@ class Connection(Protocol):
 class EventBatches:
     """Iterates over the data of the events of one answer, a list per network read. ``[DONE]`` is not among them.
 
-    ``deadline`` (of the loop's clock) is for the first byte. Then ``idle_timeout_s`` is the longest wait in one read;
-    one timer watches over all of them, because a timeout around each cost more than the read itself.
+    ``deadline`` (of the loop's clock) is for the first byte. Then ``idle_timeout_s`` is the longest wait in one read.
     """
 
     def __init__(self, connection: Connection, *, is_json: bool, deadline: float, idle_timeout_s: float) -> None:
@@ -53,14 +52,13 @@ class EventBatches:
         self._is_json = is_json
         self._idle_timeout_s = idle_timeout_s
         self._decoder = SSEDecoder()
-        self._loop = asyncio.get_running_loop()
-        self._deadline = deadline
         self._late = False
         self._begun = False
         self._whole = False  # a finish reason or [DONE] was seen
         self._done = False  # [DONE] was seen
         self._over = False
-        self._watch = self._set_watch()
+        self._silence = Deadline(self._give_up)
+        self._silence.set(deadline - asyncio.get_running_loop().time())
 
     def __aiter__(self) -> AsyncIterator[list[str]]:
         return self
@@ -80,7 +78,7 @@ class EventBatches:
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        self._watch.cancel()
+        self._silence.close()
         try:
             if self._done:
                 # The end of the response follows, and is mostly here already: the connection can be used again.
@@ -91,22 +89,15 @@ class EventBatches:
         finally:
             self._connection.close()
 
-    def _set_watch(self) -> asyncio.TimerHandle:
-        """For the deadline, or the earliest that may come to be set."""
-        return self._loop.call_at(min(self._deadline, self._loop.time() + self._idle_timeout_s), self._check)
-
-    def _check(self) -> None:
+    def _give_up(self) -> None:
         """Too long a silence closes the connection, and with it ends the read that waits."""
-        if self._loop.time() < self._deadline:
-            self._watch = self._set_watch()
-        else:
-            self._late = True
-            self._connection.close()
+        self._late = True
+        self._connection.close()
 
     async def _read(self) -> bytes:
         """The next bytes; none at the end. What goes wrong behind a finish reason is an end, too."""
         if self._begun:
-            self._deadline = self._loop.time() + self._idle_timeout_s
+            self._silence.set(self._idle_timeout_s)
         try:
             data = await self._connection.read()
         except NETWORK_ERRORS as error:
@@ -116,7 +107,7 @@ class EventBatches:
                 return b""
             raise UpstreamBroken("the upstream stalled" if self._late else "the upstream cut the connection") from error
         self._begun = True
-        self._deadline = math.inf  # the time until the next read is not the upstream's
+        self._silence.lift()  # the time until the next read is not the upstream's
         return data
 
     async def _read_first(self) -> bytes:

@@ -124,7 +124,7 @@ async def test_each_read_has_the_whole_time() -> None:
     await anext(stream)
     waiting = asyncio.ensure_future(anext(stream))
     await asyncio.sleep(0)
-    stream._check()
+    stream._silence._look()
     assert not script.closed.is_set()
     script.close()
     with pytest.raises(UpstreamBroken, match="cut"):
@@ -136,7 +136,7 @@ async def test_the_time_between_reads_is_the_readers() -> None:
     """A slow client holds generation up for longer than the upstream may be silent."""
     stream = reading(script := Script(ONE, TWO), idle_s=0)
     await anext(stream)
-    stream._check()
+    stream._silence._look()
     assert not script.closed.is_set()
     assert len(await anext(stream)) == 1
     await stream.aclose()

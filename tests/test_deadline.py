@@ -1,6 +1,6 @@
 import asyncio
 
-from app.sandbox.deadline import Deadline
+from app.deadline import Deadline
 
 
 class Expiries:
