@@ -22,7 +22,7 @@ from app.api.listing import list_object
 from app.api.multipart import read_form
 from app.api.openapi import BYTES
 from app.errors import RequestError
-from app.store.blobs import BlobStore
+from app.store.blobs import BlobStore, no_such_file
 from app.store.database import Store
 from app.store.files import FileRecord
 from app.store.paging import Order, PageRequest
@@ -143,7 +143,7 @@ async def delete_file(request: Request, caller: AuthenticatedCaller, file_id: st
     state = request.app.state
     store: Store = state.store
     if not await store.files.delete(file_id, owner=caller.name):
-        raise _not_found(file_id)
+        raise no_such_file(file_id)
     await state.blobs.delete(file_id)
     return {"id": file_id, "object": "file", "deleted": True}
 
@@ -155,7 +155,7 @@ async def find_file(store: Store, caller: Caller, file_id: str) -> FileRecord:
     """
     record = await store.files.get(file_id, owner=caller.name)
     if record is None:
-        raise _not_found(file_id)
+        raise no_such_file(file_id)
     return record
 
 
@@ -218,7 +218,3 @@ def _expires_after_s(fields: Mapping[str, str]) -> int | None:
 
 def _missing(param: str) -> RequestError:
     return RequestError(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
-
-
-def _not_found(file_id: str) -> RequestError:
-    return RequestError(f"No such File object: {file_id}", param="id", code="file_not_found", status=404)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from app.extraction.half_characters import whole
+
 #: Encoders of JSON recurse.
 MAX_DEPTH = 128
 
@@ -36,7 +38,7 @@ def _mend(container: Any, items: Any) -> list[Any]:
     below = []
     for key, value in list(items):
         if isinstance(value, str):
-            if not value.isascii() and (mended := _mended(value)) != value:
+            if not value.isascii() and (mended := whole(value)) != value:
                 container[key] = mended
         elif isinstance(value, dict | list):
             below.append(value)
@@ -47,9 +49,5 @@ def _mend(container: Any, items: Any) -> list[Any]:
 
 def _mend_keys(container: dict[str, Any]) -> None:
     for key in [key for key in container if isinstance(key, str) and not key.isascii()]:
-        if (mended := _mended(key)) != key:
+        if (mended := whole(key)) != key:
             container[mended] = container.pop(key)
-
-
-def _mended(text: str) -> str:
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from app.extraction.half_characters import whole
 from app.sandbox.messages import InterpreterMessage, SupervisorMessage
 from sandbox_image.protocol import ProtocolError
 
@@ -45,7 +46,6 @@ def _decode_leniently(payload: bytes, schema: Any) -> Any:
     try:
         value = json.loads(payload, parse_constant=lambda _: None)
         text = json.dumps(value, ensure_ascii=False)
-        whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-        return msgspec.convert(json.loads(whole), schema)
+        return msgspec.convert(json.loads(whole(text)), schema)
     except (ValueError, RecursionError) as error:  # msgspec.ValidationError is a ValueError
         raise ProtocolError(f"invalid message: {error}") from error

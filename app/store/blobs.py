@@ -72,8 +72,7 @@ class BlobStore:
         try:
             file = await in_thread(self._files.open, path, "rb")
         except FileNotFoundError:
-            message = f"No such File object: {name}"
-            raise RequestError(message, param="id", code="file_not_found", status=404) from None
+            raise no_such_file(name) from None
         try:
             yield BlobReader(file, await in_thread(self._files.size, path))
         finally:
@@ -158,3 +157,7 @@ async def in_thread(function: Callable[..., Returned], *args: Any, **kwargs: Any
         if not work.cancelled():
             work.exception()  # looked at, so that asyncio does not report it as forgotten
         raise
+
+
+def no_such_file(id: str) -> RequestError:
+    return RequestError(f"No such File object: {id}", param="id", code="file_not_found", status=404)
