@@ -34,7 +34,7 @@ from sandbox_image.namespace import use_work_folder
 from sandbox_image.own_pages import Pages, take
 from sandbox_image.process import die_with_parent
 from sandbox_image.protocol import INTERPRETER, PROGRESS, encode_message
-from sandbox_image.session import End, Failure, Session, is_coroutine, was_not_awaited
+from sandbox_image.session import End, Failure, Session, is_coroutine
 from sandbox_image.shell import Bash
 from sandbox_image.streams import Streams
 
@@ -171,7 +171,6 @@ class Interpreter(Session):
             return error, "compile"
         if compiled.is_empty:
             return None
-        self._let_go_of_value()
         self._begin_statement(compiled)
         plainly = "unraisablehook" in piece[2]
         for code in (compiled.statements, compiled.value):
@@ -180,11 +179,9 @@ class Interpreter(Session):
             yield from self._run(code, plainly=plainly)
             if self._runner.error is not None:
                 return self._runner.error, "run"
-        self._annotations.extend()
-        self._value, self._made_by = self._runner.value, compiled.value
+        self._value = self._runner.value
         self._runner.forget()
-        if compiled.quiet or was_not_awaited(self._value):
-            self._let_go_of_value()
+        self._end_statement(compiled)
         return None
 
     def _run(self, code: CodeType, *, plainly: bool) -> Iterator[object]:

@@ -34,7 +34,7 @@ from sandbox_image import first_uses, preload
 from sandbox_image.block import Block, Piece
 from sandbox_image.kernel_files import KernelFiles
 from sandbox_image.protocol import PROTOCOL_VERSION
-from sandbox_image.session import End, Failure, Session, is_coroutine, was_not_awaited
+from sandbox_image.session import End, Failure, Session, is_coroutine
 
 #: The comm that takes our calls.
 COMM_ID: Final = "eager"
@@ -141,7 +141,6 @@ class KernelInterpreter(Session):
             return error, "compile"
         if compiled.is_empty:
             return None
-        self._let_go_of_value()
         self._begin_statement(compiled)
         for code in (compiled.statements, compiled.value):
             if code is not None:
@@ -149,10 +148,7 @@ class KernelInterpreter(Session):
                     self._value = self._run(code)
                 except BaseException as error:
                     return error, "run"
-        self._annotations.extend()
-        self._made_by = compiled.value
-        if compiled.quiet or was_not_awaited(self._value):
-            self._let_go_of_value()
+        self._end_statement(compiled)
         return None
 
     def _run(self, code: CodeType) -> Any:

@@ -108,9 +108,17 @@ class Session(ABC):
             return block.compile(line, column, translated)
 
     def _begin_statement(self, compiled: Compiled) -> None:
+        self._let_go_of_value()
         saved = self._displays.figures.saved
         if saved.begin_statement(compiled.call, self._main.__dict__):
             self._interruptible(saved.settle)
+
+    def _end_statement(self, compiled: Compiled) -> None:
+        """It has run, and ``_value`` is its own: kept until the next one, or the block's end, if it may be shown."""
+        self._annotations.extend()
+        self._made_by = compiled.value
+        if compiled.quiet or was_not_awaited(self._value):
+            self._let_go_of_value()
 
     def _let_go_of_value(self) -> None:
         """It goes where Python drops it, which is its statement: there it warns of a coroutine that nobody awaits, or
