@@ -18,6 +18,8 @@ _LIBRARIES: Final = ("matplotlib.", "mpl_toolkits.", "pandas.", "seaborn.")
 _FEW: Final = 100
 #: Bytes of an array that are compared.
 _SMALL: Final = 4096
+#: Attribute of a transform: who uses it changes with every look at it.
+_USERS: Final = "_parents"
 
 State = list[object]
 
@@ -40,24 +42,37 @@ def parts_of(figure: Any) -> list[Any] | None:
 
 
 def of(figure: Any) -> State:
-    """Different from every other one if that cannot be known."""
+    """Different from every other one if that cannot be known.
+
+    A figure has tens of thousands of attributes, most of them plain: those are not to cost a call each.
+    """
     parts = parts_of(figure)
     if parts is None:
         return [object()]
     seen = set(map(id, parts))
+    looked_into: dict[type, bool] = {}
     state: State = []
     for part in parts:
-        for name, value in _attributes(part):
-            state += (name, _seen_from_outside(value))
-            if id(value) not in seen and type(value).__module__.startswith(_LIBRARIES):
+        attributes = getattr(part, "__dict__", {})
+        state += attributes
+        inside: list[tuple[str, Any]] = []
+        for value in attributes.values():
+            kind = type(value)
+            if kind in _PLAIN:
+                state.append(value)
+                continue
+            state.append(_seen_from_outside(value, kind))
+            if kind not in looked_into:
+                looked_into[kind] = kind.__module__.startswith(_LIBRARIES)
+            if looked_into[kind] and id(value) not in seen:
                 seen.add(id(value))
-                state += (_seen_from_outside(inner) for _, inner in _attributes(value))
+                inside += getattr(value, "__dict__", {}).items()
+        state += [
+            value if type(value) in _PLAIN else _seen_from_outside(value, type(value))
+            for name, value in inside
+            if name != _USERS
+        ]
     return state
-
-
-def _attributes(part: Any) -> list[tuple[str, Any]]:
-    """But for who uses a transform: that changes with every look at it."""
-    return [item for item in getattr(part, "__dict__", {}).items() if item[0] != "_parents"]
 
 
 def _is_foreign(part: Any) -> bool:
@@ -70,15 +85,17 @@ def _is_foreign(part: Any) -> bool:
     return not getattr(function, "__module__", "").startswith(_LIBRARIES)
 
 
-def _seen_from_outside(value: Any) -> object:
-    kind = type(value)
-    if kind in _PLAIN:
-        return value
+def _seen_from_outside(value: Any, kind: type) -> object:
+    """``kind`` is its type, and not a plain one."""
     if kind is dict and len(value) <= _FEW:
         value = [*value, *value.values()]
         kind = list
     if (kind is list or kind is tuple) and len(value) <= _FEW:
         return tuple(item if type(item) in _PLAIN else id(item) for item in value)
-    if kind is getattr(sys.modules.get("numpy"), "ndarray", None) and value.nbytes <= _SMALL and value.dtype != object:
+    if (
+        kind is getattr(sys.modules.get("numpy"), "ndarray", None)
+        and value.nbytes <= _SMALL
+        and not value.dtype.hasobject
+    ):
         return id(value), value.tobytes()
     return id(value)

@@ -77,16 +77,20 @@ class Interpreter(Session):
         use_work_folder()
 
     def steps(self, pages: Pages = ()) -> Iterator[object]:
-        self._channel.meanwhile = take(pages)
+        ahead: Iterator[object] | None = take(pages)
+        self._channel.meanwhile = ahead
         for message in self._channel.receive():
             match message["op"]:
                 case "copy":
                     self._copy(self._channel.received_fd)
-                    self._channel.meanwhile = take(pages)  # the copy shares them again
+                    ahead = self._channel.meanwhile = take(pages)  # the copy shares them again
                 case "wake":  # we are a copy, and alive
                     self._channel.answer({"t": "awake"})
+                case _ if message.get("trial"):
+                    yield from self._execute(message)
+                    self._channel.meanwhile = ahead
                 case _:
-                    pages = ()  # the program may use the addresses otherwise
+                    pages, ahead = (), None  # the program may use the addresses otherwise
                     yield from self._execute(message)
 
     def _copy(self, fd: int) -> None:

@@ -55,7 +55,8 @@ Messages to the interpreter (kind 3):
         where ``source`` starts in the code of the block. ``source`` holds one or more whole top-level statements
         with the blank lines and comments before them. ``final`` tells that nothing follows in this block: the
         value of its last statement, if that is an expression, is then the result. A final execution may have no
-        chunk (the end of the block was seen after its last chunk ran).
+        chunk (the end of the block was seen after its last chunk ran). With ``"trial": true`` the code is the gateway's
+        own: programs have yet to come.
 Messages from the interpreter (kind 3):
     {"t": "display", "id": n, "data": {mime type: str | JSON}, "metadata": {}}   shown by the running code
     {"t": "result", "id": n, "data": {mime type: str | JSON}, "metadata": {}}    value of the last statement

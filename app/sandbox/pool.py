@@ -292,7 +292,7 @@ class Pool:
         worker = await self._backend.start()
         try:
             execution = await worker.execute(
-                [_CHECK], block="check", final=True, sink=_ignore, timeout_s=_CHECK_TIMEOUT_S
+                [_CHECK], block="check", final=True, sink=_ignore, timeout_s=_CHECK_TIMEOUT_S, trial=True
             )
             if execution.status != "ok":
                 raise SandboxStartError(f"sandbox {worker.id} fails its first line: {execution}")

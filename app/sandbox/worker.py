@@ -124,8 +124,9 @@ class Worker(Life):
         sink: Sink,
         timeout_s: float | None,
         language: str = "python",
+        trial: bool = False,
     ) -> Execution:
-        """See ``Session.execute``.
+        """See ``Session.execute``. A ``trial`` runs code of ours, before any of a program.
 
         An interpreter that died between executions is reported by the next one: ``lost``, with nothing run.
 
@@ -138,7 +139,7 @@ class Worker(Life):
             lost, self._unreported = self._unreported, None
             failure = failure_of(lost, 0, chunks[0].index if chunks else 0)
             return Execution("lost", 0, failure=failure, state_lost=True)
-        turn = self._begin_turn(chunks, block, final, language, timeout_s)
+        turn = self._begin_turn(chunks, block, final, language, timeout_s, trial)
         delivered = False
         try:
             await self._deliver(sink)
@@ -156,7 +157,7 @@ class Worker(Life):
             await self._turn_over.wait()
 
     def _begin_turn(
-        self, chunks: Sequence[Chunk], block: str, final: bool, language: str, timeout_s: float | None
+        self, chunks: Sequence[Chunk], block: str, final: bool, language: str, timeout_s: float | None, trial: bool
     ) -> Turn:
         turn = Turn(
             next(self._ids), [chunk.index for chunk in chunks], final=final, output_limit=self._output_limit_bytes
@@ -169,6 +170,8 @@ class Worker(Life):
             "chunks": [[chunk.index, chunk.line, chunk.column, chunk.source] for chunk in chunks],
             "final": final,
         }
+        if trial:
+            message["trial"] = True
         frame = encode_message(INTERPRETER, message)
         if len(frame) > MAX_FRAME_BYTES:
             raise RequestError("the code is too large", code="code_too_large", status=413)

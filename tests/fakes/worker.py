@@ -40,6 +40,7 @@ class FakeWorker(FakeSession):
         sink: Sink,
         timeout_s: float | None,
         language: str = "python",
+        trial: bool = False,
     ) -> Execution:
         execution = await super().execute(
             chunks, block=block, final=final, sink=sink, timeout_s=timeout_s, language=language

@@ -31,6 +31,7 @@ class FakeBackend:
         self.closed = False
         self.broken = False
         self.silent = False
+        self.trials: list[bool] = []  # of every execution
         self._answering = asyncio.TaskGroup()
 
     async def __aenter__(self) -> "FakeBackend":
@@ -85,6 +86,7 @@ class FakeBackend:
                 if message["op"] == "interrupt" and self.silent:
                     await sandbox.done(message["id"], ran=0, status="interrupted")
                 elif message["op"] == "execute" and not self.silent:
+                    self.trials.append(message.get("trial", False))
                     status = "exit" if self.broken else "ok"
                     self.broken = False
                     await sandbox.done(message["id"], ran=len(message["chunks"]), status=status)
@@ -324,6 +326,12 @@ async def test_a_sandbox_that_does_not_answer_its_first_line_is_not_warm(monkeyp
             assert pool.statistics().warm == 0
             assert pool.last_error is not None
             assert "fails its first line" in pool.last_error
+
+
+async def test_a_sandbox_is_told_that_its_first_line_is_of_no_program() -> None:
+    async with fake_pool(warm=1, limit=1) as (pool, backend), pool.checkout(5) as worker:
+        await run(worker, chunks_of("a = 1\n"))
+        assert backend.trials == [True, False]
 
 
 async def test_a_worker_that_resists_its_end_costs_its_place_for_no_longer_than_that() -> None:

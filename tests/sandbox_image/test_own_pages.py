@@ -97,3 +97,56 @@ print(json.dumps(own_pages.learn(hide)))
 print(json.dumps(own_pages.learn(fail)))
 """
     assert run(script) == [[], []]
+
+
+_INTERPRETER = """
+import select, socket
+from sandbox_image import bare_stack, interpreter
+from sandbox_image.protocol import INTERPRETER, FrameDecoder, encode_message
+taken, teller = os.pipe()
+
+def take(pages):
+    for page in pages:
+        os.write(teller, page)
+        yield
+interpreter.take = take
+ours, theirs = socket.socketpair()
+
+def execute(id, **more):
+    message = {"op": "execute", "id": id, "block": f"b{id}", "language": "python", "chunks": [], "final": True}
+    ours.sendall(encode_message(INTERPRETER, {**message, **more}))
+
+def start():
+    if os.fork() == 0:
+        ours.close()
+        bare_stack.descend(interpreter.steps(theirs, mmap.mmap(-1, PAGE), [b"p"]))
+
+def wait_done():
+    assert FrameDecoder().feed(ours.recv(65536))
+
+def told(timeout_s):
+    return select.select([taken], [], [], timeout_s)[0] == [taken]
+"""
+
+
+def test_a_trial_only_interrupts_what_an_interpreter_does_ahead() -> None:
+    """The pool tries every sandbox as soon as it is there."""
+    script = """
+execute(1, trial=True)
+start()
+wait_done()
+print(json.dumps(told(20)))
+"""
+    assert run(_INTERPRETER + script) == [True]
+
+
+def test_nothing_is_taken_once_code_of_a_program_has_run() -> None:
+    script = """
+execute(1)
+start()
+wait_done()
+execute(2, trial=True)
+wait_done()
+print(json.dumps(told(0)))
+"""
+    assert run(_INTERPRETER + script) == [False]
