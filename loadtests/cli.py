@@ -123,6 +123,9 @@ def gateway(
     streams: Annotated[list[int] | None, typer.Option(min=1, max=512, help="Streams at once; several times.")] = None,
     code_streams: Annotated[int, typer.Option(min=1, help="Most streams with a sandbox each.")] = 64,
     tps: Annotated[float, typer.Option(min=1, help="Tokens per second of each stream.")] = 50,
+    flood_tps: Annotated[
+        float | None, typer.Option(min=1, help="Rate at which the most streams are sent once more. [default: 200]")
+    ] = None,
     seconds: Annotated[float | None, typer.Option(min=1, help="Length of a stream.")] = None,
     repeats: Repeats = None,
     fast: Fast = False,
@@ -136,6 +139,7 @@ def gateway(
         streams=streams or ([1, 16, 64] if fast else [1, 8, 64, 256, 512]),
         code_streams=code_streams,
         tps=tps,
+        flood_tps=flood_tps or (None if fast else 200),
         seconds=seconds or (3 if fast else 8),
         repeats=repeats or (1 if fast else 3),
         dispatches=50 if fast else 200,

@@ -24,6 +24,9 @@ PASSED_ON: Final = "Eager, passed on"
 CODE_RUN: Final = "Eager, code run"
 PASS_THROUGH: Final = "aiohttp pass-through"
 LITELLM: Final = "LiteLLM"
+NO_PROXY: Final = "no proxy"
+#: Of the load that is sent when 50 tokens/s of each stream are too few for a comparison (``Plan.flood_tps``).
+_FLOOD_TPS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,16 +153,20 @@ def _code_run(data: Data) -> tuple[str, bool]:
 
 
 def _crowd(data: Data) -> tuple[str, bool]:
-    ours = _one(data["loads"], target=PASSED_ON, streams=256)
-    bare = _one(data["loads"], target=PASS_THROUGH, streams=256)["tokens_per_s"]
-    theirs = _one(data["loads"], target=LITELLM, streams=256)["tokens_per_s"]
-    sent = _one(data["loads"], target="no proxy", streams=256)["tokens_per_s"]
-    rate, fairness = ours["tokens_per_s"], ours["fairness"]
-    told = (
-        f"{rate / bare:.2f} of the pass-through, {rate / theirs:.1f}x LiteLLM "
-        f"(all that is sent is {sent / theirs:.1f}x), slowest {fairness:.2f} of the mean"
-    )
-    return told, rate >= 0.7 * bare and rate >= 8 * theirs and fairness >= 0.5
+    """LiteLLM may pass on more than an eighth of all that is sent at this rate: then a higher one has to show it."""
+
+    def rate(target: str, tps: float = 50) -> float:
+        return float(_one(data["loads"], target=target, streams=256, tps=tps)["tokens_per_s"])
+
+    ours, bare, theirs, sent = (rate(target) for target in (PASSED_ON, PASS_THROUGH, LITELLM, NO_PROXY))
+    fairness = _one(data["loads"], target=PASSED_ON, streams=256, tps=50)["fairness"]
+    ratio, most = ours / theirs, sent / theirs
+    told = f"{ours / bare:.2f} of the pass-through, {ratio:.1f}x LiteLLM (all that is sent is {most:.1f}x"
+    if most < 8:
+        ratio = rate(PASSED_ON, _FLOOD_TPS) / rate(LITELLM, _FLOOD_TPS)
+        told += f"; at {_FLOOD_TPS} tokens/s {ratio:.1f}x"
+    told += f"), slowest {fairness:.2f} of the mean"
+    return told, ours >= 0.7 * bare and ratio >= 8 and fairness >= 0.5
 
 
 def _checkout(data: Data) -> tuple[str, bool]:
@@ -240,7 +247,8 @@ _LATENCY: Final = (
     _Wanted(
         "gateway",
         "256 streams at 50 tokens/s, all together",
-        ">= 0.7 of the pass-through, >= 8x LiteLLM, slowest >= 0.5 of the mean",
+        ">= 0.7 of the pass-through; >= 8x LiteLLM, at 200 tokens/s where 50 are less than that; slowest >= 0.5 of "
+        "the mean",
         _crowd,
     ),
     _Wanted("gateway", "Warm check-out, p50", "<= 5 ms", _checkout),

@@ -42,13 +42,15 @@ _GRACE_S: Final = 15.0
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """``code_streams``: most streams that have a sandbox each; above it, streams are only passed on. ``repeats``: each
-    target is loaded so many times, in turns with the others; the medians count."""
+    """``code_streams``: most streams that have a sandbox each; above it, streams are only passed on. ``flood_tps``: a
+    rate at which the most streams are sent once more, to find what a proxy passes on when that is less than it gets.
+    ``repeats``: each target is loaded so many times, in turns with the others; the medians count."""
 
     backends: Sequence[str]
     streams: Sequence[int]
     code_streams: int
     tps: float
+    flood_tps: float | None
     seconds: float
     dispatches: int
     repeats: int = 1
@@ -57,6 +59,13 @@ class Plan:
     def tokens_each(self) -> int:
         """Whole statements, at least two."""
         return max(2, round(self.tps * self.seconds / TOKENS_PER_STATEMENT)) * TOKENS_PER_STATEMENT
+
+    def cells(self) -> list[tuple[int, Plan]]:
+        """Streams at once, and the plan at their rate."""
+        cells = [(count, self) for count in self.streams]
+        if self.flood_tps is not None:
+            cells.append((max(self.streams), replace(self, tps=self.flood_tps)))
+        return cells
 
 
 @dataclass
@@ -94,13 +103,13 @@ async def measure_gateway(plan: Plan, console: Console) -> GatewayCost:
         async with AsyncExitStack() as stack:
             targets = await _targets(plan, upstream, stack, found.failures)
             targets = [target for target in targets if await _answers(plan, upstream, target, found.failures)]
-            for count in plan.streams:
+            for count, cell in plan.cells():
                 loads: dict[str, list[Load]] = defaultdict(list)
                 for _, target in itertools.product(range(plan.repeats), targets):
                     if count <= target.most:
-                        console.print(f"{count} streams: {target.name}")
+                        console.print(f"{count} streams at {cell.tps:g} tokens/s: {target.name}")
                         try:
-                            loads[target.name].append(await _load(plan, upstream, target, count))
+                            loads[target.name].append(await _load(cell, upstream, target, count))
                         except LoadFailed as failure:
                             found.failures.append(f"{target.name}, {count} streams: {failure}")
                 found.loads += map(middle, loads.values())

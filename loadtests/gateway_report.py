@@ -33,13 +33,14 @@ def gateway_report(found: GatewayCost) -> Report:
 
 
 def _load_table(loads: Sequence[Load]) -> str:
-    header = ["streams", "through", "CPU us/token", "added ms/token p50", "p99", "TTFT ms", "tokens/s"]
+    header = ["streams", "TPS", "through", "CPU us/token", "added ms/token p50", "p99", "TTFT ms", "tokens/s"]
     header += ["slowest / upstream's pace", "slowest / mean", "complete"]
     return table(
         header,
         [
             [
                 str(load.streams),
+                f"{load.tps:g}",
                 load.target,
                 f"{load.cpu_us:.0f}",
                 f"{load.added_p50_ms:.2f}",

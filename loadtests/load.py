@@ -16,6 +16,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     """
     Attributes:
         target: which proxy, and what it does with the stream.
+        tps: tokens per second of each stream, as the upstream sends them.
         cpu_us: CPU time of the proxy's process per token that arrived.
         added_p50_ms, added_p99_ms: from the upstream's writing a token to the client's reading it.
         ttft_ms: from asking to the first token, median; the upstream sends it at once.
@@ -27,6 +28,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
 
     target: str
     streams: int
+    tps: float
     tokens: int
     cpu_us: float
     added_p50_ms: float
@@ -70,6 +72,7 @@ def summarize(
     return Load(
         target=target,
         streams=len(streams),
+        tps=tps,
         tokens=tokens,
         cpu_us=cpu_s / tokens * 1e6,
         added_p50_ms=percentile(added, 50) * 1e3,

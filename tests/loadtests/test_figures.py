@@ -8,7 +8,7 @@ import pytest
 
 from loadtests.figures import figures_report
 
-LOAD = {"target": "", "streams": 64, "cpu_us": 100.0, "added_p99_ms": 20.0, "tokens_per_s": 3000.0}
+LOAD = {"target": "", "streams": 64, "tps": 50.0, "cpu_us": 100.0, "added_p99_ms": 20.0, "tokens_per_s": 3000.0}
 LOAD |= {"slowest_pace": 0.99, "fairness": 0.98, "complete": 64}
 TRIP = {"p50": 200.0}
 OUTPUT = {"mb_s": 60.0, "gateway_growth_mb": 1.0}
@@ -74,6 +74,23 @@ def test_a_figure_that_falls_short_says_so(what: str, changed: dict[str, Any], t
     put(tmp_path, "gateway", gateway(**changed))
     assert rows(tmp_path)[what][1] is False
     assert "**no**" in figures_report(tmp_path).body
+
+
+@pytest.mark.parametrize(("flooded", "reached"), [(4000.0, True), (3900.0, False)])
+def test_where_an_eighth_of_all_that_is_sent_is_little_a_flood_decides(
+    flooded: float, reached: bool, tmp_path: Path
+) -> None:
+    found = gateway()
+    found["loads"][-1]["tokens_per_s"] = 2000.0
+    flood = {"streams": 256, "tps": 200.0}
+    found["loads"] += [
+        LOAD | flood | {"target": "Eager, passed on", "tokens_per_s": flooded},
+        LOAD | flood | {"target": "LiteLLM 1.2.3", "tokens_per_s": 500.0},
+    ]
+    put(tmp_path, "gateway", found)
+    told = f"0.80 of the pass-through, 4.0x LiteLLM (all that is sent is 6.0x; at 200 tokens/s {flooded / 500:.1f}x), "
+    told += "slowest 0.98 of the mean"
+    assert rows(tmp_path)["256 streams at 50 tokens/s, all together"] == (told, reached)
 
 
 def test_the_table_of_the_paper_counts_only_when_it_is_whole(tmp_path: Path) -> None:
