@@ -102,4 +102,8 @@ def test_the_table_of_the_paper_counts_only_when_it_is_whole(tmp_path: Path) -> 
     found = rows(tmp_path)
     assert found["NEL saved, every one of the paper's 48 cells"] == ("1 of 1 cells", False)
     assert found["E2EL over the bound of Eq. 12, error-free, Docker, 100 TPS"] == ("1.010, p95 1.060", False)
+    short = saving | {"nel_saved": 93.0, "limit_nel_saved": 94.0}
+    put(tmp_path / "short", "replay", {"savings": {"cold": [saving, short]}, "closeness": [], "remainders": []})
+    told = "1 of 2 cells; 1 ask for more than an executor without any cost would save here"
+    assert rows(tmp_path / "short")["NEL saved, every one of the paper's 48 cells"] == (told, False)
     assert found["the same, Docker"] == ("not measured", None)
