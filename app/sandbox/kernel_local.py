@@ -46,7 +46,7 @@ class LocalKernels:
             import zmq
         except ImportError as error:
             raise SandboxStartError(
-                f"local kernels need jupyter_client: pip install 'eager[jupyter]' ({error})"
+                f"local kernels need jupyter_client: pip install jupyter-client ({error})"
             ) from None
         self._jupyter: Any = jupyter_client
         self._zmq = zmq
