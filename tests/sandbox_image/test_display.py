@@ -52,6 +52,22 @@ def test_a_figure_shown_by_name_is_not_sent_twice(rich_session: Interpreter) -> 
     assert turn.of("display") == []
 
 
+def test_a_canvas_that_writes_png_itself_is_asked_for_nothing_it_does_not_know(rich_session: Interpreter) -> None:
+    code = dedent("""
+        import matplotlib.pyplot as plt
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        class Canvas(FigureCanvasAgg):
+            def print_png(self, file, *, facecolor=None, edgecolor=None, orientation=None, bbox_inches_restore=None):
+                super().print_png(file)
+        canvas = Canvas(plt.figure())
+        plt.title("one")
+        plt.show()
+    """)
+    turn = rich_session.run(code)
+    assert turn.error is None
+    assert [sorted(message["data"]) for message in turn.of("display")] == [["image/png", "text/plain"]]
+
+
 def test_plotly_shows_without_a_browser(rich_session: Interpreter) -> None:
     turn = rich_session.run("import plotly.express as px\npx.bar(x=[1], y=[2]).show()\n")
     assert turn.error is None, turn.error
