@@ -20,6 +20,8 @@ _FINISH_REASONS = {
     **dict.fromkeys(("tool_calls", "function_call", "tool_use", "tool_call"), "tool_calls"),
     **dict.fromkeys(("content_filter", "safety", "recitation", "refusal", "blocklist"), "content_filter"),
 }
+#: There is none yet, said in a text.
+_NO_REASON = ("", "null")
 _FAILURES = frozenset({"error", "abort"})
 #: Texts that come in pieces. Whoever puts those together joins the characters that were cut.
 _PIECES = frozenset({"content", "reasoning_content", "reasoning", "refusal", "arguments"})
@@ -128,7 +130,7 @@ def _encodable(value: Any, key: str = "") -> Any:
 def _read_choice(choice: _Choice, usage: dict[str, Any] | None) -> Delta:
     reason = choice.finish_reason
     finish_reason = None
-    if reason and isinstance(reason, str):
+    if isinstance(reason, str) and reason not in _NO_REASON:
         reason = reason.lower()
         if reason in _FAILURES:
             raise UpstreamBroken(f"the upstream ended its answer with {reason!r}")

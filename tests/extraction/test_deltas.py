@@ -77,6 +77,8 @@ def test_reasoning_comes_under_one_of_two_keys(fields: dict[str, Any], key: str)
         ("tool_use", "tool_calls"),
         ("SAFETY", "content_filter"),
         (None, None),
+        ("", None),
+        ("null", None),
     ],
 )
 def test_finish_reasons_are_mapped_into_the_enum(reason: str | None, expected: str | None) -> None:
