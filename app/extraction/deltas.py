@@ -19,10 +19,14 @@ _FINISH_REASONS = {
     **dict.fromkeys(("length", "max_tokens", "model_length", "max_output_tokens"), "length"),
     **dict.fromkeys(("tool_calls", "function_call", "tool_use", "tool_call"), "tool_calls"),
     **dict.fromkeys(("content_filter", "safety", "recitation", "refusal", "blocklist"), "content_filter"),
+    **dict.fromkeys(("prohibited_content", "spii"), "content_filter"),
 }
 #: There is none yet, said in a text.
 _NO_REASON = ("", "null")
-_FAILURES = frozenset({"error", "abort"})
+#: The answer is not whole: DeepSeek has run out of something, Gemini has thrown away a call that it could not read.
+_FAILURES = frozenset(
+    {"error", "abort", "insufficient_system_resource", "malformed_function_call", "function_call_filter"}
+)
 #: Texts that come in pieces. Whoever puts those together joins the characters that were cut.
 _PIECES = frozenset({"content", "reasoning_content", "reasoning", "refusal", "arguments"})
 
@@ -131,10 +135,10 @@ def _read_choice(choice: _Choice, usage: dict[str, Any] | None) -> Delta:
     reason = choice.finish_reason
     finish_reason = None
     if isinstance(reason, str) and reason not in _NO_REASON:
-        reason = reason.lower()
-        if reason in _FAILURES:
+        kind = reason.lower().partition(":")[0]  # Gemini: ``content_filter: PROHIBITED_CONTENT``
+        if kind in _FAILURES:
             raise UpstreamBroken(f"the upstream ended its answer with {reason!r}")
-        finish_reason = _FINISH_REASONS.get(reason, "stop")
+        finish_reason = _FINISH_REASONS.get(kind, "stop")
     message = choice.delta
     if message is None:
         return Delta(finish_reason=finish_reason, usage=usage, logprobs=choice.logprobs)
