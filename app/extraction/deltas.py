@@ -113,7 +113,7 @@ def decode_delta(data: bytes | str) -> Delta:
 def _decode(data: bytes | str) -> _Wire:
     try:
         return _decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     # msgspec refuses half surrogates and raw control characters; the json module takes both.
     try:

@@ -148,6 +148,7 @@ def test_half_characters_of_what_does_not_come_in_pieces_are_replaced() -> None:
         ('{"choices": 3}', "not a chat completion"),
         ("[1]", "not a chat completion"),
         ("[" * 100_000, "not a chat completion"),
+        ('{"choices": [], "x": ' + "[" * 100_000, "not a chat completion"),
     ],
 )
 def test_errors_and_nonsense_break_the_stream(data: str, message: str) -> None:
