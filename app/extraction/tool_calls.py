@@ -8,6 +8,7 @@ OpenAI sends id and name once and then only ``{index, arguments}``. What others 
     a complete JSON object is followed by another ``{`` at the same index, or by a name: a new call
     indexes from 1, or interleaved  an index is a key, not a position; calls are numbered as they start
     arguments that are an object    written as JSON
+    ``{}`` before the arguments     left out (Bedrock, LiteLLM over Anthropic): no call of its own
 
 A call starts when its name is known. It ends when another takes its place, or with the turn: fragments of other calls
 may come in between.
@@ -16,6 +17,7 @@ may come in between.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -29,6 +31,7 @@ from app.extraction.object_extent import ObjectExtent
 MAX_CALLS = 128
 
 _NO_FUNCTION = FunctionDelta()
+_EMPTY_OBJECT = re.compile(r"\s*\{\s*\}\s*")
 
 
 class CallStarted(NamedTuple):
@@ -51,7 +54,8 @@ CallEvent = CallStarted | ArgumentsFragment | CallEnded
 
 @dataclass
 class Call:
-    """One tool call, as far as it has come. ``given_id`` is the upstream's, ``extras`` are fields to be echoed."""
+    """One tool call, as far as it has come. ``given_id`` is the upstream's, ``extras`` are fields to be echoed;
+    ``held`` is an empty object that the arguments began with, until it is known to be all of them."""
 
     ordinal: int
     id: str
@@ -59,6 +63,7 @@ class Call:
     name: str = ""
     extras: dict[str, Any] = field(default_factory=dict)
     fragments: list[str] = field(default_factory=list)
+    held: str = ""
     started: bool = False
     ended: bool = False
     extent: ObjectExtent = field(default_factory=ObjectExtent, repr=False)
@@ -118,7 +123,14 @@ class ToolCallAssembler:
     def _append(self, key: Hashable, call: Call, arguments: str, events: list[CallEvent]) -> None:
         """Add arguments; behind a complete object, another one is another call of the same tool."""
         while True:
-            if call.extent.complete and arguments.lstrip().startswith("{"):
+            is_object = arguments.lstrip().startswith("{")
+            if call.held and arguments:
+                if is_object:
+                    call.extent = ObjectExtent()
+                else:
+                    arguments = call.held + arguments
+                call.held = ""
+            elif call.extent.complete and is_object:
                 name = call.name
                 call = self._last = self._begin(key, call, "", events)
                 call.name = name
@@ -126,16 +138,21 @@ class ToolCallAssembler:
             rest = ""
             if end >= 0 and arguments[end:].lstrip().startswith("{"):
                 arguments, rest = arguments[:end], arguments[end:]
-            if arguments:
-                call.fragments.append(arguments)
-            if call.started:
-                if arguments:
-                    events.append(ArgumentsFragment(call.ordinal, arguments))
-            elif call.name:
-                self._start(call, events)
+            if end >= 0 and not call.fragments and _EMPTY_OBJECT.fullmatch(arguments):
+                call.held, arguments = arguments, ""
+            self._add(call, arguments, events)
             if not rest:
                 return
             arguments = rest
+
+    def _add(self, call: Call, arguments: str, events: list[CallEvent]) -> None:
+        if arguments:
+            call.fragments.append(arguments)
+        if call.started:
+            if arguments:
+                events.append(ArgumentsFragment(call.ordinal, arguments))
+        elif call.name:
+            self._start(call, events)
 
     def _begin(self, key: Hashable, replaced: Call | None, id: str, events: list[CallEvent]) -> Call:
         if len(self.calls) >= MAX_CALLS:
@@ -160,6 +177,7 @@ class ToolCallAssembler:
     def _end(self, call: Call, events: list[CallEvent]) -> None:
         if call.ended:
             return
+        self._add(call, call.held, events)
         if not call.started:
             self._start(call, events)
         call.ended = True
@@ -177,7 +195,7 @@ def _starts_call(call: Call, has_index: bool, id: str, name: str) -> bool:
         return call.extent.complete
     if name != call.name:
         return True
-    return bool(call.fragments) and not call.extent.unfinished
+    return bool(call.fragments or call.held) and not call.extent.unfinished
 
 
 def _as_text(arguments: Any) -> str:

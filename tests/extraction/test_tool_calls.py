@@ -113,9 +113,30 @@ CASES: dict[str, tuple[list[list[ToolCallDelta]], list[tuple[str, str, str]]]] =
         [("c", "python", A), ("new_0", "python", A)],
     ),
     "arguments are an object": ([[fragment(0, "c1", "python", json.loads(A))]], [("c1", "python", A)]),
+    "an empty object before the arguments": (
+        [
+            [fragment(0, "c1", "python", "{}"), fragment(1, "c2", "get", {})],
+            [fragment(0, arguments=A[:5]), fragment(1, arguments=B[:5])],
+            [fragment(0, arguments=A[5:]), fragment(1, arguments=B[5:])],
+        ],
+        [("c1", "python", A), ("c2", "get", B)],
+    ),
+    "an empty object and the arguments at once": ([[fragment(0, "c1", "python", "{}" + A)]], [("c1", "python", A)]),
+    "calls without arguments": (
+        [
+            [fragment(0, "c1", "now", "{}"), fragment(1, "c2", "now", "")],
+            [fragment(1, arguments="{ }"), fragment(1, arguments="\n")],
+            [fragment(None, "", "now", "{}"), fragment(None, "", "now", "{}")],
+        ],
+        [("c1", "now", "{}"), ("c2", "now", "{ }\n"), ("new_0", "now", "{}"), ("new_1", "now", "{}")],
+    ),
     "bare code": (
         [[fragment(0, "c1", "python", "{1}.")], [fragment(0, None, None, "x {")]],
         [("c1", "python", "{1}.x {")],
+    ),
+    "bare code that begins with an empty object": (
+        [[fragment(0, "c1", "python", "{}")], [fragment(0, None, None, ".get(1)")]],
+        [("c1", "python", "{}.get(1)")],
     ),
     "no function": ([[ToolCallDelta(index=0, id="c1")], [fragment(0, None, "python", A)]], [("c1", "python", A)]),
 }
