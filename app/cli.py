@@ -194,7 +194,7 @@ def _settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        wrong = [f"EAGER_{'_'.join(map(str, line['loc'])).upper()}: {line['msg']}" for line in error.errors()]
+        wrong = [f"EAGER_{str(line['loc'][0]).upper()}: {line['msg']}" for line in error.errors()]
         _fail("\n".join(wrong))
 
 

@@ -67,6 +67,14 @@ def test_a_wrong_setting_is_named() -> None:
     assert "EAGER_SANDBOX: " in output
 
 
+def test_a_wrong_item_of_a_setting_is_told_under_its_name_and_a_wrong_key_without_its_text() -> None:
+    status, output = invoke("serve", EAGER_SOURCES="tool,all", EAGER_API_KEYS="a b, sha256:c")
+    assert status == 2
+    assert "EAGER_SOURCES: " in output
+    assert "EAGER_API_KEYS: Value error, API key 1: a key is printable" in output
+    assert "a b" not in output
+
+
 def test_the_replay_upstream_knows_built_in_programs_and_a_corpus(
     served: list[tuple[Any, ...]], tmp_path: Path
 ) -> None:

@@ -30,11 +30,6 @@ async def test_every_engine_named_is_one_of_the_pool() -> None:
     await backend.close()
 
 
-def test_an_engine_named_twice_is_refused() -> None:
-    with pytest.raises(ValueError, match="each once"):
-        backend_of(sandbox="docker", docker_host=("tcp://a:2376", "tcp://a:2376"))
-
-
 @pytest.mark.parametrize(
     "settings",
     [
