@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,17 @@ def test_the_gateway_is_served_with_settings_from_the_environment(served: list[t
     assert status == 0, output
     [(app, host, port, fd)] = served
     assert (app.title, host, port, fd) == ("Eager", "127.0.0.1", 9001, None)
+
+
+def test_keys_and_prompts_are_not_logged_at_any_level(
+    served: list[tuple[Any, ...]], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    for name in ("uvicorn.error", "aiosqlite"):
+        caplog.set_level(logging.NOTSET, name)
+    assert invoke("serve", EAGER_LOG_LEVEL="debug")[0] == 0
+    assert not logging.getLogger("uvicorn.error").isEnabledFor(logging.DEBUG)
+    assert not logging.getLogger("aiosqlite").isEnabledFor(logging.DEBUG)
 
 
 def test_an_open_gateway_listens_on_loopback_only(served: list[tuple[Any, ...]]) -> None:
