@@ -115,9 +115,9 @@ def _decode(data: bytes | str) -> _Wire:
         return _decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
-    # msgspec refuses half surrogates and raw control characters; the json module takes both.
+    # msgspec refuses half surrogates, raw control characters and NaN; the json module takes all three.
     try:
-        return msgspec.convert(_encodable(json.loads(data, strict=False)), _Wire)
+        return msgspec.convert(_encodable(json.loads(data, strict=False, parse_constant=lambda _: None)), _Wire)
     except (ValueError, RecursionError) as error:
         raise UpstreamBroken("the upstream sent an event that is not a chat completion") from error
 

@@ -114,6 +114,12 @@ def test_half_characters_and_control_characters_are_let_through() -> None:
     assert decode_delta('{"choices": [{"delta": {"content": "a\n"}}]}').content == "a\n"
 
 
+def test_numbers_that_are_no_json_are_null() -> None:
+    given = '{"choices": [{"delta": {"content": "a", "reasoning_details": [{"x": NaN}]}, "logprobs": [-Infinity]}]}'
+    delta = decode_delta(given)
+    assert (delta.content, delta.reasoning_details, delta.logprobs) == ("a", [{"x": None}], [None])
+
+
 def test_half_characters_of_what_does_not_come_in_pieces_are_replaced() -> None:
     half = "\ud83d"
     call = {"id": half, "function": {"name": half, "arguments": half}, "extra_content": {half: [half]}}
