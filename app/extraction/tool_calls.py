@@ -2,10 +2,11 @@
 
 OpenAI sends id and name once and then only ``{index, arguments}``. What others do, and what we make of it:
 
-    a new id at a used index        a new call
+    a new id at a used index        a new call, unless it has no name and comes before the object's end (LM Studio)
     no index                        a new id, or a name after complete arguments, starts a call; else it is the last one
     id or name null or repeated     the first non-empty one counts
     a complete JSON object is followed by another ``{`` at the same index, or by a name: a new call
+    ... by the same object again    left out (vLLM's parsers, proxies): code must not run twice
     indexes from 1, or interleaved  an index is a key, not a position; calls are numbered as they start
     arguments that are an object    written as JSON
     ``{}`` before the arguments     left out (Bedrock, LiteLLM over Anthropic): no call of its own
@@ -55,7 +56,8 @@ CallEvent = CallStarted | ArgumentsFragment | CallEnded
 @dataclass
 class Call:
     """One tool call, as far as it has come. ``given_id`` is the upstream's, ``extras`` are fields to be echoed;
-    ``held`` is an empty object that the arguments began with, until it is known to be all of them."""
+    ``held`` is an empty object that the arguments began with, until it is known to be all of them; ``after`` is what
+    follows the complete object (``whole``), until it is known not to be the same again."""
 
     ordinal: int
     id: str
@@ -64,6 +66,8 @@ class Call:
     extras: dict[str, Any] = field(default_factory=dict)
     fragments: list[str] = field(default_factory=list)
     held: str = ""
+    whole: str = ""
+    after: str = ""
     started: bool = False
     ended: bool = False
     extent: ObjectExtent = field(default_factory=ObjectExtent, repr=False)
@@ -72,6 +76,15 @@ class Call:
     @property
     def arguments(self) -> str:
         return "".join(self.fragments)
+
+    def beyond(self, text: str) -> str:
+        """What follows the complete object, and was not known from it; nothing while it may be a repetition."""
+        self.whole = self.whole or self.arguments.strip()
+        text = self.after + text
+        while (rest := text.lstrip()).startswith(self.whole):
+            text = rest[len(self.whole) :]
+        self.after = text if self.whole.startswith(text.lstrip()) else ""
+        return "" if self.after else text
 
 
 class ToolCallAssembler:
@@ -123,17 +136,18 @@ class ToolCallAssembler:
     def _append(self, key: Hashable, call: Call, arguments: str, events: list[CallEvent]) -> None:
         """Add arguments; behind a complete object, another one is another call of the same tool."""
         while True:
-            is_object = arguments.lstrip().startswith("{")
             if call.held and arguments:
-                if is_object:
+                if arguments.lstrip().startswith("{"):
                     call.extent = ObjectExtent()
                 else:
                     arguments = call.held + arguments
                 call.held = ""
-            elif call.extent.complete and is_object:
-                name = call.name
-                call = self._last = self._begin(key, call, "", events)
-                call.name = name
+            elif call.extent.complete and arguments:
+                arguments = call.beyond(arguments)
+                if arguments.lstrip().startswith("{"):
+                    name = call.name
+                    call = self._last = self._begin(key, call, "", events)
+                    call.name = name
             end = call.extent.feed(arguments)
             rest = ""
             if end >= 0 and arguments[end:].lstrip().startswith("{"):
@@ -177,7 +191,7 @@ class ToolCallAssembler:
     def _end(self, call: Call, events: list[CallEvent]) -> None:
         if call.ended:
             return
-        self._add(call, call.held, events)
+        self._add(call, call.held or (call.after if call.after.isspace() else ""), events)
         if not call.started:
             self._start(call, events)
         call.ended = True
@@ -187,7 +201,7 @@ class ToolCallAssembler:
 def _starts_call(call: Call, has_index: bool, id: str, name: str) -> bool:
     """Whether a fragment with this id and name, addressed to ``call``, is the first of another."""
     if id and call.given_id:
-        return id != call.given_id
+        return id != call.given_id and (bool(name) or call.extent.complete)
     if not name or not call.name:
         return False
     if has_index:

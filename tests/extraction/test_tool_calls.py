@@ -96,6 +96,34 @@ CASES: dict[str, tuple[list[list[ToolCallDelta]], list[tuple[str, str, str]]]] =
         [[fragment(0, "c1", "python", A + B)], [fragment(0, None, None, f"\n{A}")]],
         [("c1", "python", A), ("new_0", "python", B), ("new_1", "python", f"\n{A}")],
     ),
+    "the same object again": (
+        [
+            [fragment(0, "c1", "python", A[:5])],
+            [fragment(0, None, None, A[5:] + A)],
+            [fragment(0, "c1", None, A)],
+            [fragment(0, None, None, f"\n{A[:9]}"), fragment(1, "c2", "get", B)],
+            [fragment(0, None, None, A[9:])],
+        ],
+        [("c1", "python", A), ("c2", "get", B)],
+    ),
+    "the same object again, and then another": (
+        [[fragment(0, "c1", "python", A)], [fragment(0, arguments=A + B[:3])], [fragment(0, arguments=B[3:])]],
+        [("c1", "python", A), ("new_0", "python", B)],
+    ),
+    "white space behind the object": (
+        [[fragment(0, "c1", "python", A)], [fragment(0, arguments="\n")], [fragment(0, arguments=" ")]],
+        [("c1", "python", A + "\n ")],
+    ),
+    "an id of its own for each fragment": (
+        [
+            [fragment(0, "c1", "python", "")],
+            [fragment(0, "c2", "", A[:5])],
+            [fragment(0, "c3", None, A[5:])],
+            [fragment(0, "c4", "get", B[:5])],
+            [fragment(0, "c5", None, B[5:])],
+        ],
+        [("c1", "python", A), ("c4", "get", B)],
+    ),
     "second name at one index": (
         [[fragment(0, "c1", "python", A)], [fragment(0, None, "get", "")], [fragment(0, None, None, B)]],
         [("c1", "python", A), ("new_0", "get", B)],
