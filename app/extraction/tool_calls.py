@@ -7,6 +7,7 @@ OpenAI sends id and name once and then only ``{index, arguments}``. What others 
     id or name null or repeated     the first non-empty one counts
     a complete JSON object is followed by another ``{`` at the same index, or by a name: a new call
     ... by the same object again    left out (vLLM's parsers, proxies): code must not run twice
+    a fragment that begins with all before it: only the rest of it is new (Baidu, SGLang)
     indexes from 1, or interleaved  an index is a key, not a position; calls are numbered as they start
     arguments that are an object    written as JSON
     ``{}`` before the arguments     left out (Bedrock, LiteLLM over Anthropic): no call of its own
@@ -77,6 +78,11 @@ class Call:
     def arguments(self) -> str:
         return "".join(self.fragments)
 
+    def anew(self, text: str) -> str:
+        """Amid the object: a fragment that begins like all that there is holds it once more. JSON cannot go on so."""
+        may_be = len(text) >= len(self.fragments) and text.lstrip().startswith("{")
+        return text.removeprefix(self.arguments) if may_be else text
+
     def beyond(self, text: str) -> str:
         """What follows the complete object, and was not known from it; nothing while it may be a repetition."""
         self.whole = self.whole or self.arguments.strip()
@@ -135,6 +141,8 @@ class ToolCallAssembler:
 
     def _append(self, key: Hashable, call: Call, arguments: str, events: list[CallEvent]) -> None:
         """Add arguments; behind a complete object, another one is another call of the same tool."""
+        if call.extent.unfinished:
+            arguments = call.anew(arguments)
         while True:
             if call.held and arguments:
                 if arguments.lstrip().startswith("{"):

@@ -110,6 +110,21 @@ CASES: dict[str, tuple[list[list[ToolCallDelta]], list[tuple[str, str, str]]]] =
         [[fragment(0, "c1", "python", A)], [fragment(0, arguments=A + B[:3])], [fragment(0, arguments=B[3:])]],
         [("c1", "python", A), ("new_0", "python", B)],
     ),
+    "each fragment holds all before it": (
+        [
+            [fragment(0, "c1", "python", A[:1])],
+            *([fragment(0, arguments=A[:end])] for end in (1, 9, 9, len(A), len(A))),
+        ],
+        [("c1", "python", A)],
+    ),
+    "the whole object behind a part of it": (
+        [
+            [fragment(0, "c1", "python", f" {A[:3]}")],
+            [fragment(0, arguments=A[3:-1])],
+            [fragment(0, arguments=f" {A}")],
+        ],
+        [("c1", "python", f" {A}")],
+    ),
     "white space behind the object": (
         [[fragment(0, "c1", "python", A)], [fragment(0, arguments="\n")], [fragment(0, arguments=" ")]],
         [("c1", "python", A + "\n ")],
