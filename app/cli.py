@@ -26,6 +26,9 @@ image = typer.Typer(help="The Docker image of the sandboxes.", no_args_is_help=T
 cli.add_typer(sandbox, name="sandbox")
 cli.add_typer(image, name="image")
 
+#: What writes clients' keys (the headers of a WebSocket) and prompts (rows of the database) at debug level.
+TELLTALES = ("uvicorn.error", "aiosqlite")
+
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Fd = Annotated[int | None, typer.Option(hidden=True, help="A listening socket to use instead of host and port.")]
 Tps = Annotated[float, typer.Option(min=0, help="Tokens per second; 0 is as fast as possible.")]
@@ -53,6 +56,9 @@ def serve(
     if fd is None and not settings.api_keys and not is_loopback(host):
         _fail(f"without EAGER_API_KEYS the gateway is open, so it listens on loopback only, not on {host}")
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if settings.log_level == "debug":
+        for name in TELLTALES:
+            logging.getLogger(name).setLevel(logging.INFO)
     from app.main import create_app
 
     _run_server(create_app(settings), host, port, fd)
@@ -194,7 +200,7 @@ def _settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        wrong = [f"EAGER_{'_'.join(map(str, line['loc'])).upper()}: {line['msg']}" for line in error.errors()]
+        wrong = [f"EAGER_{str(line['loc'][0]).upper()}: {line['msg']}" for line in error.errors()]
         _fail("\n".join(wrong))
 
 

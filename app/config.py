@@ -3,22 +3,30 @@ takes plain named values. README.md holds the same table; a test compares them."
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app.api.auth import split_keys
+from app.api.auth import Keyring, split_keys
 from app.sandbox.egress_rules import Rules
 
 MiB = 1024 * 1024
+#: 16 TiB. Above it, numbers of bytes are none to bubblewrap and the kernel.
+MAX_MB = 16 * MiB
+#: What Linux can count to.
+MAX_PROCESSES = 4 * MiB
+
+_ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/\s]+")
 
 
 class Settings(BaseSettings):
     """One attribute per environment variable. Lists are comma-separated."""
 
-    model_config = SettingsConfigDict(env_prefix="EAGER_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="EAGER_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     # upstream
     upstream_base_url: str | None = Field(None, description="Base URL of any OpenAI-compatible server, with its `/v1`.")
@@ -39,12 +47,14 @@ class Settings(BaseSettings):
     sandbox_limit: int = Field(16, ge=1, description="Most sandboxes alive at once.")
     checkout_timeout_s: float = Field(30, gt=0, description="Longest wait for a free sandbox; then 429.")
     session_limit: int = Field(8, ge=1, description="Most sessions kept between requests.")
-    session_idle_s: float = Field(1200, gt=0, description="A kept session expires after this long without use.")
+    session_idle_s: float = Field(
+        1200, gt=0, allow_inf_nan=False, description="A kept session expires after this long without use."
+    )
     timeout_s: float = Field(120, gt=0, description="Wall time of all code of one request.")
-    memory_mb: int = Field(1024, ge=64, description="Memory of one sandbox.")
-    cpus: float = Field(1.0, gt=0, description="CPUs of one sandbox.")
-    processes: int = Field(128, ge=8, description="Processes and threads of one sandbox.")
-    work_mb: int = Field(256, ge=1, description="Size of the work folder `/mnt/data`, and again of `/tmp`.")
+    memory_mb: int = Field(1024, ge=64, le=MAX_MB, description="Memory of one sandbox.")
+    cpus: float = Field(1.0, ge=0.01, allow_inf_nan=False, description="CPUs of one sandbox.")
+    processes: int = Field(128, ge=8, le=MAX_PROCESSES, description="Processes and threads of one sandbox.")
+    work_mb: int = Field(256, ge=1, le=MAX_MB, description="Size of the work folder `/mnt/data`, and again of `/tmp`.")
     output_limit_mb: int = Field(16, ge=1, description="Output of one execution; more interrupts it.")
     preload: Annotated[tuple[str, ...], NoDecode] = Field(
         (
@@ -141,6 +151,39 @@ class Settings(BaseSettings):
     def _split_keys(cls, value: object) -> object:
         return split_keys(value) if isinstance(value, str) else value
 
+    @field_validator("api_keys")
+    @classmethod
+    def _parse_keys(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        Keyring(value)
+        return value
+
+    @field_validator("upstream_api_key", "jupyter_token", mode="before")
+    @classmethod
+    def _strip_secret(cls, value: object) -> object:
+        """Secrets that come from files end with a newline, which no header can hold."""
+        if not isinstance(value, str):
+            return value
+        value = value.strip()
+        if not value.isprintable():
+            raise ValueError("it has control characters in it")
+        return value
+
+    @field_validator("docker_host")
+    @classmethod
+    def _name_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("an engine is named twice")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """As browsers send them, since nothing else is ever equal to them."""
+        for origin in value:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r} is no origin, such as 'https://app.example' (without a path)")
+        return value
+
     @field_validator(
         "upstream_base_url",
         "docker_engine_limit",
@@ -152,7 +195,19 @@ class Settings(BaseSettings):
     )
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
-        return None if value == "" else value
+        return (value.strip() or None) if isinstance(value, str) else value
+
+    @field_validator("upstream_base_url", "jupyter_url")
+    @classmethod
+    def _is_http(cls, value: str | None) -> str | None:
+        """Paths are put behind it."""
+        if value is not None:
+            parts = urlsplit(value)
+            if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+                raise ValueError("a URL is needed that begins with http:// or https:// and a host")
+            if parts.query or parts.fragment:
+                raise ValueError("a base URL has no '?' or '#' in it")
+        return value
 
 
 def settings_table() -> str:

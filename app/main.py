@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from importlib import metadata
 from typing import NoReturn
 
@@ -29,7 +29,7 @@ from app.api.responses import create as responses
 from app.api.responses import stored
 from app.api.tools import code_tool_names
 from app.config import MiB, Settings
-from app.errors import SandboxStartError
+from app.errors import EagerError, SandboxStartError
 from app.gateway import Gateway
 from app.sandbox.backend import Backend
 from app.sandbox.docker import DockerBackend
@@ -62,10 +62,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        database = settings.database_url or f"sqlite+aiosqlite:///{settings.data_dir}/eager.db"
-        blobs = BlobStore(settings.files_url or str(settings.data_dir / "files"))
-        await blobs.prepare()
-        async with open_store(database) as store, _open_gateway(settings) as gateway:
+        async with AsyncExitStack() as opened:
+            with _told_under("EAGER_FILES_URL" if settings.files_url else "EAGER_DATA_DIR"):
+                blobs = BlobStore(settings.files_url or str(settings.data_dir / "files"))
+                await blobs.prepare()
+            with _told_under("EAGER_DATABASE_URL" if settings.database_url else "EAGER_DATA_DIR"):
+                database = settings.database_url or f"sqlite+aiosqlite:///{settings.data_dir}/eager.db"
+                store = await opened.enter_async_context(open_store(database))
+            gateway = await opened.enter_async_context(_open_gateway(settings))
             name = settings.gateway_name or socket.gethostname()
             await store.containers.expire_all_of(name)
             await store.idempotency_keys.spend_all_of(name)
@@ -117,6 +121,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for module in (system, eager, chat, sessions, session_files, files, responses, stored, containers, container_files):
         app.include_router(module.router, dependencies=[Depends(authenticate), Depends(admitted)])
     return app
+
+
+@contextmanager
+def _told_under(setting: str) -> Iterator[None]:
+    """What cannot be had ends the start in a sentence that names the setting."""
+    try:
+        yield
+    except (OSError, ValueError, ImportError, SQLAlchemyError) as error:
+        raise EagerError(f"{setting}: {error}") from error
 
 
 async def _purge_now_and_then(store: Store, blobs: BlobStore) -> NoReturn:

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.open_requests import OpenRequests
+from app.api.request_head import RequestHeadProtocol
 from app.errors import EagerError
 
 #: After a signal, requests may go on for so long; then they end with an error. That takes a moment: code is interrupted
@@ -32,7 +33,7 @@ def run_server(app: FastAPI, host: str, port: int, fd: int | None) -> bool:
         with_start_up(app),
         host=host,
         port=port,
-        http="httptools",
+        http=RequestHeadProtocol,
         ws="websockets-sansio",
         ws_max_size=1024 * 1024,
         lifespan="on",

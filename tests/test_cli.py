@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,17 @@ def test_the_gateway_is_served_with_settings_from_the_environment(served: list[t
     assert (app.title, host, port, fd) == ("Eager", "127.0.0.1", 9001, None)
 
 
+def test_keys_and_prompts_are_not_logged_at_any_level(
+    served: list[tuple[Any, ...]], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    for name in ("uvicorn.error", "aiosqlite"):
+        caplog.set_level(logging.NOTSET, name)
+    assert invoke("serve", EAGER_LOG_LEVEL="debug")[0] == 0
+    assert not logging.getLogger("uvicorn.error").isEnabledFor(logging.DEBUG)
+    assert not logging.getLogger("aiosqlite").isEnabledFor(logging.DEBUG)
+
+
 def test_an_open_gateway_listens_on_loopback_only(served: list[tuple[Any, ...]]) -> None:
     status, output = invoke("serve", "--host", "0.0.0.0")
     assert status == 2
@@ -65,6 +77,14 @@ def test_a_wrong_setting_is_named() -> None:
     assert status == 2
     assert "EAGER_POOL_SIZE: " in output
     assert "EAGER_SANDBOX: " in output
+
+
+def test_a_wrong_item_of_a_setting_is_told_under_its_name_and_a_wrong_key_without_its_text() -> None:
+    status, output = invoke("serve", EAGER_SOURCES="tool,all", EAGER_API_KEYS="a b, sha256:c")
+    assert status == 2
+    assert "EAGER_SOURCES: " in output
+    assert "EAGER_API_KEYS: Value error, API key 1: a key is printable" in output
+    assert "a b" not in output
 
 
 def test_the_replay_upstream_knows_built_in_programs_and_a_corpus(

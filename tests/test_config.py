@@ -50,6 +50,54 @@ def test_several_engines_come_as_a_list_and_none_is_dockers_own(monkeypatch: pyt
     assert Settings().docker_engine_limit is None
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("API_KEYS", "sha256:12", "64 hexadecimal digits"),
+        ("API_KEYS", '[{"key": "one", "concurrency": 0}]', "at least 1"),
+        ("API_KEYS", '["one", null]', "API key 2: a text or an object"),
+        ("CORS_ORIGINS", "https://app.example/", "no origin"),
+        ("CORS_ORIGINS", "app.example", "no origin"),
+        ("CPUS", "inf", "finite"),
+        ("CPUS", "0.0001", "greater than or equal to 0.01"),
+        ("DOCKER_HOST", "tcp://a:2376,tcp://a:2376", "named twice"),
+        ("JUPYTER_URL", "127.0.0.1:8888", "http://"),
+        ("PROCESSES", str(10**20), "less than or equal"),
+        ("SESSION_IDLE_S", "inf", "finite"),
+        ("UPSTREAM_API_KEY", "one\ntwo", "control characters"),
+        ("UPSTREAM_BASE_URL", "localhost:8000/v1", "http://"),
+        ("UPSTREAM_BASE_URL", "http://", "http://"),
+        ("UPSTREAM_BASE_URL", "http://llm.example:99999/v1", "Port"),
+        ("UPSTREAM_BASE_URL", "http://[::1/v1", "IPv6"),
+        ("UPSTREAM_BASE_URL", "https://llm.example/v1?api-version=1", "no '\\?'"),
+        ("WORK_MB", str(10**17), "less than or equal"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_at_the_start(
+    name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"EAGER_{name}", value)
+    with pytest.raises(ValidationError, match=message) as caught:
+        Settings()
+    assert caught.value.errors()[0]["loc"] == (name.lower(),)
+    assert "input_value" not in str(caught.value)  # it may be a key
+
+
+def test_a_secret_may_end_with_the_newline_of_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EAGER_UPSTREAM_API_KEY", "one\n")
+    monkeypatch.setenv("EAGER_UPSTREAM_BASE_URL", "http://llm.example/v1\n")
+    settings = Settings()
+    assert settings.upstream_api_key is not None
+    assert settings.upstream_api_key.get_secret_value() == "one"
+    assert settings.upstream_base_url == "http://llm.example/v1"
+
+
+@pytest.mark.parametrize("origin", ["*", "null", "https://app.example", "http://localhost:3000", "app+x.y-z://id"])
+def test_origins_are_taken_as_browsers_send_them(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EAGER_CORS_ORIGINS", origin)
+    assert Settings().cors_origins == (origin,)
+
+
 def test_a_wrong_value_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EAGER_SANDBOX", "vm")
     with pytest.raises(ValidationError, match="sandbox"):

@@ -1,12 +1,13 @@
 """How settings become sandboxes. Nothing is started here."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app import main
 from app.config import Settings
-from app.errors import SandboxStartError
+from app.errors import EagerError, SandboxStartError
 from app.sandbox.backend import Backend
 from app.sandbox.engines import Engines
 
@@ -30,11 +31,6 @@ async def test_every_engine_named_is_one_of_the_pool() -> None:
     await backend.close()
 
 
-def test_an_engine_named_twice_is_refused() -> None:
-    with pytest.raises(ValueError, match="each once"):
-        backend_of(sandbox="docker", docker_host=("tcp://a:2376", "tcp://a:2376"))
-
-
 @pytest.mark.parametrize(
     "settings",
     [
@@ -52,3 +48,25 @@ def test_a_way_out_that_cannot_be_kept_narrow_is_refused(settings: dict[str, Any
 def test_without_rules_there_is_no_way_out() -> None:
     assert main._egress(Settings()) is None
     assert main._egress(Settings(egress_allow=RULES, egress_limit_mb=3)) is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("database_url", "nonsense", "EAGER_DATABASE_URL: Could not parse"),
+        ("database_url", "sqlite:///{folder}/x.db", "EAGER_DATABASE_URL: .* async driver"),
+        ("database_url", "mysql+nodriver://x", "EAGER_DATABASE_URL: "),
+        ("database_url", "sqlite+aiosqlite:///{folder}/file/x.db", "EAGER_DATABASE_URL: .*file"),
+        ("files_url", "nonsense://x", "EAGER_FILES_URL: Protocol not known"),
+        ("data_dir", "{folder}/file", "EAGER_DATA_DIR: .*file"),
+    ],
+)
+async def test_a_store_that_cannot_be_had_is_told_under_its_setting(
+    name: str, value: str, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    settings = Settings(**{"data_dir": tmp_path / "data", name: value.format(folder=tmp_path)})
+    app = main.create_app(settings)
+    with pytest.raises(EagerError, match=message):
+        async with app.router.lifespan_context(app):
+            pass

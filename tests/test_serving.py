@@ -18,6 +18,7 @@ from fastapi import APIRouter, FastAPI
 from app import serving
 from app.api import open_requests
 from app.api.auth import ANYONE
+from app.api.request_head import RequestHeadProtocol
 from app.errors import SandboxStartError
 from tests.api.served import Served, served
 
@@ -202,3 +203,14 @@ def told_to_come_back(answer: httpx.Response) -> None:
     assert answer.headers["retry-after"] == "1"
     assert answer.headers["x-request-id"]
     assert "x-should-retry" not in answer.headers
+
+
+def test_heads_of_requests_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    configs: list[uvicorn.Config] = []
+
+    def run(server: uvicorn.Server, sockets: object = None) -> None:
+        configs.append(server.config)
+
+    monkeypatch.setattr(uvicorn.Server, "run", run)
+    assert not serving.run_server(FastAPI(), "127.0.0.1", 0, None)
+    assert [config.http for config in configs] == [RequestHeadProtocol]

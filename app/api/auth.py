@@ -145,13 +145,16 @@ def split_keys(text: str) -> tuple[str, ...]:
     """Entries of a setting: a JSON array of strings and objects, one JSON object, or a comma-separated list.
 
     Raises:
-        ValueError: it begins like JSON and is none.
+        ValueError: it begins like JSON and is none, or holds something else.
     """
     text = text.strip()
     if not text.startswith(("[", "{")):
         return tuple(entry.strip() for entry in text.split(",") if entry.strip())
     document: Any = json.loads(text)
     entries = document if isinstance(document, list) else [document]
+    for position, entry in enumerate(entries, 1):
+        if not isinstance(entry, str | dict):  # a null, say, of a template: its text would be a key
+            raise ValueError(f"API key {position}: a text or an object is needed")
     return tuple(entry if isinstance(entry, str) else json.dumps(entry) for entry in entries)
 
 

@@ -95,12 +95,19 @@ def note(scope: Scope, event: Event) -> None:
     elif isinstance(event, Error):
         note_failure(scope)
     elif isinstance(event, Done):
+        scope.setdefault("state", {})["counted"] = True
         scope["app"].state.metrics.observe(event.finish_reason, event.timing)
 
 
 def note_failure(scope: Scope) -> None:
     """An answer that has begun ends with an error, which its status does not tell: idempotency looks at this."""
     scope.setdefault("state", {})["failed"] = True
+
+
+def count_failure(scope: Scope) -> None:
+    """A request that failed without a ``done``, for want of an upstream or a sandbox, has ended, too."""
+    if not scope.get("state", {}).get("counted"):
+        scope["app"].state.metrics.observe_failure()
 
 
 def failed(failure: EagerError, latest: Event | None) -> Error:
@@ -186,6 +193,8 @@ class EventStream(Response):
                 await writer.write(data)
 
         failure = await writer.fill(self._pipeline(push))
+        if failure is not None:
+            count_failure(scope)
         if failure is not None and not writer.started:
             await error_response(failure)(scope, receive, send)
             return
@@ -225,5 +234,7 @@ class EventDocument(Response):
             document = self._render(events)
 
         failure = await failure_of(open_requests(scope).run(make()))
+        if failure is not None:
+            count_failure(scope)
         response = Response(document, media_type="application/json") if failure is None else error_response(failure)
         await response(scope, receive, send)

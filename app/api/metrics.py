@@ -90,6 +90,10 @@ class Metrics:
         self._nel.observe(timing.nel_ms / 1e3)
         self._saved.inc(max(timing.saved_ms, 0.0) / 1e3)
 
+    def observe_failure(self) -> None:
+        """A request has ended before there was anything to measure."""
+        self._finished.labels("error").inc()
+
 
 @router.get("/metrics", include_in_schema=False)
 async def metrics(request: Request) -> Response:

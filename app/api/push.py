@@ -126,6 +126,7 @@ class _Push:
         failure = await failure_of(self._request())
         if failure is None:
             return NORMAL
+        self._metrics.observe_failure()
         await self._send(failed(failure, self._latest))
         return REFUSED if isinstance(failure, RequestError) else FAILED
 

@@ -25,10 +25,11 @@ async def healthz() -> dict[str, str]:
 
 @open_router.get("/readyz")
 async def readyz(request: Request) -> JSONResponse:
-    """A sandbox has answered (each was made to, before it was put in the pool) and an upstream is configured."""
+    """A sandbox has answered (each was made to, before it was put in the pool) and an upstream is configured. Where the
+    last one has just been used up, the next one may be on its way, as long as none has failed to start."""
     gateway: Gateway = request.app.state.gateway
     statistics = gateway.pool.statistics()
-    sandbox = statistics.warm + statistics.busy > 0
+    sandbox = statistics.warm + statistics.busy > 0 or (statistics.started > 0 and gateway.pool.last_error is None)
     upstream = gateway.upstream is not None
     document = {
         "ready": sandbox and upstream,

@@ -19,8 +19,14 @@ _FINISH_REASONS = {
     **dict.fromkeys(("length", "max_tokens", "model_length", "max_output_tokens"), "length"),
     **dict.fromkeys(("tool_calls", "function_call", "tool_use", "tool_call"), "tool_calls"),
     **dict.fromkeys(("content_filter", "safety", "recitation", "refusal", "blocklist"), "content_filter"),
+    **dict.fromkeys(("prohibited_content", "spii"), "content_filter"),
 }
-_FAILURES = frozenset({"error", "abort"})
+#: There is none yet, said in a text.
+_NO_REASON = ("", "null")
+#: The answer is not whole: DeepSeek has run out of something, Gemini has thrown away a call that it could not read.
+_FAILURES = frozenset(
+    {"error", "abort", "insufficient_system_resource", "malformed_function_call", "function_call_filter"}
+)
 #: Texts that come in pieces. Whoever puts those together joins the characters that were cut.
 _PIECES = frozenset({"content", "reasoning_content", "reasoning", "refusal", "arguments"})
 
@@ -107,11 +113,11 @@ def decode_delta(data: bytes | str) -> Delta:
 def _decode(data: bytes | str) -> _Wire:
     try:
         return _decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
-    # msgspec refuses half surrogates and raw control characters; the json module takes both.
+    # msgspec refuses half surrogates, raw control characters and NaN; the json module takes all three.
     try:
-        return msgspec.convert(_encodable(json.loads(data, strict=False)), _Wire)
+        return msgspec.convert(_encodable(json.loads(data, strict=False, parse_constant=lambda _: None)), _Wire)
     except (ValueError, RecursionError) as error:
         raise UpstreamBroken("the upstream sent an event that is not a chat completion") from error
 
@@ -128,11 +134,11 @@ def _encodable(value: Any, key: str = "") -> Any:
 def _read_choice(choice: _Choice, usage: dict[str, Any] | None) -> Delta:
     reason = choice.finish_reason
     finish_reason = None
-    if reason and isinstance(reason, str):
-        reason = reason.lower()
-        if reason in _FAILURES:
+    if isinstance(reason, str) and reason not in _NO_REASON:
+        kind = reason.lower().partition(":")[0]  # Gemini: ``content_filter: PROHIBITED_CONTENT``
+        if kind in _FAILURES:
             raise UpstreamBroken(f"the upstream ended its answer with {reason!r}")
-        finish_reason = _FINISH_REASONS.get(reason, "stop")
+        finish_reason = _FINISH_REASONS.get(kind, "stop")
     message = choice.delta
     if message is None:
         return Delta(finish_reason=finish_reason, usage=usage, logprobs=choice.logprobs)

@@ -2,12 +2,15 @@
 
 OpenAI sends id and name once and then only ``{index, arguments}``. What others do, and what we make of it:
 
-    a new id at a used index        a new call
+    a new id at a used index        a new call, unless it has no name and comes before the object's end (LM Studio)
     no index                        a new id, or a name after complete arguments, starts a call; else it is the last one
     id or name null or repeated     the first non-empty one counts
     a complete JSON object is followed by another ``{`` at the same index, or by a name: a new call
+    ... by the same object again    left out (vLLM's parsers, proxies): code must not run twice
+    a fragment that begins with all before it: only the rest of it is new (Baidu, SGLang)
     indexes from 1, or interleaved  an index is a key, not a position; calls are numbered as they start
     arguments that are an object    written as JSON
+    ``{}`` before the arguments     left out (Bedrock, LiteLLM over Anthropic): no call of its own
 
 A call starts when its name is known. It ends when another takes its place, or with the turn: fragments of other calls
 may come in between.
@@ -16,6 +19,7 @@ may come in between.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -29,6 +33,7 @@ from app.extraction.object_extent import ObjectExtent
 MAX_CALLS = 128
 
 _NO_FUNCTION = FunctionDelta()
+_EMPTY_OBJECT = re.compile(r"\s*\{\s*\}\s*")
 
 
 class CallStarted(NamedTuple):
@@ -51,7 +56,9 @@ CallEvent = CallStarted | ArgumentsFragment | CallEnded
 
 @dataclass
 class Call:
-    """One tool call, as far as it has come. ``given_id`` is the upstream's, ``extras`` are fields to be echoed."""
+    """One tool call, as far as it has come. ``given_id`` is the upstream's, ``extras`` are fields to be echoed;
+    ``held`` is an empty object that the arguments began with, until it is known to be all of them; ``after`` is what
+    follows the complete object (``whole``), until it is known not to be the same again."""
 
     ordinal: int
     id: str
@@ -59,6 +66,9 @@ class Call:
     name: str = ""
     extras: dict[str, Any] = field(default_factory=dict)
     fragments: list[str] = field(default_factory=list)
+    held: str = ""
+    whole: str = ""
+    after: str = ""
     started: bool = False
     ended: bool = False
     extent: ObjectExtent = field(default_factory=ObjectExtent, repr=False)
@@ -67,6 +77,20 @@ class Call:
     @property
     def arguments(self) -> str:
         return "".join(self.fragments)
+
+    def anew(self, text: str) -> str:
+        """Amid the object: a fragment that begins like all that there is holds it once more. JSON cannot go on so."""
+        may_be = len(text) >= len(self.fragments) and text.lstrip().startswith("{")
+        return text.removeprefix(self.arguments) if may_be else text
+
+    def beyond(self, text: str) -> str:
+        """What follows the complete object, and was not known from it; nothing while it may be a repetition."""
+        self.whole = self.whole or self.arguments.strip()
+        text = self.after + text
+        while (rest := text.lstrip()).startswith(self.whole):
+            text = rest[len(self.whole) :]
+        self.after = text if self.whole.startswith(text.lstrip()) else ""
+        return "" if self.after else text
 
 
 class ToolCallAssembler:
@@ -117,25 +141,40 @@ class ToolCallAssembler:
 
     def _append(self, key: Hashable, call: Call, arguments: str, events: list[CallEvent]) -> None:
         """Add arguments; behind a complete object, another one is another call of the same tool."""
+        if call.extent.unfinished:
+            arguments = call.anew(arguments)
         while True:
-            if call.extent.complete and arguments.lstrip().startswith("{"):
-                name = call.name
-                call = self._last = self._begin(key, call, "", events)
-                call.name = name
+            if call.held and arguments:
+                if arguments.lstrip().startswith("{"):
+                    call.extent = ObjectExtent()
+                else:
+                    arguments = call.held + arguments
+                call.held = ""
+            elif call.extent.complete and arguments:
+                arguments = call.beyond(arguments)
+                if arguments.lstrip().startswith("{"):
+                    name = call.name
+                    call = self._last = self._begin(key, call, "", events)
+                    call.name = name
             end = call.extent.feed(arguments)
             rest = ""
             if end >= 0 and arguments[end:].lstrip().startswith("{"):
                 arguments, rest = arguments[:end], arguments[end:]
-            if arguments:
-                call.fragments.append(arguments)
-            if call.started:
-                if arguments:
-                    events.append(ArgumentsFragment(call.ordinal, arguments))
-            elif call.name:
-                self._start(call, events)
+            if end >= 0 and not call.fragments and _EMPTY_OBJECT.fullmatch(arguments):
+                call.held, arguments = arguments, ""
+            self._add(call, arguments, events)
             if not rest:
                 return
             arguments = rest
+
+    def _add(self, call: Call, arguments: str, events: list[CallEvent]) -> None:
+        if arguments:
+            call.fragments.append(arguments)
+        if call.started:
+            if arguments:
+                events.append(ArgumentsFragment(call.ordinal, arguments))
+        elif call.name:
+            self._start(call, events)
 
     def _begin(self, key: Hashable, replaced: Call | None, id: str, events: list[CallEvent]) -> Call:
         if len(self.calls) >= MAX_CALLS:
@@ -160,6 +199,7 @@ class ToolCallAssembler:
     def _end(self, call: Call, events: list[CallEvent]) -> None:
         if call.ended:
             return
+        self._add(call, call.held or (call.after if call.after.isspace() else ""), events)
         if not call.started:
             self._start(call, events)
         call.ended = True
@@ -169,7 +209,7 @@ class ToolCallAssembler:
 def _starts_call(call: Call, has_index: bool, id: str, name: str) -> bool:
     """Whether a fragment with this id and name, addressed to ``call``, is the first of another."""
     if id and call.given_id:
-        return id != call.given_id
+        return id != call.given_id and (bool(name) or call.extent.complete)
     if not name or not call.name:
         return False
     if has_index:
@@ -177,7 +217,7 @@ def _starts_call(call: Call, has_index: bool, id: str, name: str) -> bool:
         return call.extent.complete
     if name != call.name:
         return True
-    return bool(call.fragments) and not call.extent.unfinished
+    return bool(call.fragments or call.held) and not call.extent.unfinished
 
 
 def _as_text(arguments: Any) -> str:

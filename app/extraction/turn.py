@@ -25,6 +25,7 @@ from app.extraction.fence import Code, CodeEvent, CodeStart, FenceReader
 from app.extraction.half_characters import HalfCharacters
 from app.extraction.names import CODE_TOOLS, canonical_tool, is_code_tool, runs_here
 from app.extraction.tags import TagReader
+from app.extraction.thoughts import WithoutThoughts
 from app.extraction.tool_calls import ArgumentsFragment, Call, CallEvent, CallStarted, ToolCallAssembler
 
 #: Everything one answer may hold; the longest outputs of models are some 128k tokens.
@@ -161,6 +162,7 @@ class TurnReader:
             self._blocks = TagReader(names, fences="fence" in sources)
         elif "fence" in sources:
             self._blocks = FenceReader()
+        self._scanned = WithoutThoughts()
         self._block_id = ""  # of the open block in content, or the last one
         self._in_block = False
         self._finish_reason: str | None = None
@@ -233,7 +235,7 @@ class TurnReader:
         self._count(text)
         self._content.append(text)
         items.append(ContentText(text, logprobs))
-        if self._blocks is not None:
+        if self._blocks is not None and (text := self._scanned.feed(text)):
             self._read_blocks(self._blocks.feed(text), True, items)
 
     def _read_blocks(self, events: Sequence[CodeEvent], complete: bool, items: list[Item]) -> None:

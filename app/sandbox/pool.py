@@ -274,7 +274,8 @@ class Pool:
             except Exception as error:
                 self._failed_starts += 1
                 self._last_error = error if isinstance(error, SandboxError) else SandboxStartError(repr(error))
-                log.exception("a sandbox could not be started; next attempt in about %g s", delay)
+                message = "a sandbox could not be started, next attempt in about %g s: %s"
+                log.error(message, delay, self._last_error.message, exc_info=self._last_error is not error)
             else:
                 self._last_error = None
                 delay = _BACK_OFF_S[0]

@@ -70,15 +70,17 @@ async def open_store(url: str, *, clock: Callable[[], float] = time.time) -> Asy
 
 
 def _engine(url: URL) -> AsyncEngine:
+    """Its errors, which are logged, do not quote what was to be written: that is what users and models said."""
     if url.get_backend_name() != "sqlite":
-        return create_async_engine(url, pool_pre_ping=True)
+        return create_async_engine(url, hide_parameters=True, pool_pre_ping=True)
     in_memory = url.database in (None, "", ":memory:")
     if url.database and not in_memory:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     # A database in memory lives in its one connection, which transactions must take turns with.
     one = {"poolclass": AsyncAdaptedQueuePool, "pool_size": 1, "max_overflow": 0}
     pool: dict[str, Any] = one if in_memory else {}
-    engine = create_async_engine(url, connect_args={"timeout": BUSY_S, "factory": _Connection}, **pool)
+    arguments = {"timeout": BUSY_S, "factory": _Connection}
+    engine = create_async_engine(url, hide_parameters=True, connect_args=arguments, **pool)
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     return engine
 

@@ -22,7 +22,8 @@ DRAIN_S = 0.1
 NETWORK_ERRORS = (aiohttp.ClientError, OSError)
 
 _DONE = "[DONE]"
-_FINISH = re.compile(r'"finish_reason"\s*:\s*"')
+#: Some upstreams say in a text that there is no reason yet: ``""`` (SGLang, Ollama), ``"null"`` (KoboldCpp).
+_FINISH = re.compile(r'"finish_reason"\s*:\s*"(?!(?:null)?")')
 
 
 class Connection(Protocol):

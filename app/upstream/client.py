@@ -115,7 +115,7 @@ class Upstream:
         deadline = self._deadline()
         response = await self._send(method, path, body, headers, deadline)
         async with response:
-            answer = await _reach(_read_start(response, MAX_ANSWER_BYTES), deadline)
+            answer = await self._read_whole(response, deadline)
         try:
             return json.loads(answer)
         except (ValueError, RecursionError) as error:
@@ -154,6 +154,20 @@ class Upstream:
         except aiohttp.ServerDisconnectedError:
             # A kept connection that the server was closing just then; nothing of an answer has come.
             return await self._session.request(method, url, data=data, headers=headers, allow_redirects=False)
+
+    async def _read_whole(self, response: aiohttp.ClientResponse, deadline: float) -> bytes:
+        """The body, up to our limit. It may take its time once it has begun: DeepSeek sends empty lines until there is
+        an answer."""
+        body = bytearray()
+        try:
+            while len(body) < MAX_ANSWER_BYTES and (part := await _reach(response.content.readany(), deadline)):
+                body += part
+                deadline = asyncio.get_running_loop().time() + self._idle_timeout_s
+        except UpstreamUnreachable as error:
+            if not body:
+                raise
+            raise UpstreamBroken("the upstream broke off its answer, or stalled") from error
+        return bytes(body)
 
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self._first_byte_timeout_s

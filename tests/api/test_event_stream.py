@@ -6,6 +6,7 @@ import asyncio
 import json
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from starlette.types import Message
@@ -26,7 +27,7 @@ class Client:
         self.sent: list[Message] = []
         self.left = asyncio.Event()
         self.open_requests = OpenRequests()
-        state = SimpleNamespace(open_requests=self.open_requests)
+        state = SimpleNamespace(open_requests=self.open_requests, metrics=Mock())
         self.scope: dict[str, Any] = {"type": "http", "app": SimpleNamespace(state=state)}
         self._came = asyncio.Condition()
 

@@ -1,16 +1,20 @@
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from prometheus_client import generate_latest
 
 from app.api.limits import Admission
 from app.api.metrics import Metrics
+from app.errors import UpstreamUnreachable
 from app.events import Timing
 from app.sandbox.egress_exchange import EgressStatistics
 from app.sandbox.engines import EngineStatistics
 from app.sandbox.pool import PoolStatistics
 from app.sandbox.registry import RegistryStatistics
+from tests.api.served import served
 
 POOL = PoolStatistics(
     warm=2, starting=0, busy=1, closing=0, waiting=0, started=3, failed_starts=0, died_warm=0, checked_out=1,
@@ -54,3 +58,19 @@ async def test_metrics_show_the_live_parts_and_what_requests_have_saved() -> Non
     assert 'eager_finished_total{reason="stop"} 1.0' in lines
     assert "eager_saved_seconds_total 0.4" in lines
     assert 'eager_e2el_seconds_bucket{le="1.0"} 1.0' in lines
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("path", ["eager/completions", "chat/completions", "responses"])
+async def test_requests_that_the_upstream_fails_are_counted_once_each(path: str, stream: bool, tmp_path: Path) -> None:
+    body = {"model": "m", "tools": [{"type": "code_interpreter"}], "stream": stream}
+    said = {"input": "Go."} if path == "responses" else {"messages": [{"role": "user", "content": "Go."}]}
+    async with served(tmp_path) as gateway, gateway.http() as client:
+        gateway.upstream.refusal = UpstreamUnreachable("nobody there")
+        assert (await client.post(f"/v1/{path}", json={**body, **said})).status_code == 502
+        gateway.upstream.refusal = None
+        gateway.upstream.delta({"content": "Half an ans"})
+        gateway.upstream.fail(UpstreamUnreachable("gone"))
+        await client.post(f"/v1/{path}", json={**body, **said})
+        lines = (await client.get("/metrics")).text.splitlines()
+    assert 'eager_finished_total{reason="error"} 2.0' in lines

@@ -1,14 +1,18 @@
-"""The upstream's models."""
+"""Readiness, and the upstream's models."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import openai
 import pytest
 
+from app.api.system import readyz
+from app.sandbox.pool import PoolStatistics
 from tests.api.served import Served, served
 
 MODELS = [{"id": name, "object": "model", "created": 1, "owned_by": "x"} for name in ("m", "org/m:free")]
@@ -19,6 +23,33 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Served]:
     async with served(tmp_path) as gateway:
         gateway.upstream.model_list = {"object": "list", "data": MODELS}
         yield gateway
+
+
+POOL = PoolStatistics(
+    warm=0, starting=2, busy=0, closing=1, waiting=0, started=0, failed_starts=0, died_warm=0, checked_out=0,
+    timed_out=0, discarded=0, checkout_s=0.0,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("pool", "last_error", "status"),
+    [
+        (POOL, None, 503),
+        (replace(POOL, warm=1), "no room for the other one", 200),
+        (replace(POOL, busy=1), None, 200),
+        (replace(POOL, started=9), None, 200),
+        (replace(POOL, started=9), "the engine is away", 503),
+    ],
+    ids=["at the start", "one is warm", "one is busy", "all are used up", "none can be started any more"],
+)
+async def test_a_gateway_is_ready_as_long_as_sandboxes_can_be_had(
+    pool: PoolStatistics, last_error: str | None, status: int
+) -> None:
+    parts = SimpleNamespace(
+        pool=SimpleNamespace(statistics=lambda: pool, last_error=last_error), upstream=1, engines=None, isolation=""
+    )
+    request: Any = SimpleNamespace(app=SimpleNamespace(state=SimpleNamespace(gateway=parts)))
+    assert (await readyz(request)).status_code == status
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model["id"])

@@ -76,7 +76,11 @@ def test_reasoning_comes_under_one_of_two_keys(fields: dict[str, Any], key: str)
         ("function_call", "tool_calls"),
         ("tool_use", "tool_calls"),
         ("SAFETY", "content_filter"),
+        ("PROHIBITED_CONTENT", "content_filter"),
+        ("content_filter: PROHIBITED_CONTENT", "content_filter"),
         (None, None),
+        ("", None),
+        ("null", None),
     ],
 )
 def test_finish_reasons_are_mapped_into_the_enum(reason: str | None, expected: str | None) -> None:
@@ -110,6 +114,12 @@ def test_half_characters_and_control_characters_are_let_through() -> None:
     assert decode_delta('{"choices": [{"delta": {"content": "a\n"}}]}').content == "a\n"
 
 
+def test_numbers_that_are_no_json_are_null() -> None:
+    given = '{"choices": [{"delta": {"content": "a", "reasoning_details": [{"x": NaN}]}, "logprobs": [-Infinity]}]}'
+    delta = decode_delta(given)
+    assert (delta.content, delta.reasoning_details, delta.logprobs) == ("a", [{"x": None}], [None])
+
+
 def test_half_characters_of_what_does_not_come_in_pieces_are_replaced() -> None:
     half = "\ud83d"
     call = {"id": half, "function": {"name": half, "arguments": half}, "extra_content": {half: [half]}}
@@ -138,10 +148,13 @@ def test_half_characters_of_what_does_not_come_in_pieces_are_replaced() -> None:
         ('{"choices": [{"delta": {"content": ""}, "finish_reason": "error"}], "error": {"message": "boom"}}', "boom"),
         (chunk({}, finish_reason="error"), "error"),
         (chunk({}, finish_reason="abort"), "abort"),
+        (chunk({}, finish_reason="insufficient_system_resource"), "insufficient_system_resource"),
+        (chunk({}, finish_reason="function_call_filter: MALFORMED_FUNCTION_CALL"), "MALFORMED_FUNCTION_CALL"),
         ("<html>", "not a chat completion"),
         ('{"choices": 3}', "not a chat completion"),
         ("[1]", "not a chat completion"),
         ("[" * 100_000, "not a chat completion"),
+        ('{"choices": [], "x": ' + "[" * 100_000, "not a chat completion"),
     ],
 )
 def test_errors_and_nonsense_break_the_stream(data: str, message: str) -> None:

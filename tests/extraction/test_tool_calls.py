@@ -96,6 +96,49 @@ CASES: dict[str, tuple[list[list[ToolCallDelta]], list[tuple[str, str, str]]]] =
         [[fragment(0, "c1", "python", A + B)], [fragment(0, None, None, f"\n{A}")]],
         [("c1", "python", A), ("new_0", "python", B), ("new_1", "python", f"\n{A}")],
     ),
+    "the same object again": (
+        [
+            [fragment(0, "c1", "python", A[:5])],
+            [fragment(0, None, None, A[5:] + A)],
+            [fragment(0, "c1", None, A)],
+            [fragment(0, None, None, f"\n{A[:9]}"), fragment(1, "c2", "get", B)],
+            [fragment(0, None, None, A[9:])],
+        ],
+        [("c1", "python", A), ("c2", "get", B)],
+    ),
+    "the same object again, and then another": (
+        [[fragment(0, "c1", "python", A)], [fragment(0, arguments=A + B[:3])], [fragment(0, arguments=B[3:])]],
+        [("c1", "python", A), ("new_0", "python", B)],
+    ),
+    "each fragment holds all before it": (
+        [
+            [fragment(0, "c1", "python", A[:1])],
+            *([fragment(0, arguments=A[:end])] for end in (1, 9, 9, len(A), len(A))),
+        ],
+        [("c1", "python", A)],
+    ),
+    "the whole object behind a part of it": (
+        [
+            [fragment(0, "c1", "python", f" {A[:3]}")],
+            [fragment(0, arguments=A[3:-1])],
+            [fragment(0, arguments=f" {A}")],
+        ],
+        [("c1", "python", f" {A}")],
+    ),
+    "white space behind the object": (
+        [[fragment(0, "c1", "python", A)], [fragment(0, arguments="\n")], [fragment(0, arguments=" ")]],
+        [("c1", "python", A + "\n ")],
+    ),
+    "an id of its own for each fragment": (
+        [
+            [fragment(0, "c1", "python", "")],
+            [fragment(0, "c2", "", A[:5])],
+            [fragment(0, "c3", None, A[5:])],
+            [fragment(0, "c4", "get", B[:5])],
+            [fragment(0, "c5", None, B[5:])],
+        ],
+        [("c1", "python", A), ("c4", "get", B)],
+    ),
     "second name at one index": (
         [[fragment(0, "c1", "python", A)], [fragment(0, None, "get", "")], [fragment(0, None, None, B)]],
         [("c1", "python", A), ("new_0", "get", B)],
@@ -113,9 +156,30 @@ CASES: dict[str, tuple[list[list[ToolCallDelta]], list[tuple[str, str, str]]]] =
         [("c", "python", A), ("new_0", "python", A)],
     ),
     "arguments are an object": ([[fragment(0, "c1", "python", json.loads(A))]], [("c1", "python", A)]),
+    "an empty object before the arguments": (
+        [
+            [fragment(0, "c1", "python", "{}"), fragment(1, "c2", "get", {})],
+            [fragment(0, arguments=A[:5]), fragment(1, arguments=B[:5])],
+            [fragment(0, arguments=A[5:]), fragment(1, arguments=B[5:])],
+        ],
+        [("c1", "python", A), ("c2", "get", B)],
+    ),
+    "an empty object and the arguments at once": ([[fragment(0, "c1", "python", "{}" + A)]], [("c1", "python", A)]),
+    "calls without arguments": (
+        [
+            [fragment(0, "c1", "now", "{}"), fragment(1, "c2", "now", "")],
+            [fragment(1, arguments="{ }"), fragment(1, arguments="\n")],
+            [fragment(None, "", "now", "{}"), fragment(None, "", "now", "{}")],
+        ],
+        [("c1", "now", "{}"), ("c2", "now", "{ }\n"), ("new_0", "now", "{}"), ("new_1", "now", "{}")],
+    ),
     "bare code": (
         [[fragment(0, "c1", "python", "{1}.")], [fragment(0, None, None, "x {")]],
         [("c1", "python", "{1}.x {")],
+    ),
+    "bare code that begins with an empty object": (
+        [[fragment(0, "c1", "python", "{}")], [fragment(0, None, None, ".get(1)")]],
+        [("c1", "python", "{}.get(1)")],
     ),
     "no function": ([[ToolCallDelta(index=0, id="c1")], [fragment(0, None, "python", A)]], [("c1", "python", A)]),
 }

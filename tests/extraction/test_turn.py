@@ -285,6 +285,13 @@ def test_a_language_that_is_known_only_at_the_end() -> None:
     ]
 
 
+def test_code_in_thoughts_is_not_run() -> None:
+    draft, code = "<think>\n```python\n1/0\n```\n<code>2/0</code></think>", "\n```python\nprint(1)\n```\n"
+    items = read(new_reader(), *(Delta(content=character) for character in draft + code))
+    assert codes(items) == [("fence", "python", "print(1)\n", True)]
+    assert text_of(items) == draft + code
+
+
 def test_without_content_sources_nothing_in_it_is_code() -> None:
     reader = new_reader(sources=("tool",))
     assert codes(read(reader, Delta(content="<code>a</code>\n```python\nb\n```"))) == []

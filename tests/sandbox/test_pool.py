@@ -249,6 +249,15 @@ async def test_a_caller_is_told_why_no_sandbox_starts() -> None:
         assert pool.last_error == "no user namespaces"
 
 
+async def test_a_start_that_fails_as_it_may_is_logged_in_a_sentence(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock(most=1)
+    async with fake_pool(failures=1000, clock=clock):
+        await clock.asked.wait()
+    [record] = [record for record in caplog.records if "could not be started" in record.message]
+    assert record.message.endswith("next attempt in about 0.1 s: no user namespaces")
+    assert not record.exc_info
+
+
 async def test_a_worker_that_dies_while_it_is_warm_is_replaced() -> None:
     async with fake_pool(warm=1, limit=2) as (pool, backend):
         await until(backend, lambda: pool.statistics().warm == 1)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.store import database
 from app.store.database import Store, open_store
@@ -52,6 +53,15 @@ async def test_everything_survives_a_restart(url: str) -> None:
         known = await store.idempotency_keys.claim("key", owner="a", gateway="g", fingerprint="f", ttl_s=60)
         assert known
         assert known.state == "running"
+
+
+@pytest.mark.parametrize("url", ["file", "postgres"], indirect=True)
+async def test_an_error_does_not_tell_what_was_to_be_written(url: str) -> None:
+    async with open_store(url) as store:
+        await fill(store)
+        with pytest.raises(SQLAlchemyError, match="INSERT INTO eager_uploaded_files") as caught:
+            await store.files.add("file-1", owner="a", filename="my secret", bytes=3, purpose="user_data")
+        assert "secret" not in str(caught.value)
 
 
 async def test_requests_that_are_cancelled_while_they_write_do_not_keep_others_from_it(

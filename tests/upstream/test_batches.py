@@ -75,6 +75,15 @@ async def test_an_end_behind_done_that_does_not_come_is_not_waited_for_long() ->
         assert await texts(ONE + DONE, SILENCE) == ["a"]
 
 
+@pytest.mark.parametrize("none", [b'""', b'"null"'])
+async def test_a_finish_reason_that_says_nothing_is_none(none: bytes) -> None:
+    with pytest.raises(UpstreamBroken, match="without a finish reason"):
+        await texts(ONE.replace(b"null", none))
+    with pytest.raises(UpstreamBroken, match="cut the connection"):
+        await texts(ONE.replace(b"null", none), CUT)
+    assert await texts(ONE.replace(b"null", none), TWO) == ["a", "b"]
+
+
 @pytest.mark.parametrize("ending", [[TWO], [TWO[:-2]], [TWO[:-2], b"\n"]])
 async def test_the_end_of_the_connection_is_an_end_behind_a_finish_reason(ending: list[bytes]) -> None:
     assert "".join(await texts(ONE, *ending)) == "ab"

@@ -156,7 +156,7 @@ async def test_a_silent_stream_has_stalled() -> None:
         await exchange.send(HEAD + chunk(ONE))
         await exchange.wait_closed_by_client()
 
-    async with serving(answer) as server, Upstream(server.url, idle_timeout_s=0.05) as upstream:
+    async with serving(answer) as server, Upstream(server.url, first_byte_timeout_s=5, idle_timeout_s=0.05) as upstream:
         with pytest.raises(UpstreamBroken, match="stalled"):
             await texts(upstream)
 
@@ -166,7 +166,7 @@ async def test_a_stream_that_is_not_closed_behind_its_finish_reason_is_over() ->
         await exchange.send(HEAD + chunk(ONE + TWO))
         await exchange.wait_closed_by_client()
 
-    async with serving(answer) as server, Upstream(server.url, idle_timeout_s=0.05) as upstream:
+    async with serving(answer) as server, Upstream(server.url, first_byte_timeout_s=5, idle_timeout_s=0.05) as upstream:
         assert await texts(upstream) == ["ab"]
 
 
@@ -271,6 +271,30 @@ async def test_completions_and_models_are_passed_on() -> None:
 async def test_an_answer_that_is_no_json_is_a_failure() -> None:
     async with answering(whole(200, b"<html>")) as (upstream, _):
         with pytest.raises(UpstreamBroken):
+            await upstream.complete(BODY)
+
+
+async def test_an_answer_in_one_piece_may_take_its_time_once_it_has_begun() -> None:
+    async def answer(exchange: Exchange) -> None:
+        await exchange.send(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n")
+        for _ in range(20):
+            await exchange.send(b"\n")
+            await asyncio.sleep(0.05)
+        await exchange.send(b"{}")
+
+    async with serving(answer) as server, Upstream(server.url, first_byte_timeout_s=0.5) as upstream:
+        assert await upstream.complete(BODY) == {}
+
+
+@pytest.mark.parametrize("cut", [False, True])
+async def test_an_answer_in_one_piece_that_does_not_go_on_is_broken(cut: bool) -> None:
+    async def answer(exchange: Exchange) -> None:
+        await exchange.send(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n{")
+        if not cut:
+            await exchange.wait_closed_by_client()
+
+    async with serving(answer) as server, Upstream(server.url, first_byte_timeout_s=5, idle_timeout_s=0.05) as upstream:
+        with pytest.raises(UpstreamBroken, match="broke off"):
             await upstream.complete(BODY)
 
 
