@@ -13,8 +13,8 @@ Rules.
 2. Output goes to the outbox, which ``execute`` empties into the sink. Above HIGH_WATER we stop reading, so the kernel
    stops the writer. Where we have to hear something to go on (stopping, resetting, recovering, file operations), we
    read on and drop output instead; memory stays bounded either way.
-3. Output between executions waits in the same outbox for the next execution. Displays between executions are lost,
-   and a flood of them ends the sandbox: each is decoded.
+3. Output between executions waits in the same outbox for the next execution, up to the output limit: a kernel cannot be
+   stopped by not reading. Displays between executions are lost, and a flood of them ends the sandbox: each is decoded.
 4. A cancelled call is over after grace_s + reset_s at the latest, which is less than a second; otherwise a new
    interpreter gets ready_s.
 5. An interpreter that dies between executions is told of by the next one, unless it had run nothing yet: then nothing
@@ -376,6 +376,8 @@ class Worker(Life):
             if allowed < size:
                 turn.budget = 0
                 self._stop("output")
+        else:
+            allowed = min(size, max(self._output_limit_bytes - self._outbox.weight, 0))
         self._dropped_bytes += size - allowed
         return allowed
 

@@ -381,6 +381,22 @@ async def test_rich_results_count_towards_the_limit() -> None:
         assert sink.messages == []
 
 
+async def test_output_between_executions_is_kept_up_to_the_limit_where_reading_cannot_be_stopped() -> None:
+    async with fake_worker(output_limit_bytes=1000) as (worker, sandbox), asyncio.TaskGroup() as tasks:
+        for _ in range(9):
+            await sandbox.send(STDOUT, b"x" * 400)
+        await answered_ping(worker, sandbox)
+        sink = Recorder()
+        running = tasks.create_task(run(worker, chunks_of("a\n"), sink))
+        await sandbox.expect("execute")
+        await sandbox.send(STDOUT, b"own")
+        await sandbox.done(2)
+        assert (await running).status == "ok"
+        late = sink.text().removesuffix("own")
+        assert 400 <= len(late) <= 1000
+        assert worker.statistics().dropped_bytes == 9 * 400 - len(late)
+
+
 @pytest.mark.parametrize("is_running", [True, False])
 async def test_a_flood_of_displays_of_what_is_over_ends_the_sandbox(is_running: bool) -> None:
     async with fake_worker(output_limit_bytes=200) as (worker, sandbox):
