@@ -205,7 +205,7 @@ class NewFile:
         self._close()
 
     def discard(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # user code has removed it, put a folder in its place or closed the folder
             os.unlink(self._temporary, dir_fd=self._folder)
         self._close()
 

@@ -90,6 +90,7 @@ class KernelInterpreter(Session):
         self._excepthook = sys.excepthook
         self._hand_on_output()
         self._say({"t": "done", "ran": ran, "ns": durations, **end})
+        self._id = 0
 
     def send(self, message: dict[str, Any]) -> None:
         self._publish(MESSAGE_MIME, json.dumps(message))
@@ -120,8 +121,8 @@ class KernelInterpreter(Session):
             self._shell.showtraceback()
 
     def _say(self, message: dict[str, Any]) -> None:
-        if not self._has_forked():  # a child would speak for us
-            self.send({**message, "id": self._id})
+        if (number := self._id) and not self._has_forked():  # nothing runs: a thread; a child would speak for us
+            self.send({**message, "id": number})
 
     def _tell_progress(self, ran: int) -> None:
         self._publish(PROGRESS_MIME, str(ran))

@@ -77,7 +77,7 @@ class CopyRequest:
             if answer["t"] == "refused":
                 raise Impossible(str(answer["reason"]))
             pid = int(answer["pid"])
-        except (ProtocolError, ValueError, TypeError, LookupError, RecursionError):
+        except (ProtocolError, ValueError, TypeError, LookupError, OverflowError, RecursionError):
             raise Impossible("the interpreter's answer is not understood") from None
         return self._stand_by(pid, folder)
 

@@ -17,6 +17,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Protocol, TypeVar
 
+import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -24,7 +25,7 @@ from app.api.errors import error_response, failure_told_by, to_body
 from app.api.last_resort import failure_of
 from app.api.open_requests import OpenRequests
 from app.errors import ClientLeft, EagerError
-from app.events import Done, Error, Event, ExecStart
+from app.events import Done, Error, Event, ExecOutput, ExecResult, ExecStart
 from app.pipeline.emitter import Send as EventSend
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,8 @@ HOLD_S = 10.0
 #: Proxies cut idle connections after 60 s; SDKs wait 600 s.
 KEEPALIVE_S = 15.0
 KEEPALIVE = b": keep-alive\n\n"
+#: What code may say in one answer without a stream. Each execution has a limit of its own, their number has none.
+MAX_OUTPUT = 32 * 1024 * 1024
 HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -205,6 +208,30 @@ class EventStream(Response):
         await writer.write(told + self._wire.close(), last=True)
 
 
+class _Collected:
+    """The events of a request, without the output of its code beyond MAX_OUTPUT."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self._room = MAX_OUTPUT
+
+    def add(self, event: Event) -> None:
+        if isinstance(event, ExecOutput | ExecResult):
+            if self._room < 0:
+                return
+            self._room -= len(event.text if isinstance(event, ExecOutput) else msgspec.json.encode(event.data))
+            if self._room < 0:
+                event = ExecOutput(
+                    call_id=event.call_id,
+                    batch=event.batch,
+                    stream="stdout",
+                    text="\n[More output was left out.]\n",
+                    seq=event.seq,
+                    t_ms=event.t_ms,
+                )
+        self.events.append(event)
+
+
 class EventDocument(Response):
     """Runs a pipeline to its end and answers with one JSON document made of its events.
 
@@ -224,14 +251,14 @@ class EventDocument(Response):
 
         async def make() -> None:
             nonlocal document
-            events: list[Event] = []
+            collected = _Collected()
 
             async def collect(event: Event) -> None:
                 note(scope, event)
-                events.append(event)
+                collected.add(event)
 
             await self._pipeline(collect)
-            document = self._render(events)
+            document = self._render(collected.events)
 
         failure = await failure_of(open_requests(scope).run(make()))
         if failure is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Request
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.responses import Response
 
 from app.api.auth import Caller
@@ -25,6 +26,14 @@ UPLOAD = {
     }
 }
 
+
+class _AnyPath(PathConvertor):
+    """Names may have line breaks in them; Starlette's own paths have none."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("any_path", _AnyPath())
 router = APIRouter(prefix="/v1/sessions/{session_id}/files")
 
 
@@ -51,7 +60,7 @@ async def list_session_files(request: Request, session_id: str) -> dict[str, Any
     return {"object": "list", "data": data, "truncated": reply.truncated}
 
 
-@router.put("/{path:path}", openapi_extra=UPLOAD)
+@router.put("/{path:any_path}", openapi_extra=UPLOAD)
 async def put_session_file(request: Request, session_id: str, path: str) -> dict[str, Any]:
     """The body, as it is, becomes the file; folders that lack are made."""
     registry, owner = _registry(request), _owner(request)
@@ -65,7 +74,7 @@ async def put_session_file(request: Request, session_id: str, path: str) -> dict
     return {"path": path, "object": "session.file", "bytes": spool.size}
 
 
-@router.get("/{path:path}", response_class=Response, responses=BYTES)
+@router.get("/{path:any_path}", response_class=Response, responses=BYTES)
 async def get_session_file(request: Request, session_id: str, path: str) -> Response:
     """The bytes of a file."""
     registry, owner = _registry(request), _owner(request)
@@ -79,7 +88,7 @@ async def get_session_file(request: Request, session_id: str, path: str) -> Resp
     return SpooledFile(fetch, filename=path.rpartition("/")[2], max_bytes=limit_bytes)
 
 
-@router.delete("/{path:path}")
+@router.delete("/{path:any_path}")
 async def delete_session_file(request: Request, session_id: str, path: str) -> dict[str, Any]:
     async with _registry(request).use(session_id, owner=_owner(request)) as worker:
         reply = await worker.remove_file(path)

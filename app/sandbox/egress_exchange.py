@@ -298,6 +298,7 @@ class _Exchange:
         if self._http.they_are_waiting_for_100_continue:
             await self._say(h11.InformationalResponse(status_code=100, headers=[]))
         while True:
+            await _let_others_work()
             event = self._http.next_event()
             if event is h11.NEED_DATA:
                 self._http.receive_data(await self._reader.read(_PIECE_BYTES))
@@ -312,6 +313,7 @@ class _Exchange:
 
     async def _forward_answer(self, far: h11.Connection, reader: asyncio.StreamReader, idle: asyncio.Timeout) -> None:
         while True:
+            await _let_others_work()
             try:
                 event = far.next_event()
                 if event is h11.NEED_DATA:
@@ -358,6 +360,12 @@ async def _both_ways() -> AsyncIterator[asyncio.TaskGroup]:
             yield tasks
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None
+
+
+async def _let_others_work() -> None:
+    """Before each event: one read may hold ten thousand chunks of a byte, and neither reading what is there nor writing
+    where there is room waits."""
+    await asyncio.sleep(0)
 
 
 def _end_to_end(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import json
 from collections.abc import Coroutine, Sequence
 from typing import Any, Final, Literal
@@ -245,7 +244,7 @@ class KernelChannel(Channel):
     def _on_file_data(self, text: str) -> None:
         try:
             data = base64.b64decode(text, validate=True)
-        except binascii.Error:
+        except ValueError:  # binascii.Error is one, and what is said of text that is not ASCII
             return self._lose("protocol", "file data that is not base64")
         for start in range(0, len(data), MAX_DATA_BYTES):
             self._frame(FILE, data[start : start + MAX_DATA_BYTES])

@@ -91,10 +91,14 @@ DENIED: Final[dict[str, tuple[int | None, int | None]]] = {
     "quotactl": (179, 60),
     "quotactl_fd": (443, 443),
     "syslog": (103, 116),
+    # they write out what every process of the host has written: a loop of them slows all of its writers down
+    "sync": (162, 81),
+    "syncfs": (306, 267),
 }
 _CLONE: Final = (56, 220)
 _CLONE3: Final = (435, 435)
-_SOCKET: Final = (41, 198)
+#: Of these, ``socketpair`` makes a socket of any family before it finds out whether that has pairs.
+_SOCKETS: Final = ((41, 198), (53, 199))
 _PRLIMIT: Final = (302, 261)
 
 
@@ -121,7 +125,8 @@ def assemble(machine: str) -> bytes:
         [_load(_FIRST_ARGUMENT), *_if(_ANY_BIT, _NEW_NAMESPACES, [_fail(errno.EPERM)]), _return(_ALLOW)],
     )
     families = [instruction for family in _FAMILIES for instruction in _if(_EQUAL, family, [_return(_ALLOW)])]
-    program += _if(_EQUAL, _SOCKET[column], [_load(_FIRST_ARGUMENT), *families, _fail(errno.EAFNOSUPPORT)])
+    for socket_call in _SOCKETS:
+        program += _if(_EQUAL, socket_call[column], [_load(_FIRST_ARGUMENT), *families, _fail(errno.EAFNOSUPPORT)])
     # The limits of others: their uid is ours, and a supervisor that may open no file cannot go on.
     program += _if(
         _EQUAL,

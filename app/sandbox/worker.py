@@ -13,7 +13,8 @@ Rules.
 2. Output goes to the outbox, which ``execute`` empties into the sink. Above HIGH_WATER we stop reading, so the kernel
    stops the writer. Where we have to hear something to go on (stopping, resetting, recovering, file operations), we
    read on and drop output instead; memory stays bounded either way.
-3. Output between executions waits in the same outbox for the next execution.
+3. Output between executions waits in the same outbox for the next execution, up to the output limit: a kernel cannot be
+   stopped by not reading. Displays between executions are lost, and a flood of them ends the sandbox: each is decoded.
 4. A cancelled call is over after grace_s + reset_s at the latest, which is less than a second; otherwise a new
    interpreter gets ready_s.
 5. An interpreter that dies between executions is told of by the next one, unless it had run nothing yet: then nothing
@@ -95,6 +96,7 @@ class Worker(Life):
         )
         self._fresh = True  # the interpreter has run nothing
         self._unreported: Lost | None = None
+        self._late_budget = output_limit_bytes  # of displays that come behind their execution, until the next one
         self._executions = self._losses = self._output_bytes = self._dropped_bytes = 0
         channel.attach(self._on_frame, self._die)
 
@@ -176,6 +178,7 @@ class Worker(Life):
         if len(frame) > MAX_FRAME_BYTES:
             raise RequestError("the code is too large", code="code_too_large", status=413)
         self._turn = turn
+        self._late_budget = self._output_limit_bytes
         self._fresh = False
         self._turn_over.clear()
         self._executions += 1
@@ -315,7 +318,7 @@ class Worker(Life):
         message = decode_interpreter(payload)
         turn = self._turn
         if isinstance(message, Display) and message.id > 0 and (turn is None or message.id < turn.id):
-            self._dropped_bytes += len(payload)  # shown by a thread that outlived its execution
+            self._accept_late(len(payload))  # shown by a thread that outlived its execution
             return
         if turn is None:
             raise ProtocolError(f"{type(message).__name__} while nothing runs")
@@ -330,6 +333,12 @@ class Worker(Life):
                 if self._allow(len(payload)) == len(payload):
                     self._outbox.put_nowait(message, len(payload))
                     self._regulate_reading()
+
+    def _accept_late(self, size: int) -> None:
+        self._dropped_bytes += size
+        self._late_budget -= size
+        if self._late_budget < 0:
+            raise ProtocolError(f"{self._output_limit_bytes} bytes of displays of executions that are over")
 
     def _on_supervisor(self, payload: bytes) -> None:
         message = decode_supervisor(payload)
@@ -370,6 +379,8 @@ class Worker(Life):
             if allowed < size:
                 turn.budget = 0
                 self._stop("output")
+        else:
+            allowed = min(size, max(self._output_limit_bytes - self._outbox.weight, 0))
         self._dropped_bytes += size - allowed
         return allowed
 

@@ -16,7 +16,7 @@ from app.api.event_stream import EventDocument, EventStream, while_client_stays
 from app.api.open_requests import OpenRequests
 from app.api.wire import EagerWire, completion_document
 from app.errors import ClientLeft, UpstreamBroken, UpstreamRefused
-from app.events import Event, ExecStart, Token
+from app.events import Event, ExecOutput, ExecResult, ExecStart, Token
 from app.pipeline.emitter import Send
 
 
@@ -203,6 +203,31 @@ async def test_once_code_has_run_an_error_forbids_retries() -> None:
     headers = dict(client.sent[0]["headers"])
     assert client.status == 502
     assert headers[b"x-should-retry"] == b"false"
+
+
+async def test_an_answer_without_a_stream_holds_a_bounded_amount_of_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_stream, "MAX_OUTPUT", 100)
+    client = Client()
+    seen: list[Event] = []
+
+    async def pipeline(send: Send) -> None:
+        for batch in range(3):
+            await send(ExecOutput(call_id="c", batch=batch, stream="stderr", text="x" * 40, seq=batch))
+            await send(token("kept"))
+            await send(ExecResult(call_id="c", batch=batch, repr=None, data={"text/html": "y" * 20}, images=[]))
+
+    def render(events: list[Event]) -> bytes:
+        seen.extend(events)
+        return b"{}"
+
+    await EventDocument(pipeline, render)(client.scope, client.receive, client.send)
+    assert client.status == 200
+    assert sum(isinstance(event, Token) for event in seen) == 3
+    outputs = [event for event in seen if not isinstance(event, Token)]
+    assert [type(event) for event in outputs] == [ExecOutput, ExecResult, ExecOutput]
+    last = outputs[-1]
+    assert isinstance(last, ExecOutput)
+    assert (last.text, last.batch, last.seq) == ("\n[More output was left out.]\n", 1, 1)
 
 
 async def test_a_first_event_that_comes_after_the_hold_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:

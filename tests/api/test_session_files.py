@@ -26,6 +26,17 @@ async def test_files_are_put_listed_fetched_and_removed(tmp_path: Path) -> None:
             assert gone.json()["error"]["code"] == "file_not_found"
 
 
+async def test_a_name_with_line_breaks_is_one_like_others(tmp_path: Path) -> None:
+    async with served(tmp_path) as gateway, gateway.http() as http:
+        url = f"/v1/sessions/{(await http.post('/v1/sessions')).json()['id']}/files"
+        assert (await http.put(f"{url}/a%0D%0Ab%0A", content=b"1")).json()["path"] == "a\r\nb\n"
+        assert [file["path"] for file in (await http.get(url)).json()["data"]] == ["a\r\nb\n"]
+        got = await http.get(f"{url}/a%0D%0Ab%0A")
+        assert (got.status_code, got.content) == (200, b"1")
+        assert "a%0D%0Ab%0A" in got.headers["content-disposition"]
+        assert (await http.delete(f"{url}/a%0D%0Ab%0A")).json()["deleted"] is True
+
+
 async def test_an_execution_tells_which_files_it_has_written(tmp_path: Path) -> None:
     async with served(tmp_path) as gateway, gateway.http() as http:
         for worker in gateway.backend.workers:

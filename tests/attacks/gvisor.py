@@ -16,6 +16,7 @@ DIFFERS = {
     "a memory bomb spread over children": _WHOLE,
     "all file systems in memory filled at once, then memory": _WHOLE,
     "inodes of the work folder used up": _WHOLE + "; its tmpfs does not know nr_inodes",
+    "the host's disks written out, over and over": _OWN_KERNEL,
     "the pipe memory of its uid used up": _WHOLE + "; pipe memory is the sandbox's own",
     "socket buffers filled": _WHOLE,
     "a recursion without end": _WHOLE,

@@ -81,6 +81,16 @@ while True:
         says="(No space left on device\n){3}",
     ),
     Attempt(
+        "the host's disks written out, over and over",
+        """
+import os
+sync, syncfs = {"x86_64": (162, 306), "aarch64": (81, 267)}[MACHINE]
+refused(call, sync)
+refused(call, syncfs, os.open("/usr", os.O_RDONLY))
+os.sync()  # tells nothing
+""",
+    ),
+    Attempt(
         "inodes of the work folder used up",
         "import os\nfor n in range(3_000_000):\n    os.close(os.open(f'{n}', os.O_CREAT | os.O_WRONLY))\n",
         ends=FULL,

@@ -84,10 +84,15 @@ for family in (socket.AF_INET, socket.AF_INET6):
     Attempt(
         "every other family of sockets",
         """
-import socket
+import errno, socket
 for family in set(range(64)) - {socket.AF_UNIX, socket.AF_INET, socket.AF_INET6}:
     for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_RAW, socket.SOCK_SEQPACKET):
         refused(socket.socket, family, kind)
+    try:
+        socket.socketpair(family)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EAFNOSUPPORT):  # EOPNOTSUPP: a socket was made, then refused a peer
+            raise
 """,
     ),
     Attempt(

@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from app.sandbox.decoding import decode_interpreter, decode_supervisor
+from app.sandbox.decoding import MAX_DEPTH, decode_interpreter, decode_supervisor
 from app.sandbox.messages import Display, Pong, Result
 from sandbox_image.protocol import ProtocolError
 
@@ -24,6 +24,24 @@ def test_a_valid_message_becomes_its_type() -> None:
 def test_what_python_writes_and_json_does_not_have_is_repaired(json: bytes, value: object) -> None:
     message = decode_interpreter(b'{"t":"display","id":1,"data":{"x":' + json + b"}}")
     assert message == Display(id=1, data={"x": value})
+
+
+@pytest.mark.parametrize("brackets", [(b"[", b"]"), (b'{"k":', b"}")], ids=["lists", "objects"])
+def test_what_is_nested_too_deeply_to_be_written_again_is_left_out(brackets: tuple[bytes, bytes]) -> None:
+    def message(depth: int) -> Display:
+        deep = brackets[0] * depth + b"1" + brackets[1] * depth
+        head = b'{"t":"display","id":1,"data":{"text/plain":"x","x":[],"y":'
+        decoded = decode_interpreter(head + deep + b'},"metadata":{"z":' + deep + b"}}")
+        assert isinstance(decoded, Display)
+        return decoded
+
+    assert set(message(MAX_DEPTH - 1).data) == {"text/plain", "x", "y"}
+    assert message(900) == Display(id=1, data={"text/plain": "x"})
+
+
+def test_many_things_beside_each_other_are_not_deep() -> None:
+    message = decode_interpreter(b'{"t":"result","id":1,"data":{"x":[' + b"[{}]," * 5000 + b"1]}}")
+    assert message == Result(id=1, data={"x": [[{}]] * 5000 + [1]})
 
 
 @pytest.mark.parametrize(

@@ -324,6 +324,34 @@ async def test_a_thousand_connections_wait_for_each_other_and_not_the_gateway() 
         assert p.egress.statistics.denied == 1000
 
 
+@pytest.mark.parametrize("sender", ["sandbox", "target"])
+async def test_chunks_of_a_byte_do_not_keep_the_gateway_from_its_other_work(sender: str) -> None:
+    chunks = b"1\r\nx\r\n" * 5000 + b"0\r\n\r\n"
+    chunked = b"Transfer-Encoding: chunked\r\n\r\n"
+    target = Target(until=b"\r\n0\r\n\r\n")
+    head = b"POST http://service.test:@PORT/ HTTP/1.1\r\nHost: a\r\n"
+    pieces = [head + chunked, chunks]
+    if sender == "target":
+        target.answer, pieces = b"HTTP/1.1 200 OK\r\n" + chunked + chunks, [head + chunked, b"0\r\n\r\n"]
+    turns = 0
+
+    async def work() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with proxy(target=target) as p:
+        working = asyncio.create_task(work())
+        try:
+            answer = await p.say(*pieces)
+        finally:
+            working.cancel()
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert (answer + target.received[0]).count(b"x\r\n") >= 5000
+        assert turns >= 5000
+
+
 async def test_a_connection_counts_for_a_least_time() -> None:
     async with proxy(limits=EgressLimits(connections=1, least_s=3600)) as p:
         assert b" 403 " in await p.get("http://other.test/")

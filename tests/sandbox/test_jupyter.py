@@ -118,6 +118,29 @@ async def test_a_flood_of_output_ends_the_execution_and_not_the_kernel() -> None
         assert await printed(worker, "print(kept)\n") == "1\n"
 
 
+async def test_a_thread_between_executions_fills_no_memory_and_ends_no_session() -> None:
+    """Nothing can keep a kernel from publishing."""
+    async with local_worker() as worker:
+        source = """
+import threading
+quiet, said = threading.Event(), threading.Event()
+def late():
+    quiet.wait()
+    for n in range(100):
+        print("x" * 50_000)
+        display({"text/plain": "y" * 50_000}, raw=True)
+    said.set()
+threading.Thread(target=late, daemon=True).start()
+threading.Timer(0.2, quiet.set).start()
+"""
+        await printed(worker, source)
+        async with asyncio.timeout(20):
+            while worker.statistics().dropped_bytes < 1 << 20:
+                await asyncio.sleep(0.01)
+        assert worker.statistics().buffered_bytes <= (1 << 20) + 65_536
+        assert (await printed(worker, "ended = said.wait(20)\nprint('\\nnext')\n")).endswith("next\n")
+
+
 async def test_a_stream_of_the_program_s_own_need_not_be_hashable_or_comparable() -> None:
     source = (
         "import sys\n"

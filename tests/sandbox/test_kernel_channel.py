@@ -244,6 +244,15 @@ async def test_a_file_is_fetched_piece_by_piece() -> None:
         assert b"".join(pieces) == b"x" * 100_000
 
 
+@pytest.mark.parametrize("data", ["AAA", "\u00e9"])
+async def test_data_that_is_not_base64_costs_the_kernel_and_not_the_reading_of_others(data: str) -> None:
+    kernels = Kernels()
+    async with kernel_worker(kernels) as (worker, kernel):
+        kernel.show(DATA_MIME, data)
+        await (await kernels.next()).boot()
+        await worker.wait_ready(5)
+
+
 async def test_a_late_message_of_a_kernel_that_was_replaced_is_not_heard() -> None:
     kernels = Kernels()
     async with kernel_worker(kernels) as (worker, kernel), asyncio.TaskGroup() as tasks:

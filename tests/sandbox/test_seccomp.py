@@ -37,7 +37,7 @@ class TestFilter:
         program, architecture = assemble(machine), ARCHITECTURES[machine]
         column = list(ARCHITECTURES).index(machine)
         denied = {numbers[column] for numbers in DENIED.values()}
-        special = {(56, 220)[column], 435, (41, 198)[column], (302, 261)[column]}
+        special = {(56, 220)[column], 435, (41, 198)[column], (53, 199)[column], (302, 261)[column]}
         for number in range(500):
             expected = ERRNO | errno.EPERM if number in denied else ALLOW
             if number not in special:
@@ -62,10 +62,10 @@ class TestFilter:
 
     def test_sockets_of_known_families_only(self, machine: str) -> None:
         program, architecture = assemble(machine), ARCHITECTURES[machine]
-        number = 41 if machine == "x86_64" else 198
-        allowed = [family for family in range(50) if decide(program, architecture, number, family) == ALLOW]
-        assert allowed == [1, 2, 10]
-        assert decide(program, architecture, number, 40) == ERRNO | errno.EAFNOSUPPORT
+        for number in (41, 53) if machine == "x86_64" else (198, 199):
+            allowed = [family for family in range(50) if decide(program, architecture, number, family) == ALLOW]
+            assert allowed == [1, 2, 10]
+            assert decide(program, architecture, number, 40) == ERRNO | errno.EAFNOSUPPORT
 
 
 def test_x32_calls_are_refused() -> None:

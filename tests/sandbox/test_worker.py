@@ -381,6 +381,40 @@ async def test_rich_results_count_towards_the_limit() -> None:
         assert sink.messages == []
 
 
+async def test_output_between_executions_is_kept_up_to_the_limit_where_reading_cannot_be_stopped() -> None:
+    async with fake_worker(output_limit_bytes=1000) as (worker, sandbox), asyncio.TaskGroup() as tasks:
+        for _ in range(9):
+            await sandbox.send(STDOUT, b"x" * 400)
+        await answered_ping(worker, sandbox)
+        sink = Recorder()
+        running = tasks.create_task(run(worker, chunks_of("a\n"), sink))
+        await sandbox.expect("execute")
+        await sandbox.send(STDOUT, b"own")
+        await sandbox.done(2)
+        assert (await running).status == "ok"
+        late = sink.text().removesuffix("own")
+        assert 400 <= len(late) <= 1000
+        assert worker.statistics().dropped_bytes == 9 * 400 - len(late)
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+async def test_a_flood_of_displays_of_what_is_over_ends_the_sandbox(is_running: bool) -> None:
+    async with fake_worker(output_limit_bytes=200) as (worker, sandbox):
+        async with asyncio.TaskGroup() as tasks:
+            await completes(worker, sandbox, tasks)
+        running = asyncio.gather(*(run(worker, chunks_of("a\n")) for _ in range(is_running)), return_exceptions=True)
+        if is_running:
+            await sandbox.expect("execute")
+        for _ in range(2):
+            assert worker.death is None
+            await sandbox.say(t="display", id=1, data={"text/plain": "x" * 80})
+        async with asyncio.timeout(5):
+            while worker.death is None:
+                await asyncio.sleep(0.001)
+        assert "displays of executions that are over" in worker.death
+        assert [type(end) for end in await running] == [SandboxGone] * is_running
+
+
 async def test_a_cancelled_execution_is_interrupted_and_the_session_can_be_used() -> None:
     async with fake_worker() as (worker, sandbox), asyncio.TaskGroup() as tasks:
         running = tasks.create_task(run(worker, chunks_of("a\n")))

@@ -148,6 +148,17 @@ def test_a_put_whose_temporary_file_user_code_removed_fails(work: WorkFolder, ro
     assert upload.finish() == {"ok": False, "error": "No such file or directory"}
 
 
+def test_a_put_whose_temporary_file_user_code_made_a_folder_fails(work: WorkFolder, root: Path) -> None:
+    (root / "f").write_text("old")
+    upload = Upload(work, "f", 1)
+    for path in root.glob(".put-*"):
+        path.unlink()
+        path.mkdir()
+    upload.feed(b"x")
+    assert upload.finish() == {"ok": False, "error": "Not a directory"}
+    assert (root / "f").read_text() == "old"
+
+
 def test_symbolic_links_are_not_followed(work: WorkFolder, root: Path, outside: Path) -> None:
     (root / "file").symlink_to(outside / "secret")
     (root / "folder").symlink_to(outside)

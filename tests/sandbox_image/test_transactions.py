@@ -312,6 +312,20 @@ def test_a_work_folder_beyond_the_limits_is_refused(session: Session, code: str,
     assert session.run("print(1)\n") == "1\n"
 
 
+@pytest.mark.parametrize("pid", ["Infinity", "NaN", "-1", "null", "[]", "1"])
+def test_a_copy_that_there_is_not_costs_neither_interpreter_nor_sandbox(session: Session, pid: str) -> None:
+    session.run(f"""
+import os, sys
+from sandbox_image.protocol import INTERPRETER, encode_frame
+def claim(self, fd):
+    os.write(fd, encode_frame(INTERPRETER, b'{{"t": "copied", "pid": {pid}}}'))
+    os.close(fd)
+sys.modules["sandbox_image.interpreter"].Interpreter._copy = claim
+""")
+    assert session.refusal() in ("the interpreter's answer is not understood", "the copy of the interpreter was killed")
+    assert session.run("print(1)") == "1\n"
+
+
 def test_the_memory_of_copies_is_freed(session: Session) -> None:
     pid = int(session.run("import os\nheap = bytearray(30_000_000)\nprint(os.getpid())\n"))
     held = len(os.listdir(f"/proc/{session.supervised.process.pid}/fd"))
