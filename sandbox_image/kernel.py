@@ -66,7 +66,7 @@ class KernelInterpreter(Session):
     def execute(self, message: dict[str, Any]) -> None:
         self._interrupts.leave()  # ipykernel has set a handler of its own
         self._id = message["id"]
-        block = self._begin(message["block"])
+        block = self._begin(message["block"], trial=message.get("trial", False))
         chunks = message["chunks"]
         block.add((line, column, source) for _, line, column, source in chunks)
         durations: list[int] = []
