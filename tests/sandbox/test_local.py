@@ -176,6 +176,17 @@ async def test_unisolated_is_said_loudly_and_leaves_nothing(
     assert _local_leftovers() == []
 
 
+async def test_what_libraries_note_when_they_are_imported_is_not_in_the_work_folder() -> None:
+    require_backend("local")
+    backend = LocalBackend(inspect_python(SANDBOX_ENV), supervisor_options=("--preload", "matplotlib.font_manager"))
+    worker = await backend.start()
+    try:
+        assert await printed(worker, "import os\nprint(os.listdir())\n") == "[]\n"
+    finally:
+        await worker.close()
+        await backend.close()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can look into another user's memory")
 async def test_what_waits_has_the_memory_that_programs_write_to_until_code_has_run() -> None:
     require_backend("local")
