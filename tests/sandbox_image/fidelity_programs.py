@@ -59,6 +59,8 @@ PROGRAMS = [
     ("subprocess_in_order", "import subprocess, sys, os\nprint('one')\nx = subprocess.run(['echo', 'two']).returncode\nx = os.system('echo three')\nx = os.write(1, b'four\\n')\nprint('five')\n"),
     ("unencodable", "print('\\udcff')\n"),
     ("own_excepthook", "import sys\ndef hook(kind, value, tb):\n    print('hook', kind.__name__)\nsys.excepthook = sys.excepthook\nprint(sys.excepthook is sys.__excepthook__)\n"),
+    ("excepthook_that_fails", "import sys\ndef hook(kind, value, tb):\n    raise KeyError('hook')\nsys.excepthook = hook\n1 / 0\n"),
+    ("excepthook_that_is_none", "import sys\nsys.excepthook = None\n1 / 0\n"),
     ("type_parameters_by_version", "import sys\nif sys.version_info >= (3, 12):\n    exec('def f[T](x: T) -> T: return x\\nprint(f(1))')\n"),
     ("star_expression_and_walrus", "*a, b = 1, 2, 3\nprint(a, b)\n(c := 5)\nprint(c)\n"),
     ("class_cells", "class A:\n    def f(self): return __class__\nclass B(A):\n    def f(self): return super().f(), __class__\nprint(B().f())\n"),
