@@ -23,6 +23,9 @@ def new_main_module() -> ModuleType:
 def begin_program(main: ModuleType, filename: str) -> None:
     """What a script finds in its module and in ``sys`` when it starts; the rest of the namespace stays."""
     sys.modules["__main__"] = main
+    if "__mp_main__" in sys.modules:
+        # Made by the import of multiprocessing, which may have been ours. What spawned processes answer with is of it.
+        sys.modules["__mp_main__"] = main
     namespace = main.__dict__
     namespace["__name__"] = "__main__"
     namespace["__doc__"] = None
