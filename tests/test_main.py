@@ -1,5 +1,6 @@
 """How settings become sandboxes. Nothing is started here."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,11 @@ RULES = ("pypi.example", "*.internal.example:443")
 def backend_of(**settings: Any) -> Backend:
     given = Settings(**settings)
     return main.create_backend(given, main._egress(given))
+
+
+def test_without_an_environment_for_code_the_error_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(SandboxStartError, match="eager sandbox install"):
+        backend_of(sandbox="local", sandbox_env=tmp_path)
 
 
 async def test_every_engine_named_is_one_of_the_pool() -> None:
