@@ -33,6 +33,7 @@ from typing import Any, Final
 from sandbox_image import first_uses, preload
 from sandbox_image.block import Block, Piece
 from sandbox_image.kernel_files import KernelFiles
+from sandbox_image.namespace import use_work_folder
 from sandbox_image.protocol import PROTOCOL_VERSION
 from sandbox_image.session import End, Failure, Session, is_coroutine
 
@@ -200,6 +201,7 @@ def start(shell: Any, folder: str | None, modules: Sequence[str]) -> None:
         folder = tempfile.mkdtemp(prefix="eager-kernel-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.chdir(folder)
+    use_work_folder()
     os.environ["MPLBACKEND"] = "agg"  # ipykernel's own would send figures at the end of every execution
     preload.import_modules(modules)
     first_uses.warm_up()

@@ -37,7 +37,7 @@ def begin_program(main: ModuleType, filename: str) -> None:
 
 
 def use_work_folder() -> None:
-    """Modules are found beside the script, not beside ours."""
+    """Modules are found beside the script first; not beside ours, nor, as in a kernel, wherever the program goes."""
     if sys.path and os.path.abspath(sys.path[0] or ".") in {_ROOT, os.path.join(_ROOT, "sandbox_image")}:
         del sys.path[0]
-    sys.path.insert(0, os.getcwd())
+    sys.path[:] = [os.getcwd(), *filter(None, sys.path)]
