@@ -38,7 +38,7 @@ from app.sandbox.egress import Egress
 from app.sandbox.egress_exchange import EgressLimits
 from app.sandbox.egress_rules import Rules
 from app.sandbox.engines import Engines
-from app.sandbox.environment import inspect_python
+from app.sandbox.environment import find_environment
 from app.sandbox.jupyter import JupyterBackend, Kernels
 from app.sandbox.kernel_local import LocalKernels
 from app.sandbox.kernel_server import ServerKernels
@@ -219,7 +219,7 @@ def create_backend(settings: Settings, egress: Egress | None) -> Backend:
             raise SandboxStartError("EAGER_EGRESS_ALLOW: what a Jupyter kernel reaches is not ours to decide")
         return JupyterBackend(_kernels(settings), output_limit_bytes=output_limit_bytes, preload=settings.preload)
     return LocalBackend(
-        inspect_python(settings.sandbox_env / "bin" / "python"),
+        find_environment(settings.sandbox_env),
         limits=LocalLimits(
             memory_bytes=settings.memory_mb * MiB,
             processes=settings.processes,

@@ -200,11 +200,12 @@ class Shadows:
         self._folder: str | None = None
         self._count = 0
 
-    def new_block(self, name: str) -> Block:
+    def new_block(self, name: str, *, counts: bool) -> Block:
+        """One that does not count leaves its file name to the next."""
         if self._folder is None:
             self._folder = _make_folder()
-        self._count += 1
-        number = "" if self._count == 1 else f"_{self._count}"
+        self._count += counts
+        number = f"_{self._count}" if self._count > 1 else ""
         return Block(name, os.path.join(self._folder, f"main{number}.py"))
 
 

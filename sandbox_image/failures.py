@@ -125,14 +125,17 @@ class _Capture:
 
 
 def call_excepthook(error: BaseException) -> None:
-    """A hook of the program's own runs, as at the end of a script. The default one would print what we send."""
+    """A hook of the program's own runs, as at the end of a script. The default one would print what we send, which also
+    follows what is said of a hook that fails."""
     hook = sys.excepthook
     if hook is sys.__excepthook__ or getattr(hook, "__module__", "").startswith("IPython."):
         return
     try:
         hook(type(error), error, error.__traceback__)
     except Exception as failure:
-        print("Error in sys.excepthook:", as_text(failure), sep="\n", file=sys.stderr)
+        failure.__traceback__ = without_runner(failure.__traceback__)
+        text = as_text(failure)
+        print("Error in sys.excepthook:", text, "Original exception was:", sep="\n", file=sys.stderr)
 
 
 def _message(error: BaseException) -> str:

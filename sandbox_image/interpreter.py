@@ -129,7 +129,7 @@ class Interpreter(Session):
                 os.chdir(self._folder)
             self._folder = None
         number = self._channel.begin(message["id"])
-        block = self._begin(message["block"])
+        block = self._begin(message["block"], trial=message.get("trial", False))
         PROGRESS.pack_into(self._progress, 0, number, 0)  # from here on we are interrupted
         chunks = message["chunks"]
         block.add((line, column, source) for _, line, column, source in chunks)

@@ -33,6 +33,7 @@ from typing import Any, Final
 from sandbox_image import first_uses, preload
 from sandbox_image.block import Block, Piece
 from sandbox_image.kernel_files import KernelFiles
+from sandbox_image.namespace import use_work_folder
 from sandbox_image.protocol import PROTOCOL_VERSION
 from sandbox_image.session import End, Failure, Session, is_coroutine
 
@@ -66,7 +67,7 @@ class KernelInterpreter(Session):
     def execute(self, message: dict[str, Any]) -> None:
         self._interrupts.leave()  # ipykernel has set a handler of its own
         self._id = message["id"]
-        block = self._begin(message["block"])
+        block = self._begin(message["block"], trial=message.get("trial", False))
         chunks = message["chunks"]
         block.add((line, column, source) for _, line, column, source in chunks)
         durations: list[int] = []
@@ -202,6 +203,7 @@ def start(shell: Any, folder: str | None, modules: Sequence[str]) -> None:
         folder = tempfile.mkdtemp(prefix="eager-kernel-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.chdir(folder)
+    use_work_folder()
     os.environ["MPLBACKEND"] = "agg"  # ipykernel's own would send figures at the end of every execution
     preload.import_modules(modules)
     first_uses.warm_up()

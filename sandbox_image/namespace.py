@@ -23,6 +23,9 @@ def new_main_module() -> ModuleType:
 def begin_program(main: ModuleType, filename: str) -> None:
     """What a script finds in its module and in ``sys`` when it starts; the rest of the namespace stays."""
     sys.modules["__main__"] = main
+    if "__mp_main__" in sys.modules:
+        # Made by the import of multiprocessing, which may have been ours. What spawned processes answer with is of it.
+        sys.modules["__mp_main__"] = main
     namespace = main.__dict__
     namespace["__name__"] = "__main__"
     namespace["__doc__"] = None
@@ -34,7 +37,7 @@ def begin_program(main: ModuleType, filename: str) -> None:
 
 
 def use_work_folder() -> None:
-    """Modules are found beside the script, not beside ours."""
+    """Modules are found beside the script first; not beside ours, nor, as in a kernel, wherever the program goes."""
     if sys.path and os.path.abspath(sys.path[0] or ".") in {_ROOT, os.path.join(_ROOT, "sandbox_image")}:
         del sys.path[0]
-    sys.path.insert(0, os.getcwd())
+    sys.path[:] = [os.getcwd(), *filter(None, sys.path)]

@@ -20,6 +20,7 @@ ONE_BLAS_THREAD: Final = dict.fromkeys(
 def set_environment(workdir: str) -> None:
     """The whole environment of user code, but for TMPDIR, which stays. To be called before any library is imported."""
     here = os.path.dirname(sys.executable)
+    temporary = tempfile.gettempdir()
     folders = dict.fromkeys([here, "/usr/local/bin", "/usr/bin", "/bin"])
     kept = {name: value for name, value in os.environ.items() if name == "TMPDIR"}
     os.environ.clear()
@@ -29,7 +30,8 @@ def set_environment(workdir: str) -> None:
         PATH=":".join(folders),
         LANG="C.UTF-8",
         MPLBACKEND="Agg",
-        MPLCONFIGDIR=os.path.join(tempfile.gettempdir(), "matplotlib"),
+        MPLCONFIGDIR=os.path.join(temporary, "matplotlib"),
+        XDG_CACHE_HOME=os.path.join(temporary, "cache"),  # fontconfig's would be in the work folder, for all to see
     )
 
 

@@ -83,13 +83,13 @@ class Session(ABC):
         """This is a child that user code forked."""
         return os.getpid() != self._pid
 
-    def _begin(self, name: str) -> Block:
-        """The block that an execution belongs to. From here on it may be interrupted."""
+    def _begin(self, name: str, *, trial: bool) -> Block:
+        """The block that an execution belongs to. From here on it may be interrupted. A ``trial`` is of no program."""
         block = self._block
         new = block is None or block.over or block.name != name
         if block is None or new:
             self._value = None
-            self._block = block = self._shadows.new_block(name)
+            self._block = block = self._shadows.new_block(name, counts=not trial)
             begin_program(self._main, block.filename)
             self._annotations.clear()
             self._awaiter.begin_program()

@@ -19,6 +19,11 @@ def backend_of(**settings: Any) -> Backend:
     return main.create_backend(given, main._egress(given))
 
 
+def test_without_an_environment_for_code_the_error_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(SandboxStartError, match="eager sandbox install"):
+        backend_of(sandbox="local", sandbox_env=tmp_path)
+
+
 async def test_every_engine_named_is_one_of_the_pool() -> None:
     backend = backend_of(sandbox="docker", docker_host=("tcp://a:2376", "tcp://b:2376"), docker_engine_limit=5)
     assert isinstance(backend, Engines)

@@ -1,6 +1,6 @@
 """The Python that code in the embedded sandbox runs on: an environment of its own, never the gateway's.
 
-``eager sandbox install`` makes it, in ``.eager/sandbox-env`` of the project; any other Python can be named instead.
+``eager sandbox install`` makes it, in the folder of ``EAGER_SANDBOX_ENV``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Final
 
 from app.errors import SandboxStartError
 
-DEFAULT_FOLDER: Final = Path(".eager/sandbox-env")
 #: Folders that every sandbox sees anyway (local.py).
 _ALWAYS_BOUND: Final = Path("/usr")
 _INSPECT: Final = "import json, sys; print(json.dumps([sys.prefix, sys.base_prefix, sys.version_info[:3]]))"
@@ -39,18 +38,18 @@ class Environment:
     version: tuple[int, int, int]
 
 
-def find_environment(python: Path | None, project: Path) -> Environment:
-    """The Python named, or the one of the project's own sandbox environment.
+def find_environment(folder: Path) -> Environment:
+    """The environment that ``eager sandbox install`` has made in ``folder``.
 
     Raises:
-        SandboxStartError: there is none, or it does not run.
+        SandboxStartError: there is none, or its Python does not run.
     """
-    if python is None:
-        python = project / DEFAULT_FOLDER / "bin" / "python"
-        if not python.exists():
-            raise SandboxStartError(
-                f"no Python for the sandbox: {python} does not exist; run `eager sandbox install` or name one"
-            )
+    python = folder / "bin" / "python"
+    if not python.exists():
+        raise SandboxStartError(
+            f"no Python for the sandbox: {python.absolute()} does not exist; run `eager sandbox install`, "
+            "or name a folder by EAGER_SANDBOX_ENV"
+        )
     return inspect_python(python)
 
 

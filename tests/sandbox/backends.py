@@ -113,6 +113,8 @@ def _kernel_leftovers() -> list[str]:
 HARMLESS = frozenset(
     {
         "test_names_stay_from_execution_to_execution",
+        "test_the_first_program_of_a_sandbox_is_main_py_in_an_empty_folder",
+        "test_a_module_of_the_program_is_found_before_a_library_and_from_another_folder",
         "test_two_sessions_do_not_see_each_other",
         "test_output_comes_while_the_code_runs",
         "test_the_value_of_the_last_expression_is_the_result",

@@ -9,7 +9,6 @@ import pytest
 from app.errors import SandboxStartError
 from app.sandbox import environment
 from app.sandbox.environment import (
-    DEFAULT_FOLDER,
     create_environment,
     find_environment,
     inspect_python,
@@ -41,15 +40,14 @@ def test_a_python_behind_a_second_name_of_its_folder_needs_both_names(tmp_path: 
     assert {tmp_path / "env-1.2", tmp_path / "env-1.2.3"} <= set(folders)
 
 
-def test_the_environment_of_the_project_is_found(tmp_path: Path) -> None:
-    python = bare_environment(tmp_path / DEFAULT_FOLDER)
-    assert find_environment(None, tmp_path).python == python
-    assert find_environment(python, tmp_path / "elsewhere").python == python
+def test_an_environment_is_found_in_its_folder(tmp_path: Path) -> None:
+    python = bare_environment(tmp_path / "env")
+    assert find_environment(tmp_path / "env").python == python
 
 
 def test_without_one_the_error_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(SandboxStartError, match="eager sandbox install"):
-        find_environment(None, tmp_path)
+        find_environment(tmp_path)
 
 
 def test_a_python_that_does_not_run_is_refused(tmp_path: Path) -> None:

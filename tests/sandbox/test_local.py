@@ -7,7 +7,8 @@ import select
 import signal
 import sys
 import venv
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from app.sandbox import local
 from app.sandbox.backend import probe
 from app.sandbox.environment import Environment, inspect_python
 from app.sandbox.local import LocalBackend, LocalLimits
+from app.sandbox.worker import Worker
 from tests.backends import SANDBOX_ENV, require_backend
 from tests.sandbox.backends import _descriptors, _local_leftovers, printed
 from tests.sandbox.fakes import chunks_of, run
@@ -81,7 +83,8 @@ async def test_a_sandbox_killed_from_outside_is_noticed(environment: Environment
 
 GATEWAY = """
 import asyncio, sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from app.sandbox.environment import inspect_python
 from app.sandbox.local import LocalBackend
@@ -174,6 +177,36 @@ async def test_unisolated_is_said_loudly_and_leaves_nothing(
     assert not folder.exists()
     assert not Path("/proc", child.strip()).exists()
     assert _local_leftovers() == []
+
+
+async def test_what_libraries_note_when_they_are_imported_is_not_in_the_work_folder() -> None:
+    async with _worker_with("matplotlib.font_manager") as worker:
+        assert await printed(worker, "import os\nprint(os.listdir())\n") == "[]\n"
+
+
+async def test_multiprocessing_that_was_imported_ahead_finds_the_classes_of_the_program() -> None:
+    source = """
+import multiprocessing
+class Answer: pass
+def work(x): return Answer()
+if __name__ == "__main__":
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        print(type(pool.map_async(work, [1]).get(20)[0]) is Answer)
+"""
+    async with _worker_with("multiprocessing") as worker:
+        assert await printed(worker, source) == "True\n"
+
+
+@asynccontextmanager
+async def _worker_with(module: str) -> AsyncIterator[Worker]:
+    require_backend("local")
+    backend = LocalBackend(inspect_python(SANDBOX_ENV), supervisor_options=("--preload", module))
+    worker = await backend.start()
+    try:
+        yield worker
+    finally:
+        await worker.close()
+        await backend.close()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can look into another user's memory")

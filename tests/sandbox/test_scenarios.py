@@ -41,6 +41,26 @@ async def test_names_stay_from_execution_to_execution(opener: Opener) -> None:
         assert (second.status, sink.text()) == ("ok", "42\n")
 
 
+async def test_the_first_program_of_a_sandbox_is_main_py_in_an_empty_folder(opener: Opener) -> None:
+    source = "import os, sys\nprint(os.path.basename(__file__), sys.argv == [__file__], os.listdir())\n"
+    async with scenario(opener) as pool, pool.checkout(60) as worker:
+        assert await printed(worker, source) == "main.py True []\n"
+
+
+async def test_a_module_of_the_program_is_found_before_a_library_and_from_another_folder(opener: Opener) -> None:
+    source = (
+        "import os, sys\n"
+        "open('colorsys.py', 'w').write('here = __file__\\n')\n"
+        "folder = os.getcwd()\n"
+        "os.mkdir('sub')\n"
+        "os.chdir('sub')\n"
+        "import colorsys\n"
+        "print(colorsys.here == os.path.join(folder, 'colorsys.py'), sys.path[0] == folder, '' in sys.path)\n"
+    )
+    async with scenario(opener) as pool, pool.checkout(60) as worker:
+        assert await printed(worker, source) == "True True False\n"
+
+
 async def test_two_sessions_do_not_see_each_other(opener: Opener) -> None:
     async with scenario(opener) as pool, pool.checkout(60) as first, pool.checkout(60) as second:
         await printed(first, "x = 1\nopen('file', 'w').close()\n")

@@ -73,7 +73,7 @@ def test_user_code_sees_only_its_own_environment_and_descriptors(sandbox: Superv
     assert environment["HOME"] == cwd == str(tmp_path)
     assert environment["OPENBLAS_NUM_THREADS"] == "1"
     assert set(environment) == {
-        *("HOME", "PATH", "LANG", "TMPDIR", "MPLBACKEND", "MPLCONFIGDIR"),
+        *("HOME", "PATH", "LANG", "TMPDIR", "MPLBACKEND", "MPLCONFIGDIR", "XDG_CACHE_HOME"),
         *("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"),
     }
     assert [link.split(":")[0] for link in sorted(links)] == ["/dev/null", "pipe", "pipe", "socket"]

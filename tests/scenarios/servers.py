@@ -34,6 +34,7 @@ def eager(*arguments: str, **environment: str) -> Iterator[Server]:
     )
     assert process.stderr is not None
     log: list[str] = []
+    reader = threading.Thread(target=lambda stream: log.extend(stream), args=(process.stderr,), daemon=True)
     try:
         for line in process.stderr:
             log.append(line)
@@ -41,7 +42,6 @@ def eager(*arguments: str, **environment: str) -> Iterator[Server]:
                 break
         else:
             raise AssertionError("".join(log))
-        reader = threading.Thread(target=lambda stream: log.extend(stream), args=(process.stderr,), daemon=True)
         reader.start()
         yield Server(found[1], process.pid)
     finally:
@@ -52,5 +52,6 @@ def eager(*arguments: str, **environment: str) -> Iterator[Server]:
             process.kill()
             process.wait()
             raise
-        reader.join()
+        if reader.is_alive():
+            reader.join()
         process.stderr.close()
