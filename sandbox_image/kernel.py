@@ -58,6 +58,9 @@ class KernelInterpreter(Session):
         self._publisher = shell.display_pub
         self._id = 0
         self._streams = sys.stdin, sys.stdout, sys.stderr
+        for stream in self._streams[1:]:
+            if not hasattr(stream, "reconfigure"):
+                vars(stream)["reconfigure"] = _reconfigure
         self._exits = {name: _sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)") for name in ("exit", "quit")}
         self._excepthook: Callable[..., object] = sys.__excepthook__  # the program's
         self.files = KernelFiles(os.getcwd(), self.send, lambda text: self._publish(DATA_MIME, text))
@@ -175,6 +178,17 @@ class KernelInterpreter(Session):
                 ours = any(file is stream for stream in self._streams)
                 if not ours or getattr(file, "_flush_pending", True):
                     file.flush()
+
+
+def _reconfigure(
+    *,
+    encoding: str | None = None,
+    errors: str | None = None,
+    newline: str | None = None,
+    line_buffering: bool | None = None,
+    write_through: bool | None = None,
+) -> None:
+    """What programs do to the streams of a script. ipykernel's send text as it is: there is nothing to set."""
 
 
 @contextlib.contextmanager

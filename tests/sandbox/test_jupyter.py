@@ -158,6 +158,12 @@ async def test_a_stream_of_the_program_s_own_need_not_be_hashable_or_comparable(
         assert await printed(worker, "print('two')\n") == "two\n"
 
 
+async def test_the_streams_of_a_kernel_let_themselves_be_reconfigured() -> None:
+    async with local_worker() as worker:
+        source = "import sys\nsys.stdout.reconfigure(encoding='utf-8', line_buffering=True)\nprint('é')\n"
+        assert await printed(worker, source) == "é\n"
+
+
 async def test_a_forked_child_ends_with_the_execution_and_says_nothing_for_its_parent() -> None:
     async with local_worker() as worker:
         source = "import os\npid = os.fork()\nif pid == 0: 1 / 0\nprint(os.waitpid(pid, 0)[1] >> 8)\n"
