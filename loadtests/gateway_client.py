@@ -64,7 +64,10 @@ class GatewayClient:
             raise RunFailed(f"the session was not renewed: {ended['status']}: {ended['exec_error']}")
         for file in files:
             await self._put(session, file)
-        await self.execute(session, "pass\n")
+        # Answered when there is an interpreter. Code would keep it from what a fresh one does ahead of its first.
+        async with self._http.get(f"{self.url}/v1/sessions/{session}/files") as answer:
+            if answer.status != 200:
+                raise RunFailed(f"the session did not come back: {await answer.text()}")
 
     async def execute(self, session: str, code: str) -> dict[str, Any]:
         """

@@ -23,6 +23,7 @@ class Sessions:
             [
                 web.post("/v1/sessions/{id}/execute", self.execute),
                 web.put("/v1/sessions/{id}/files/{path}", self.put),
+                web.get("/v1/sessions/{id}/files", self.list),
             ]
         )
 
@@ -32,6 +33,10 @@ class Sessions:
         if "_exit" in code:
             return web.json_response({"status": "error", "exec_error": {"ename": self.ename}})
         return web.json_response({"status": "ok", "exec_error": None})
+
+    async def list(self, request: web.Request) -> web.Response:
+        self.asked.append("list")
+        return web.json_response({"data": []})
 
     async def put(self, request: web.Request) -> web.Response:
         self.asked.append(f"{request.match_info['path']}: {(await request.read()).decode()}")
@@ -52,7 +57,7 @@ async def test_a_session_is_renewed_before_files_are_put(
     file = tmp_path / "a.csv"
     file.write_text("1,2")
     await client.renew("s", [file])
-    assert fake.asked == ["end", "a.csv: 1,2", "pass"]
+    assert fake.asked == ["end", "a.csv: 1,2", "list"]
 
 
 async def test_a_session_that_was_not_renewed_is_told(sessions: tuple[Sessions, GatewayClient]) -> None:
