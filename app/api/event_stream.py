@@ -196,13 +196,12 @@ class EventStream(Response):
                 await writer.write(data)
 
         failure = await writer.fill(self._pipeline(push))
-        if failure is not None:
-            count_failure(scope)
-        if failure is not None and not writer.started:
-            await error_response(failure)(scope, receive, send)
-            return
         told = b""
         if failure is not None:
+            count_failure(scope)
+            if not writer.started:
+                await error_response(failure)(scope, receive, send)
+                return
             note_failure(scope)
             told = self._wire.encode(failed(failure, latest))
         await writer.write(told + self._wire.close(), last=True)
