@@ -14,6 +14,7 @@ import msgspec
 import typer
 
 from loadtests.corpus import OWN_CORPUS, Program, read_corpus, sample
+from loadtests.load import FLOOD_TPS
 from loadtests.report import RESULTS, Report, write
 from loadtests.report import publish as publish_section
 from loadtests.stages import (
@@ -124,7 +125,8 @@ def gateway(
     code_streams: Annotated[int, typer.Option(min=1, help="Most streams with a sandbox each.")] = 64,
     tps: Annotated[float, typer.Option(min=1, help="Tokens per second of each stream.")] = 50,
     flood_tps: Annotated[
-        float | None, typer.Option(min=1, help="Rate at which the most streams are sent once more. [default: 200]")
+        float | None,
+        typer.Option(min=1, help=f"Rate at which the most streams are sent once more. [default: {FLOOD_TPS}]"),
     ] = None,
     seconds: Annotated[float | None, typer.Option(min=1, help="Length of a stream.")] = None,
     repeats: Repeats = None,
@@ -139,7 +141,7 @@ def gateway(
         streams=streams or ([1, 16, 64] if fast else [1, 8, 64, 256, 512]),
         code_streams=code_streams,
         tps=tps,
-        flood_tps=flood_tps or (None if fast else 200),
+        flood_tps=flood_tps or (None if fast else FLOOD_TPS),
         seconds=seconds or (3 if fast else 8),
         repeats=repeats or (1 if fast else 3),
         dispatches=50 if fast else 200,

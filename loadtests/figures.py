@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
+from loadtests.load import FLOOD_TPS
 from loadtests.paper import is_reached
 from loadtests.report import Report, read
 from loadtests.summaries import Saving
@@ -26,8 +27,6 @@ CODE_RUN: Final = "Eager, code run"
 PASS_THROUGH: Final = "aiohttp pass-through"
 LITELLM: Final = "LiteLLM"
 NO_PROXY: Final = "no proxy"
-#: Of the load that is sent when 50 tokens/s of each stream are too few for a comparison (``Plan.flood_tps``).
-_FLOOD_TPS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +105,12 @@ def _cells(data: Data) -> tuple[str, bool]:
     told = f"{sum(verdicts)} of {len(verdicts)} cells"
     if beyond := sum(is_reached(replace(cell, nel_saved=cell.limit_nel_saved)) is False for cell in cells):
         told += f"; {beyond} ask for more than an executor without any cost would save here"
-    return told, len(verdicts) == 48 and all(verdicts)
+    most: dict[str, int] = {}
+    for cell in cells:
+        most[cell.benchmark] = max(cell.programs, most.get(cell.benchmark, 0))
+    if partial := sum(cell.programs < most[cell.benchmark] for cell in cells):
+        told += f"; {partial} rest on a part of their programs"
+    return told, len(verdicts) == 48 and all(verdicts) and not partial
 
 
 def _bound(data: Data) -> tuple[str, bool]:
@@ -156,7 +160,8 @@ def _code_run(data: Data) -> tuple[str, bool]:
 
 
 def _crowd(data: Data) -> tuple[str, bool]:
-    """LiteLLM may pass on more than an eighth of all that is sent at this rate: then a higher one has to show it."""
+    """LiteLLM may pass on more than an eighth of all that is sent at this rate: then what a higher one shows is told,
+    and the figure is not reached all the same."""
 
     def rate(target: str, tps: float = 50) -> float:
         return float(_one(data["loads"], target=target, streams=256, tps=tps)["tokens_per_s"])
@@ -166,8 +171,7 @@ def _crowd(data: Data) -> tuple[str, bool]:
     ratio, most = ours / theirs, sent / theirs
     told = f"{ours / bare:.2f} of the pass-through, {ratio:.1f}x LiteLLM (all that is sent is {most:.1f}x"
     if most < 8:
-        ratio = rate(PASSED_ON, _FLOOD_TPS) / rate(LITELLM, _FLOOD_TPS)
-        told += f"; at {_FLOOD_TPS} tokens/s {ratio:.1f}x"
+        told += f"; at {FLOOD_TPS} tokens/s {rate(PASSED_ON, FLOOD_TPS) / rate(LITELLM, FLOOD_TPS):.1f}x"
     told += f"), slowest {fairness:.2f} of the mean"
     return told, ours >= 0.7 * bare and ratio >= 8 and fairness >= 0.5
 
@@ -250,8 +254,7 @@ _LATENCY: Final = (
     _Wanted(
         "gateway",
         "256 streams at 50 tokens/s, all together",
-        ">= 0.7 of the pass-through; >= 8x LiteLLM, at 200 tokens/s where 50 are less than that; slowest >= 0.5 of "
-        "the mean",
+        ">= 0.7 of the pass-through, >= 8x LiteLLM, slowest >= 0.5 of the mean",
         _crowd,
     ),
     _Wanted("gateway", "Warm check-out, p50", "<= 5 ms", _checkout),

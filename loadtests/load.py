@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec.structs import asdict, replace
 
 from loadtests.load_client import Stream
 from loadtests.statistics import median, percentile
+
+#: Tokens per second of each stream that are more than proxies pass on, where 50 are too few for a comparison.
+FLOOD_TPS: Final = 200
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):

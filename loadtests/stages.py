@@ -14,6 +14,7 @@ from rich.console import Console
 
 from loadtests.corpus import Program, sample
 from loadtests.evaluation import Plan, evaluate
+from loadtests.load import FLOOD_TPS
 from loadtests.measurement import MODES
 from loadtests.provenance import commit
 from loadtests.repair import Plan as RepairPlan
@@ -96,7 +97,7 @@ def gateway_stage(
     streams: Sequence[int],
     code_streams: int = 64,
     tps: float = 50,
-    flood_tps: float | None = 200,
+    flood_tps: float | None = FLOOD_TPS,
     seconds: float,
     dispatches: int,
     repeats: int = 1,
