@@ -126,7 +126,7 @@ def gateway(
     tps: Annotated[float, typer.Option(min=1, help="Tokens per second of each stream.")] = 50,
     flood_tps: Annotated[
         float | None,
-        typer.Option(min=1, help=f"Rate at which the most streams are sent once more. [default: {FLOOD_TPS}]"),
+        typer.Option(min=1, help=f"Rate at which the most streams are sent once more; by default {FLOOD_TPS:g}."),
     ] = None,
     seconds: Annotated[float | None, typer.Option(min=1, help="Length of a stream.")] = None,
     repeats: Repeats = None,
