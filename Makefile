@@ -38,9 +38,9 @@ lock: install ## write the lock files anew, after a change of dependencies
 	$(LOCK) tests/acceptance/requirements/litellm.in -o tests/acceptance/requirements/litellm.lock
 	@scripts/sdk-env lock
 
-bench: install ## measure this machine for 35 minutes into docs/evaluation.md (ARGS="replay --fast" for less)
+bench: install ## measure this machine for 35 minutes into docs/evaluation.md and README (ARGS="replay --fast" for less)
 	$(BIN)/uv pip install -q --python $(BIN)/python --group bench
-	$(BIN)/eager bench $(or $(ARGS),all --publish docs/evaluation.md)
+	$(BIN)/eager bench $(or $(ARGS),all --publish docs/evaluation.md --quote README.md)
 
 image: install ## build the image of the Docker sandboxes (BASE_IMAGE=... for another base)
 	$(BIN)/eager image build $(if $(BASE_IMAGE),--base-image $(BASE_IMAGE))

@@ -60,6 +60,7 @@ Minutes = Annotated[float | None, typer.Option(min=1, help="End after that long;
 Fast = Annotated[bool, typer.Option("--fast", help="A sample that ends within five minutes.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the results; default loadtests/results/.")]
 Publish = Annotated[Path | None, typer.Option(help="Document to write the report into, such as docs/evaluation.md.")]
+Quote = Annotated[Path | None, typer.Option(help="Document to write a few figures into, such as README.md.")]
 Upstream = Annotated[str | None, typer.Option(envvar="EAGER_BENCH_UPSTREAM", help="Base URL, with its /v1.")]
 Model = Annotated[str | None, typer.Option(envvar="EAGER_BENCH_MODEL", help="Name of the model.")]
 
@@ -243,6 +244,7 @@ def everything(
     anew: Annotated[bool, typer.Option("--anew", help="Also what was measured at this commit.")] = False,
     out: Out = None,
     publish: Publish = None,
+    quote: Quote = None,
 ) -> None:
     """Everything that needs no model and no key, within a time; then the figures to reach. Goes on where it was
     stopped."""
@@ -254,17 +256,29 @@ def everything(
     if publish is not None:
         for name in ALL:
             publish_section(name, folder / name, publish)
+    _quote(folder, quote)
 
 
 @bench.command()
 def figures(
     results: Annotated[Path, typer.Argument(help="Folder of the results of `all`.")] = RESULTS / "all",
     publish: Publish = None,
+    quote: Quote = None,
 ) -> None:
     """The figures to reach, each with its target and what was measured, from results that are there."""
     from loadtests.figures import figures_report
 
     _finish(figures_report(results), results / "figures", publish)
+    _quote(results, quote)
+
+
+def _quote(results: Path, document: Path | None) -> None:
+    from loadtests.headline import headline_report
+
+    if document is not None:
+        report = headline_report(results)
+        write(report, results / report.name)
+        publish_section(report.name, results / report.name, document)
 
 
 def _names(backends: Sequence[Backend]) -> list[str]:

@@ -82,7 +82,7 @@ class _Wanted:
             return Figure(self.what, self.target)
 
 
-def _one(rows: Iterable[Data], **wanted: Any) -> Data:
+def one(rows: Iterable[Data], **wanted: Any) -> Data:
     """The row with these values; a string matches by how it begins, since names carry versions.
 
     Raises:
@@ -114,13 +114,13 @@ def _cells(data: Data) -> tuple[str, bool]:
 
 
 def _bound(data: Data) -> tuple[str, bool]:
-    row = _one(data["closeness"], backend="docker", tps=100)
+    row = one(data["closeness"], backend="docker", tps=100)
     middle, high = row["client_median"], row["client_p95"]
     return f"{middle:.3f}, p95 {high:.3f}", middle <= 1.02 and high <= 1.05
 
 
 def _errors(data: Data) -> tuple[str, bool]:
-    saved = {mode: _one(data["overall"][mode], backend="docker", tps=100)["e2el_saved"] for mode in ("cold", "warm")}
+    saved = {mode: one(data["overall"][mode], backend="docker", tps=100)["e2el_saved"] for mode in ("cold", "warm")}
     return f"{saved['cold']:.1f} % (against a warm serial run {saved['warm']:.1f} %)", saved["cold"] >= 60
 
 
@@ -131,7 +131,7 @@ def _detection(data: Data) -> tuple[str, bool]:
     worst = max(cost["detection_us"] for cost in costs)
     shapes = {cost["shape"] for cost in costs}
     ratio = max(
-        _one(costs, shape=shape, lines=5000)["detection_us"] / _one(costs, shape=shape, lines=50)["detection_us"]
+        one(costs, shape=shape, lines=5000)["detection_us"] / one(costs, shape=shape, lines=50)["detection_us"]
         for shape in shapes
     )
     hold = max(cost["hold_ms"] for cost in data["lengths"])
@@ -140,7 +140,7 @@ def _detection(data: Data) -> tuple[str, bool]:
 
 def _dispatch(backend: str, limit_ms: float) -> Callable[[Data], tuple[str, bool]]:
     def make(data: Data) -> tuple[str, bool]:
-        row = _one(data["remainders"], backend=backend, tps=100)
+        row = one(data["remainders"], backend=backend, tps=100)
         p50, p99 = row["dispatch_p50"], row["dispatch_p99"]
         return f"p50 {p50:.2f} ms, p99 {p99:.2f} ms", p50 <= limit_ms and p99 <= 5
 
@@ -148,13 +148,13 @@ def _dispatch(backend: str, limit_ms: float) -> Callable[[Data], tuple[str, bool
 
 
 def _cpu(data: Data) -> tuple[str, bool]:
-    ours = _one(data["loads"], target=SEARCHED, streams=64)["cpu_us"]
-    theirs = _one(data["loads"], target=LITELLM, streams=64)["cpu_us"]
+    ours = one(data["loads"], target=SEARCHED, streams=64)["cpu_us"]
+    theirs = one(data["loads"], target=LITELLM, streams=64)["cpu_us"]
     return f"{ours:.0f} us, LiteLLM {theirs / ours:.1f}x", ours <= 120 and theirs >= 8 * ours
 
 
 def _code_run(data: Data) -> tuple[str, bool]:
-    load = _one(data["loads"], target=CODE_RUN, streams=64)
+    load = one(data["loads"], target=CODE_RUN, streams=64)
     pace, p99 = load["slowest_pace"], load["added_p99_ms"]
     return f"slowest {pace:.1%}, p99 {p99:.1f} ms", pace >= 0.95 and p99 <= 50 and load["complete"] == 64
 
@@ -164,10 +164,10 @@ def _crowd(data: Data) -> tuple[str, bool]:
     and the figure is not reached all the same."""
 
     def rate(target: str, tps: float = 50) -> float:
-        return float(_one(data["loads"], target=target, streams=256, tps=tps)["tokens_per_s"])
+        return float(one(data["loads"], target=target, streams=256, tps=tps)["tokens_per_s"])
 
     ours, bare, theirs, sent = (rate(target) for target in (PASSED_ON, PASS_THROUGH, LITELLM, NO_PROXY))
-    fairness = _one(data["loads"], target=PASSED_ON, streams=256, tps=50)["fairness"]
+    fairness = one(data["loads"], target=PASSED_ON, streams=256, tps=50)["fairness"]
     ratio, most = ours / theirs, sent / theirs
     told = f"{ours / bare:.2f} of the pass-through, {ratio:.1f}x LiteLLM (all that is sent is {most:.1f}x"
     if most < 8:
@@ -197,7 +197,7 @@ def _everywhere(costs: Sequence[Data], value: Callable[[Data], float], most: flo
 
 def _round_trip(backend: str, limit_ms: float) -> Callable[[Data], tuple[str, bool]]:
     def make(data: Data) -> tuple[str, bool]:
-        p50 = _one(data["sandboxes"], backend=backend)["round_trip"]["p50"] / 1e3
+        p50 = one(data["sandboxes"], backend=backend)["round_trip"]["p50"] / 1e3
         return f"{p50:.3f} ms", p50 <= limit_ms
 
     return make
@@ -205,7 +205,7 @@ def _round_trip(backend: str, limit_ms: float) -> Callable[[Data], tuple[str, bo
 
 def _output(backend: str, least_mb_s: float) -> Callable[[Data], tuple[str, bool]]:
     def make(data: Data) -> tuple[str, bool]:
-        output = _one(data["sandboxes"], backend=backend)["output"]
+        output = one(data["sandboxes"], backend=backend)["output"]
         told = f"{output['mb_s']:.0f} MB/s, the gateway grew by {output['gateway_growth_mb']:.0f} MB"
         return told, output["mb_s"] >= least_mb_s
 
