@@ -12,6 +12,8 @@ from typing import Any, Literal, TextIO
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 #: Far above any traceback one reads, far below the largest frame.
 _MAX_TEXT = 1024 * 1024
+#: What CPython itself passes on from 3.13: with ``sys.tracebacklimit`` the last entries are shown, and not the first.
+_LIMIT = getattr(traceback, "BUILTIN_EXCEPTION_LIMIT", None)
 _NO_INPUT = "input() is not available: the program has no standard input"
 
 
@@ -26,7 +28,7 @@ def as_text(error: BaseException) -> str:
     """The traceback. The exception's own ``__str__`` takes part and may fail in any way."""
     try:
         if sys.version_info >= (3, 13):
-            return clean("".join(traceback.format_exception(error)))
+            return clean("".join(traceback.format_exception(error, limit=_LIMIT)))
         return clean(_printed(error))
     except Exception as failure:
         return f"{type(error).__name__}: <traceback cannot be shown: {type(failure).__name__}>\n"

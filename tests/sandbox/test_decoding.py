@@ -59,7 +59,7 @@ def test_many_things_beside_each_other_are_not_deep() -> None:
         b'{"t":"ready","protocol":1,"python":[3,11,7],"languages":[],"workdir":""}',
         b'{"t":"display","id":1,"data":' + b"[" * 200_000,
         b'{"t":"display","id":1,"data":{"x":' + b"9" * 5000 + b"}}",
-        b'{"t":"display","id":1,"data":{"x":' + b"[" * 2000 + b"]" * 2000 + b"}}",
+        b'{"t":"display","id":1,"data":{"x":' + b"[" * 200_000 + b"]" * 200_000 + b"}}",
     ],
 )
 def test_anything_else_is_a_violation(payload: bytes) -> None:
