@@ -6,6 +6,7 @@ held back: they ride, in their true order, in ``eager`` on events of the open it
 
     created, in_progress,  { added, in_progress, code.delta*, code.done, interpreting+, completed, item.done
                            | added, part.added, text.delta+, annotation*, text.done, part.done, item.done
+                           | added, part.added, refusal.delta+, refusal.done, part.done, item.done
                            | added, arguments.delta, arguments.done, item.done }*,
     completed | incomplete | error, failed
 """
@@ -150,8 +151,8 @@ class ResponseStream:
             self._accept_in_code(self._open, event)
             return
         match event:
-            case Token(channel="content" | "refusal", text=text):
-                self._say(text)
+            case Token(channel="content" | "refusal" as channel, text=text):
+                self._say(text, refusal=channel == "refusal")
             case CodeStart(call_id=call_id):
                 self._close_message()
                 item = CodeItem(self._new_id("ci"), call_id, self._container_id or "")
@@ -182,15 +183,17 @@ class ResponseStream:
             case _:
                 self._held.append(event)
 
-    def _say(self, text: str) -> None:
+    def _say(self, text: str, *, refusal: bool) -> None:
         """Text of a message; blanks at its beginning wait for something visible."""
+        if isinstance(self._open, MessageItem) and self._open.refusal != refusal:
+            self._close_message()
         if not isinstance(self._open, MessageItem):
             text = self._blank + text
             if not text.strip():
                 self._blank = text
                 return
             self._blank = ""
-            self._open = MessageItem(self._new_id("msg"))
+            self._open = MessageItem(self._new_id("msg"), refusal=refusal)
             self._emit(self._open.open())
         if text:
             self._emit(self._open.write(text))
@@ -205,7 +208,8 @@ class ResponseStream:
     def _close_message(self, status: MessageStatus = "completed") -> None:
         self._blank = ""
         if isinstance(self._open, MessageItem):
-            annotations = cite(self._open.text, self._files, container_id=self._container_id or "")
+            text = "" if self._open.refusal else self._open.text
+            annotations = cite(text, self._files, container_id=self._container_id or "")
             self._emit(self._open.close(annotations))
             self._finish_item(self._open.done(status, annotations))
 

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from pydantic import BaseModel
 
 from app.errors import UpstreamBroken, UpstreamRefused
 from app.sandbox.messages import Output, Result
@@ -107,6 +108,25 @@ async def test_code_runs_in_a_container_and_the_stream_is_openais(gateway: Serve
     assert container.status == "running"
     tool_message = gateway.upstream.requests[1]["messages"][-1]
     assert (tool_message["role"], tool_message["content"][:3]) == ("tool", "42\n")
+
+
+class Sum(BaseModel):
+    value: int
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_refusal_is_told_as_one_to_who_asked_for_an_object(gateway: Served, stream: bool) -> None:
+    gateway.upstream.delta({"refusal": "I won't."})
+    gateway.upstream.finish("stop", USAGE)
+    sdk: Any = gateway.sdk()
+    asked = {"model": "m", "input": "Go.", "tools": [INTERPRETER], "text_format": Sum}
+    if stream:
+        async with sdk.responses.stream(**asked) as events:
+            response = await events.get_final_response()
+    else:
+        response = await sdk.responses.parse(**asked)
+    assert response.output_parsed is None
+    assert response.output[0].content[0].refusal == "I won't."
 
 
 async def test_the_answer_in_one_document_is_what_would_have_streamed(gateway: Served) -> None:
