@@ -144,17 +144,17 @@ def replayed_container(items: Sequence[Item]) -> str | None:
 
 
 def file_ids(items: Sequence[Item]) -> list[str]:
-    """Files that messages refer to by id, each once."""
+    """Files that messages and results refer to by id, each once."""
     return list(dict.fromkeys(_file_ids(items)))
 
 
 def _file_ids(items: Sequence[Item]) -> Iterator[str]:
     for item in items:
-        content = item.get("content")
-        for part in content if isinstance(content, list) else ():
-            match part:
-                case {"type": "input_file" | "input_image", "file_id": file_id} if is_id(file_id):
-                    yield file_id
+        for parts in (item.get("content"), item.get("output")):
+            for part in parts if isinstance(parts, list) else ():
+                match part:
+                    case {"type": "input_file" | "input_image", "file_id": file_id} if is_id(file_id):
+                        yield file_id
 
 
 def referenced_responses(items: Sequence[Item]) -> list[str]:
