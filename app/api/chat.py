@@ -22,6 +22,7 @@ from app.api.options import drop_in_options, session_id, with_headers
 from app.api.proxy import ProxyDocument, ProxyStream
 from app.api.schemas import CompletionRequest, EagerOptions
 from app.api.tools import code_keys, for_upstream, has_code_tool, undeclared
+from app.api.turn_texts import OnlyJson, Paragraphs, TurnTexts, is_parsed
 from app.events import Event
 from app.gateway import Gateway
 from app.pipeline.emitter import Send
@@ -85,6 +86,12 @@ def _run_here(
     carry = gateway.events if asked.events is None else asked.events
 
     async def pipeline(send: Send) -> None:
+        texts: TurnTexts = OnlyJson() if is_parsed(body.response_format) else Paragraphs()
+
+        async def show(event: Event) -> None:
+            for shown in texts.feed(event):
+                await send(shown)
+
         messages = await restored(body.messages, store.hidden_calls, owner=caller.name)
         async with gateway.place(asked.session, owner=caller.name, keep_as=session_id(body.metadata)) as place:
             await run(
@@ -93,7 +100,7 @@ def _run_here(
                 request_id=id,
                 upstream=upstream,
                 place=place,
-                send=send,
+                send=show,
                 keep_hidden=keeper(body.messages, store.hidden_calls, owner=caller.name),
             )
 

@@ -28,6 +28,7 @@ from app.api.responses.schemas import ResponsesRequest
 from app.api.responses.tools import ContainerChoice, Tools
 from app.api.schemas import EagerOptions
 from app.api.tools import code_keys, code_tool_names
+from app.api.turn_texts import OnlyJson, is_parsed
 from app.errors import RequestError
 from app.events import Done, Error, Event
 from app.gateway import Gateway
@@ -110,12 +111,14 @@ class _Turn:
         options = replace(self.options, code_keys=code_keys(chat, self.options.tools))
         self.answer.own_items = history.own
         last: list[Event] = []
+        texts = OnlyJson() if is_parsed(chat.get("response_format")) else None
 
         async def relay(event: Event) -> None:
-            if isinstance(event, Error | Done):
-                last.append(event)
-            else:
-                await self.answer.relay(event, send)
+            for shown in texts.feed(event) if texts is not None else (event,):
+                if isinstance(shown, Error | Done):
+                    last.append(shown)
+                else:
+                    await self.answer.relay(shown, send)
 
         async with self._place(history, names, records) as place:
             await run(chat, options, request_id=self.answer.id, upstream=self.upstream, place=place, send=relay)

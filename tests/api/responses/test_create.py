@@ -129,6 +129,21 @@ async def test_a_refusal_is_told_as_one_to_who_asked_for_an_object(gateway: Serv
     assert response.output[0].content[0].refusal == "I won't."
 
 
+@pytest.mark.parametrize("stream", [True, False])
+async def test_what_is_said_before_the_code_is_no_part_of_an_object(gateway: Served, stream: bool) -> None:
+    gateway.upstream.delta({"content": "Let me compute."})
+    writes(gateway, "42\n", '{"value": 42}')
+    sdk: Any = gateway.sdk()
+    asked = {"model": "m", "input": "Go.", "tools": [INTERPRETER], "text_format": Sum}
+    if stream:
+        async with sdk.responses.stream(**asked) as events:
+            response = await events.get_final_response()
+    else:
+        response = await sdk.responses.parse(**asked)
+    assert response.output_parsed == Sum(value=42)
+    assert [item.type for item in response.output] == ["code_interpreter_call", "message"]
+
+
 async def test_the_answer_in_one_document_is_what_would_have_streamed(gateway: Served) -> None:
     for _ in range(2):
         writes(gateway, "1\n", "One.")

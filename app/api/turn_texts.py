@@ -1,0 +1,86 @@
+"""The texts of the turns of one answer, where its client sees one text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
+
+from app.events import Done, Error, Event, Token, ToolCall, ToolCallDelta
+
+#: Formats in which an answer is to be parsed.
+PARSED_FORMATS = ("json_object", "json_schema")
+
+
+class TurnTexts(Protocol):
+    """A pure core between the pipeline and a wire."""
+
+    def feed(self, event: Event) -> list[Event]:
+        """What the client is shown."""
+        ...
+
+
+class Paragraphs:
+    """A turn does not know what its client has read before: an empty line parts its text from that."""
+
+    def __init__(self) -> None:
+        #: The turn of the text that was shown last; none before something visible was.
+        self._turn: int | None = None
+        self._end = ""
+
+    def __repr__(self) -> str:
+        return f"Paragraphs(turn={self._turn}, end={self._end!r})"
+
+    def feed(self, event: Event) -> list[Event]:
+        if not isinstance(event, Token) or event.channel != "content" or not event.text:
+            return [event]
+        if self._turn is None and not event.text.strip():
+            return [event]
+        gap = "" if self._turn in (None, event.turn) else _missing_breaks(self._end, event.text)
+        self._turn = event.turn
+        self._end = (self._end + gap + event.text)[-2:]
+        return [Token(turn=event.turn, channel="content", text=gap), event] if gap else [event]
+
+
+class OnlyJson:
+    """An answer that is to be parsed is that of the last turn with text. What a model says before its code ("Let me
+    compute that.") is known by its beginning: it is held back, and shown only if nothing follows. JSON is shown as it
+    comes."""
+
+    def __init__(self) -> None:
+        self._held: list[Event] = []
+        self._turn: int | None = None
+        self._kind: Literal["blank", "prose", "json"] = "blank"
+
+    def __repr__(self) -> str:
+        return f"OnlyJson(turn={self._turn}, {self._kind}, held={len(self._held)})"
+
+    def feed(self, event: Event) -> list[Event]:
+        match event:
+            case Token(channel="content"):
+                return self._text(event)
+            case ToolCall() | ToolCallDelta() | Done() | Error():
+                return [*self._release(), event]
+        return [event]
+
+    def _text(self, token: Token) -> list[Event]:
+        if token.turn != self._turn:
+            self._turn, self._kind, self._held = token.turn, "blank", []
+        self._held.append(token)
+        if self._kind == "blank" and (visible := token.text.lstrip()):
+            self._kind = "json" if visible[0] in "{[" else "prose"
+        return self._release() if self._kind == "json" else []
+
+    def _release(self) -> list[Event]:
+        held, self._held = self._held, []
+        return held
+
+
+def _missing_breaks(end: str, start: str) -> str:
+    """Line ends between two texts, so that there are two."""
+    there = len(end) - len(end.rstrip("\n")) + len(start) - len(start.lstrip("\n"))
+    return "\n" * (2 - there)
+
+
+def is_parsed(response_format: Mapping[str, Any] | None) -> bool:
+    """Whether the client has asked for JSON, in the words of chat completions."""
+    return (response_format or {}).get("type") in PARSED_FORMATS
