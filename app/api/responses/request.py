@@ -100,7 +100,7 @@ def envelope(request: ResponsesRequest, *, created_at: float) -> dict[str, Any]:
     """The fields of the response object that are the same from its beginning to its end."""
     return {
         "object": "response",
-        "created_at": created_at,
+        "created_at": int(created_at),  # many languages' clients read no fraction
         "background": False,
         "error": None,
         "incomplete_details": None,

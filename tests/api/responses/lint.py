@@ -66,6 +66,7 @@ def lint(emitted: list[Emitted], *, include_outputs: bool) -> dict[str, Any]:
     final: dict[str, Any] = last["response"]
     assert final["output"] == done
     assert final.keys() >= RESPONSE_KEYS
+    assert isinstance(final["created_at"], int)
     assert final["status"] == last_name.removeprefix("response.")
     if last_name != "response.failed":
         assert final["usage"].keys() == USAGE_KEYS
