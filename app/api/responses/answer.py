@@ -10,7 +10,7 @@ import msgspec
 from app.api.errors import failure_told_by
 from app.api.responses.events import Emitted, ResponseStream
 from app.api.responses.place import ContainerPlace
-from app.api.responses.request import envelope, includes_outputs
+from app.api.responses.request import envelope, includes_logprobs, includes_outputs
 from app.api.responses.schemas import Item, ResponsesRequest
 from app.errors import SandboxError
 from app.events import CodeEnd, Error, Event, Start
@@ -47,6 +47,7 @@ class Answer:
             id,
             envelope=envelope(request, created_at=created_at),
             include_outputs=includes_outputs(request),
+            include_logprobs=includes_logprobs(request),
             carry_events=carry_events,
         )
         self._emitted: list[Emitted] = []

@@ -14,6 +14,9 @@ Draft = tuple[str, dict[str, Any]]
 DoneStatus = Literal["completed", "incomplete", "failed"]
 MessageStatus = Literal["completed", "incomplete"]
 
+#: Of one token of a text.
+Logprob = dict[str, Any]
+
 
 class CodeItem:
     """A ``code_interpreter_call``. Its ``code.done`` is the join of its deltas, even where the call was cut short."""
@@ -84,6 +87,7 @@ class MessageItem:
         self.id = id
         self.refusal = refusal
         self._text: list[str] = []
+        self._logprobs: list[Logprob] = []
 
     @property
     def text(self) -> str:
@@ -96,16 +100,17 @@ class MessageItem:
             ("response.content_part.added", {**self._place(), "part": self._part("", [])}),
         ]
 
-    def write(self, text: str) -> list[Draft]:
+    def write(self, text: str, logprobs: list[Logprob]) -> list[Draft]:
         self._text.append(text)
+        self._logprobs += logprobs
         if self.refusal:
             return [("response.refusal.delta", {**self._place(), "delta": text})]
-        return [("response.output_text.delta", {**self._place(), "delta": text, "logprobs": []})]
+        return [("response.output_text.delta", {**self._place(), "delta": text, "logprobs": logprobs})]
 
     def close(self, annotations: list[dict[str, Any]]) -> list[Draft]:
         """Everything but ``output_item.done``."""
         part = self._place()
-        whole: Draft = ("response.output_text.done", {**part, "text": self.text, "logprobs": []})
+        whole: Draft = ("response.output_text.done", {**part, "text": self.text, "logprobs": self._logprobs})
         if self.refusal:
             whole = ("response.refusal.done", {**part, "refusal": self.text})
         added = [
@@ -128,7 +133,14 @@ class MessageItem:
     def _part(self, text: str, annotations: list[dict[str, Any]]) -> dict[str, Any]:
         if self.refusal:
             return {"type": "refusal", "refusal": text}
-        return {"type": "output_text", "annotations": annotations, "logprobs": [], "text": text}
+        return {"type": "output_text", "annotations": annotations, "logprobs": list(self._logprobs), "text": text}
+
+
+def text_logprobs(told: Any) -> list[Logprob]:
+    """What an upstream said about a piece of text; not all of them send every field, and some clients want them."""
+    content = told.get("content") if isinstance(told, dict) else None
+    entries = [entry for entry in content if isinstance(entry, dict)] if isinstance(content, list) else []
+    return [{**entry, "top_logprobs": entry.get("top_logprobs") or []} for entry in entries]
 
 
 def function_call(id: str, call: ToolCall) -> tuple[list[Draft], dict[str, Any]]:

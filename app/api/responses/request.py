@@ -12,6 +12,7 @@ from app.api.responses.tools import NAMES, Tools, translate_tools
 from app.errors import RequestError
 
 INCLUDE_OUTPUTS = "code_interpreter_call.outputs"
+INCLUDE_LOGPROBS = "message.output_text.logprobs"
 
 #: Fields that mean the same to a chat upstream.
 SAME = ("temperature", "top_p", "user")
@@ -74,6 +75,12 @@ def upstream_body(
             body["parallel_tool_calls"] = False
     if request.reasoning and request.reasoning.get("effort"):
         body["reasoning_effort"] = request.reasoning["effort"]
+    if includes_logprobs(request):
+        body["logprobs"] = True
+        if request.top_logprobs is not None:
+            body["top_logprobs"] = request.top_logprobs
+    if verbosity := (request.text or {}).get("verbosity"):
+        body["verbosity"] = verbosity
     if (response_format := _response_format(request.text)) is not None:
         body["response_format"] = response_format
     return body
@@ -117,6 +124,7 @@ def envelope(request: ResponsesRequest, *, created_at: float) -> dict[str, Any]:
         "text": {"format": {"type": "text"}, **(request.text or {})},
         "tool_choice": request.tool_choice,
         "tools": request.tools,
+        "top_logprobs": request.top_logprobs or 0,
         "top_p": 1.0 if request.top_p is None else request.top_p,
         "truncation": request.truncation or "disabled",
         "usage": None,
@@ -135,6 +143,10 @@ def tools_of(request: ResponsesRequest) -> Tools:
 
 def includes_outputs(request: ResponsesRequest) -> bool:
     return INCLUDE_OUTPUTS in (request.include or ())
+
+
+def includes_logprobs(request: ResponsesRequest) -> bool:
+    return INCLUDE_LOGPROBS in (request.include or ())
 
 
 def replayed_container(items: Sequence[Item]) -> str | None:

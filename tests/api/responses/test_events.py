@@ -270,6 +270,24 @@ def test_a_refusal_is_a_part_of_its_own_and_no_text() -> None:
     ]
 
 
+@pytest.mark.parametrize("asked", [True, False])
+def test_logprobs_are_told_to_who_asked_for_them(asked: bool) -> None:
+    def token(text: str) -> Token:
+        return Token(turn=0, channel="content", text=text, logprobs={"content": [{"token": text, "logprob": -1.0}]})
+
+    stream = ResponseStream(
+        "resp_1", envelope=envelope(REQUEST, created_at=1.0), include_outputs=True, include_logprobs=asked
+    )
+    emitted = play(stream, [start(), token("\n"), token("4"), token("2"), done()])
+    [message] = lint(emitted, include_outputs=True)["output"]
+    told = [{"token": text, "logprob": -1.0, "top_logprobs": []} for text in "\n42"] if asked else []
+    assert message["content"][0]["logprobs"] == told
+    deltas = [data["logprobs"] for name, data in emitted if name == "response.output_text.delta"]
+    assert deltas == ([told[:2], told[2:]] if asked else [[], []])
+    [whole] = [data["logprobs"] for name, data in emitted if name == "response.output_text.done"]
+    assert whole == told
+
+
 def test_outputs_read_like_a_repl_with_images_in_their_place() -> None:
     [call] = _output(
         [
