@@ -144,18 +144,22 @@ def text_logprobs(told: Any) -> list[Logprob]:
 
 
 def function_call(id: str, call: ToolCall) -> tuple[list[Draft], dict[str, Any]]:
-    """A call that is the client's to run, all at once: its events but for ``output_item.done``, and the item."""
+    """A call that is the client's to run, all at once: its events but for ``output_item.done``, and the item.
+
+    Some upstreams write nothing where a function takes nothing. OpenAI never does here, and clients parse it unseen.
+    """
+    arguments = call.arguments if call.arguments.strip() else "{}"
     item = {
         "id": id,
         "type": "function_call",
         "status": "completed",
         "call_id": call.id,
         "name": call.name,
-        "arguments": call.arguments,
+        "arguments": arguments,
     }
     drafts: list[Draft] = [
         ("response.output_item.added", {"item": {**item, "status": "in_progress", "arguments": ""}}),
-        ("response.function_call_arguments.delta", {"item_id": id, "delta": call.arguments}),
-        ("response.function_call_arguments.done", {"item_id": id, "name": call.name, "arguments": call.arguments}),
+        ("response.function_call_arguments.delta", {"item_id": id, "delta": arguments}),
+        ("response.function_call_arguments.done", {"item_id": id, "name": call.name, "arguments": arguments}),
     ]
     return drafts, item

@@ -254,6 +254,12 @@ def _output(events: list[Event]) -> list[dict[str, Any]]:
     return output_items
 
 
+@pytest.mark.parametrize("arguments", ["", " ", "{}"])
+def test_arguments_are_json_also_where_the_upstream_wrote_none(arguments: str) -> None:
+    [call] = _output([ToolCall(id="call_w", name="now", arguments=arguments)])
+    assert call["arguments"] == "{}"
+
+
 def test_a_refusal_is_a_part_of_its_own_and_no_text() -> None:
     emitted = play(make(), [start(), say("Hm."), refuse("I "), refuse("won't."), done()])
     text, refusal = lint(emitted, include_outputs=True)["output"]
