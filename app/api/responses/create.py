@@ -126,13 +126,18 @@ class _Turn:
             await self.answer.relay(event, send)
 
     async def _files(self, history: History) -> list[FileRecord]:
-        """Those of the tool before those of messages: what is attached later takes no name from them."""
-        attached = file_ids(history.items)
-        if self.choice is not None:
-            return await find_files(self.store, self.caller, [*self.choice.file_ids, *attached], param="tools.file_ids")
-        if attached:
-            raise RequestError("Files can only be read by code: add the tool code_interpreter.", param="tools")
-        return []
+        """Those of the tool before those of messages: what is attached later takes no name from them. Those of turns
+        before may be gone: apps tidy up what they have asked about, and go on."""
+        own = file_ids(history.own)
+        if self.choice is None:
+            if own:
+                raise RequestError("Files can only be read by code: add the tool code_interpreter.", param="tools")
+            return []
+        attached = [id for id in file_ids(history.items) if id in own or await self._is_there(id)]
+        return await find_files(self.store, self.caller, [*self.choice.file_ids, *attached], param="tools.file_ids")
+
+    async def _is_there(self, file_id: str) -> bool:
+        return await self.store.files.get(file_id, owner=self.caller.name) is not None
 
     @asynccontextmanager
     async def _place(

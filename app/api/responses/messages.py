@@ -32,7 +32,7 @@ class Conversation:
 
     Args:
         code_tool: name of the tool that replayed code calls are said to have been.
-        file_names: names of the files that messages refer to by id; they lie in the container.
+        file_names: names of the files that messages refer to by id; they lie in the container. Others do not any more.
     """
 
     def __init__(self, *, code_tool: str, file_names: Mapping[str, str]) -> None:
@@ -109,9 +109,8 @@ class Conversation:
                 return {"type": "image_url", "image_url": {"url": url, **detail}}
             case {"type": "input_file" | "input_image", "file_id": str(file_id)}:
                 name = self._file_names.get(file_id)
-                if name is None:
-                    raise RequestError(f"No such File object: {file_id}", param=f"{param}.file_id", status=404)
-                return {"type": "text", "text": f"[The user has attached a file: /mnt/data/{name}]"}
+                told = f": /mnt/data/{name}" if name is not None else ", which cannot be read any more"
+                return {"type": "text", "text": f"[The user has attached a file{told}]"}
             case {"type": "input_file", "file_data": str(data)}:
                 name = part.get("filename") or "file"
                 return {"type": "file", "file": {"filename": name, "file_data": data}}

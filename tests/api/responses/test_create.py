@@ -431,6 +431,24 @@ async def test_a_file_that_is_attached_later_takes_no_name_from_one_of_the_tool(
     assert worker.files == {"data.csv": b"changed by code", f"{two.id}-data.csv": b"2"}
 
 
+@pytest.mark.parametrize("tools", [[INTERPRETER], []])
+async def test_a_conversation_goes_on_without_the_file_it_began_with(gateway: Served, tools: list[Any]) -> None:
+    sdk = gateway.sdk()
+    file = await sdk.files.create(file=("data.csv", b"1"), purpose="user_data")
+    message = {"role": "user", "content": [{"type": "input_file", "file_id": file.id}]}
+    writes(gateway, "x\n")
+    first = await ask(gateway, body(input=[message]))
+    if tools:
+        await sdk.files.delete(file.id)
+    says(gateway, "A title.")
+    await ask(gateway, body(tools=tools, previous_response_id=first["id"]))
+    told = gateway.upstream.requests[-1]["messages"][0]["content"]
+    assert told == "[The user has attached a file, which cannot be read any more]"
+    says(gateway, "Never said.")
+    refused = await ask(gateway, body(tools=tools, input=[message]), status=404 if tools else 400)
+    assert refused["error"]["param"] == ("id" if tools else "tools")
+
+
 async def test_a_file_that_nothing_could_read_is_refused(gateway: Served) -> None:
     file = await gateway.sdk().files.create(file=("data.csv", b"1"), purpose="user_data")
     items = [{"role": "user", "content": [{"type": "input_file", "file_id": file.id}]}]

@@ -211,7 +211,7 @@ def test_upstream_sees_every_call_followed_by_its_result_or_the_client_an_error(
         ({"role": "user"}, "input.0.content"),
         ({"role": "user", "content": [{"type": "input_audio"}]}, "input.0.content.0"),
         ({"role": "user", "content": ["text"]}, "input.0.content.0"),
-        ({"role": "user", "content": [{"type": "input_file", "file_id": "file-9"}]}, "input.0.content.0.file_id"),
+        ({"role": "user", "content": [{"type": "input_file", "file_id": 9}]}, "input.0.content.0"),
         ({"type": "function_call", "call_id": "a", "arguments": "{}"}, "input.0.name"),
         ({"type": "function_call", "call_id": 3, "name": "w", "arguments": "{}"}, "input.0.call_id"),
         ({"type": "function_call_output", "output": "x"}, "input.0.call_id"),
