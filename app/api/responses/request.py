@@ -170,13 +170,14 @@ def _file_ids(items: Sequence[Item]) -> Iterator[str]:
 
 
 def referenced_responses(items: Sequence[Item]) -> list[str]:
-    """Responses whose items are referred to by id (``item_reference``: the AI SDK does so for stored answers)."""
-    found = (response_id_of(id) for item in items if (id := _reference(item)) is not None)
+    """Responses whose items are referred to by id (``item_reference``: the AI SDK does so for stored answers), or that
+    know what the code of an item said, which its client was not shown."""
+    found = (response_id_of(id) for item in items if (id := _reference(item) or _without_outputs(item)) is not None)
     return list(dict.fromkeys(response_id for response_id in found if response_id is not None))
 
 
 def resolve_references(items: Sequence[Item], known: Mapping[str, Item]) -> list[Item]:
-    """The items with references replaced by what they refer to.
+    """The items with references replaced by what they refer to, and code calls with their outputs where they are known.
 
     Args:
         known: items of the referenced responses, by id.
@@ -188,7 +189,8 @@ def resolve_references(items: Sequence[Item], known: Mapping[str, Item]) -> list
     for position, item in enumerate(items):
         reference = _reference(item)
         if reference is None:
-            resolved.append(item)
+            stored = known.get(_without_outputs(item) or "", {})
+            resolved.append({**item, "outputs": stored["outputs"]} if "outputs" in stored else item)
         elif reference in known:
             resolved.append(known[reference])
         elif not reference.startswith("rs_"):  # reasoning is not kept, and not sent upstream
@@ -205,3 +207,9 @@ def _reference(item: Item) -> str | None:
     id = item.get("id")
     bare = item.get("type") in (None, "item_reference") and "role" not in item
     return id if bare and is_id(id) else None
+
+
+def _without_outputs(item: Item) -> str | None:
+    """The id of a code call that came back as it was shown: without ``include`` it has no outputs."""
+    id = item.get("id")
+    return id if item.get("type") == "code_interpreter_call" and item.get("outputs") is None and is_id(id) else None

@@ -582,6 +582,27 @@ async def test_stored_items_can_be_referred_to(gateway: Served) -> None:
     assert roles == ["assistant", "tool", "assistant", "user"]
 
 
+@pytest.mark.parametrize(("store", "told"), [(True, "42\n"), (False, "(output not kept)")])
+async def test_the_model_learns_what_its_code_said_also_where_the_client_was_not_shown_it(
+    gateway: Served, store: bool, told: str
+) -> None:
+    prepare(gateway, says={"print": [Output("stdout", "42\n")]})
+    function = {"name": "get_weather", "arguments": "{}"}
+    gateway.upstream.code("print(42)\n")
+    gateway.upstream.end_code()
+    gateway.upstream.delta({"tool_calls": [{"index": 1, "id": "call_w", "type": "function", "function": function}]})
+    gateway.upstream.finish(usage=USAGE)
+    request = body(tools=[INTERPRETER, WEATHER], store=store)
+    first = await ask(gateway, request)
+    assert [item["type"] for item in first["output"]] == ["code_interpreter_call", "function_call"]
+    assert first["output"][0]["outputs"] is None
+    result = {"type": "function_call_output", "call_id": "call_w", "output": "sunny"}
+    says(gateway, "It is sunny.")
+    await ask(gateway, {**request, "input": [{"role": "user", "content": "Go."}, *first["output"], result]})
+    results = [message["content"] for message in gateway.upstream.requests[1]["messages"] if message["role"] == "tool"]
+    assert results == [told, "sunny"]
+
+
 async def test_a_model_that_the_key_may_not_use_is_refused(gateway: Served) -> None:
     with pytest.raises(openai.PermissionDeniedError):
         await gateway.sdk("kb").responses.create(model="other", input="x")

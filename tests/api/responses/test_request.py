@@ -124,6 +124,15 @@ def test_files_that_messages_refer_to_are_found_once_each() -> None:
     assert file_ids([*messages, {"role": "user", "content": "x"}, {"type": "reasoning"}]) == ["file-1", "file-2"]
 
 
+def test_code_calls_that_come_back_without_outputs_have_those_that_are_known() -> None:
+    call = {"type": "code_interpreter_call", "id": "ci_ab_0", "code": "1", "outputs": None}
+    whole = {**call, "outputs": [{"type": "logs", "logs": "1"}]}
+    other = {**whole, "outputs": []}
+    assert referenced_responses([call, other, {**call, "id": "ci_of_openai"}]) == ["resp_ab"]
+    assert resolve_references([call, other], {"ci_ab_0": whole}) == [whole, other]
+    assert resolve_references([call], {}) == [call]
+
+
 def test_references_to_stored_items_are_found_and_resolved() -> None:
     message = {"type": "message", "id": "msg_ab_1", "role": "assistant", "content": "x"}
     items = [
