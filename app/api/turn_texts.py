@@ -42,9 +42,9 @@ class Paragraphs:
 
 
 class OnlyJson:
-    """An answer that is to be parsed is that of the last turn with text. What a model says before its code ("Let me
-    compute that.") is known by its beginning: it is held back, and shown only if nothing follows. JSON is shown as it
-    comes."""
+    """An answer that is to be parsed is that of the last turn with text. What a model says before its code or another
+    call ("Let me compute that.") is known by its beginning: it is held back, and shown only if nothing follows. JSON is
+    shown as it comes."""
 
     def __init__(self) -> None:
         self._held: list[Event] = []
@@ -58,7 +58,9 @@ class OnlyJson:
         match event:
             case Token(channel="content"):
                 return self._text(event)
-            case ToolCall() | ToolCallDelta() | Done() | Error():
+            case ToolCall() | ToolCallDelta():
+                self._held = []
+            case Done() | Error():
                 return [*self._release(), event]
         return [event]
 

@@ -69,7 +69,7 @@ def test_every_split_of_a_text_has_the_same_paragraphs(pieces: list[tuple[int, s
         ([say(0, "[1"), say(0, "]"), DONE], "[1]"),
         ([say(0, "I cannot."), DONE], "I cannot."),
         ([say(0, "Let me."), END, DONE], "Let me."),
-        ([say(0, "Let me ask."), CALL, DONE], "Let me ask."),
+        ([say(0, "Let me ask."), CALL, DONE], ""),
         ([say(0, "Let me."), END, say(1, "No."), Error(error=ErrorBody("cut", "t"))], "No."),
     ],
 )
