@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, Protocol
 
+import msgspec
+
 from app.events import Done, Error, Event, Token, ToolCall, ToolCallDelta
 
 #: Formats in which an answer is to be parsed.
@@ -35,10 +37,17 @@ class Paragraphs:
             return [event]
         if self._turn is None and not event.text.strip():
             return [event]
-        gap = "" if self._turn in (None, event.turn) else _missing_breaks(self._end, event.text)
+        shown: list[Event] = [event]
+        if self._turn not in (None, event.turn):
+            text = event.text.lstrip("\n")
+            if not text:  # the empty line stands for them
+                return []
+            breaks = len(self._end) - len(self._end.rstrip("\n"))
+            gap = Token(turn=event.turn, channel="content", text="\n" * (2 - breaks))
+            shown = [*([gap] if gap.text else []), msgspec.structs.replace(event, text=text)]
         self._turn = event.turn
-        self._end = (self._end + gap + event.text)[-2:]
-        return [Token(turn=event.turn, channel="content", text=gap), event] if gap else [event]
+        self._end = (self._end + event.text)[-2:]
+        return shown
 
 
 class OnlyJson:
@@ -75,12 +84,6 @@ class OnlyJson:
     def _release(self) -> list[Event]:
         held, self._held = self._held, []
         return held
-
-
-def _missing_breaks(end: str, start: str) -> str:
-    """Line ends between two texts, so that there are two."""
-    there = len(end) - len(end.rstrip("\n")) + len(start) - len(start.lstrip("\n"))
-    return "\n" * (2 - there)
 
 
 def is_parsed(response_format: Mapping[str, Any] | None) -> bool:
