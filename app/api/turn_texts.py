@@ -22,32 +22,49 @@ class TurnTexts(Protocol):
 
 
 class Paragraphs:
-    """A turn does not know what its client has read before: an empty line parts its text from that."""
+    """A turn does not know what its client has read before: an empty line parts its text from that, and its reasoning
+    from reasoning."""
 
     def __init__(self) -> None:
-        #: The turn of the text that was shown last; none before something visible was.
+        self._texts = {"content": _Paragraphs(), "reasoning": _Paragraphs()}
+
+    def __repr__(self) -> str:
+        return f"Paragraphs({self._texts})"
+
+    def feed(self, event: Event) -> list[Event]:
+        if not isinstance(event, Token) or event.channel not in self._texts or not event.text:
+            return [event]
+        gap, text = self._texts[event.channel].feed(event.turn, event.text)
+        if not text:
+            return []
+        shown: list[Event] = [msgspec.structs.replace(event, text=gap, logprobs=msgspec.UNSET)] if gap else []
+        return [*shown, event if text == event.text else msgspec.structs.replace(event, text=text)]
+
+
+class _Paragraphs:
+    """Of one text. A turn's first line ends are left out: the empty line stands for them."""
+
+    def __init__(self) -> None:
+        #: The turn of what was shown last; none before something visible was.
         self._turn: int | None = None
         self._end = ""
 
     def __repr__(self) -> str:
-        return f"Paragraphs(turn={self._turn}, end={self._end!r})"
+        return f"turn={self._turn} end={self._end!r}"
 
-    def feed(self, event: Event) -> list[Event]:
-        if not isinstance(event, Token) or event.channel != "content" or not event.text:
-            return [event]
-        if self._turn is None and not event.text.strip():
-            return [event]
-        shown: list[Event] = [event]
-        if self._turn not in (None, event.turn):
-            text = event.text.lstrip("\n")
-            if not text:  # the empty line stands for them
-                return []
-            breaks = len(self._end) - len(self._end.rstrip("\n"))
-            gap = Token(turn=event.turn, channel="content", text="\n" * (2 - breaks))
-            shown = [*([gap] if gap.text else []), msgspec.structs.replace(event, text=text)]
-        self._turn = event.turn
-        self._end = (self._end + event.text)[-2:]
-        return shown
+    def feed(self, turn: int, text: str) -> tuple[str, str]:
+        """The line ends that are missing before it, and what is shown of it."""
+        gap = ""
+        if self._turn is None and not text.strip():
+            return gap, text
+        if self._turn not in (None, turn):
+            text = text.lstrip("\n")
+            if not text:
+                return gap, text
+            gap = "\n" * (2 - len(self._end) + len(self._end.rstrip("\n")))
+        self._turn = turn
+        self._end = (self._end + text)[-2:]
+        return gap, text
 
 
 class OnlyJson:

@@ -42,10 +42,27 @@ def test_the_texts_of_turns_are_paragraphs(first: str, second: str, whole: str) 
     assert shown(Paragraphs(), [say(0, first), END, say(1, second), say(1, "!"), DONE]) == whole + "!"
 
 
-def test_turns_without_text_between_do_not_matter_and_other_channels_are_no_text() -> None:
-    thought = Token(turn=1, channel="reasoning", text="Hm.")
-    assert Paragraphs().feed(thought) == [thought]
+def test_turns_without_text_between_do_not_matter() -> None:
     assert shown(Paragraphs(), [say(0, "a"), say(2, "b"), say(2, "c"), DONE]) == "a\n\nbc"
+
+
+def test_reasoning_has_paragraphs_of_its_own_and_code_has_none() -> None:
+    def think(turn: int, text: str) -> Token:
+        return Token(turn=turn, channel="reasoning", text=text, key="reasoning")
+
+    def write(turn: int) -> Token:
+        return Token(turn=turn, channel="code", text="1", call_id="c")
+
+    texts = Paragraphs()
+    events = [think(0, "Hm."), say(0, "a"), write(0), think(1, "So."), write(1), say(1, "b")]
+    gaps = [think(1, "\n\n"), say(1, "\n\n")]
+    assert [event for given in events for event in texts.feed(given)] == [
+        *events[:3],
+        gaps[0],
+        *events[3:5],
+        gaps[1],
+        events[5],
+    ]
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["a", "\n", " ", "b\n", "\n\n", ""])), max_size=8))
