@@ -97,7 +97,8 @@ def _response_format(text: dict[str, Any] | None) -> dict[str, Any] | None:
         case {"type": "json_object"}:
             return {"type": "json_object"}
         case {"type": "json_schema", "name": str(), "schema": dict()} as given:
-            fields = {key: given[key] for key in ("name", "schema", "description", "strict") if key in given}
+            names = ("name", "schema", "description", "strict")
+            fields = {name: given[name] for name in names if given.get(name) is not None}
             return {"type": "json_schema", "json_schema": fields}
         case _:
             raise RequestError("The format is text, json_object or json_schema.", param="text.format")

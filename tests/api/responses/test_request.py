@@ -79,6 +79,10 @@ def test_instructions_come_first_and_settings_are_spelled_as_chat_completions_sp
         ({"verbosity": "low"}, None),
         ({"format": {"type": "text"}}, None),
         ({"format": {"type": "json_object"}}, {"type": "json_object"}),
+        (
+            {"format": {"type": "json_schema", "name": "n", "schema": {}, "description": None, "strict": None}},
+            {"type": "json_schema", "json_schema": {"name": "n", "schema": {}}},
+        ),
     ],
 )
 def test_formats_of_the_answer(text: dict[str, Any] | None, expected: object) -> None:
