@@ -115,3 +115,12 @@ async def test_what_is_said_before_the_code_is_no_part_of_an_object(gateway: Ser
     else:
         answer = await completions.parse(**asked, tools=tools)
     assert answer.choices[0].message.parsed == Sum(value=42)
+
+
+async def test_logprobs_of_a_refusal_are_told(gateway: Served) -> None:
+    logprobs = {"content": None, "refusal": [{"token": "No.", "logprob": -1.0}]}
+    refusal = {"index": 0, "delta": {"refusal": "No."}, "logprobs": logprobs}
+    gateway.upstream.delta({}, choices=[refusal])
+    gateway.upstream.finish("stop")
+    choice = await ask(gateway, tools=[INTERPRETER], logprobs=True)
+    assert (choice["message"]["refusal"], choice["logprobs"]) == ("No.", {"refusal": logprobs["refusal"]})
