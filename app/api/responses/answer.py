@@ -57,8 +57,8 @@ class Answer:
 
     async def relay(self, event: Event, send: Send) -> None:
         """Take an event of the pipeline. The answer is stored before the client learns that it is over: it may refer
-        to it at once. One that failed is stored after that: where nothing was streamed yet, the failure is an HTTP
-        error, and nobody has its id.
+        to it at once. One that failed without any output is stored after that: where nothing was streamed yet, the
+        failure is an HTTP error, and nobody has its id.
 
         Raises:
             EagerError: the request failed, and nothing was streamed yet that could say so.
@@ -71,11 +71,11 @@ class Answer:
         response = self._stream.response if emitted else None
         if self._request.stream:
             self._emitted += emitted
-        failed = isinstance(event, Error)
-        if response is not None and not failed:
+        unseen = isinstance(event, Error) and not self._stream.output_items
+        if response is not None and not unseen:
             await self._keep(response)
         await send(event)
-        if response is not None and failed:
+        if response is not None and unseen:
             await self._keep(response)
 
     def encode(self, event: Event) -> bytes:
