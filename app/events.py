@@ -43,7 +43,7 @@ class Start(Event, tag="start"):
 class Token(Event, tag="token"):
     """Text of the model, as it came. ``code`` is text that was recognised as code, decoded; code that stood in the
     content (a fence, a tag) is therefore told twice. ``key`` is the upstream's name for reasoning, ``logprobs`` what it
-    said about a piece of content."""
+    said about a piece of content or of a refusal."""
 
     turn: int
     channel: Channel

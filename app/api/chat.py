@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -19,6 +22,7 @@ from app.api.options import drop_in_options, session_id, with_headers
 from app.api.proxy import ProxyDocument, ProxyStream
 from app.api.schemas import CompletionRequest, EagerOptions
 from app.api.tools import code_keys, for_upstream, has_code_tool, undeclared
+from app.api.turn_texts import OnlyJson, Paragraphs, TurnTexts, is_parsed
 from app.events import Event
 from app.gateway import Gateway
 from app.pipeline.emitter import Send
@@ -39,7 +43,7 @@ async def create_chat_completion(request: Request, body: CompletionRequest) -> R
     asked = with_headers(body.eager, request.headers)
     options = drop_in_options(asked, gateway, request.headers)
     if options.sources <= {"tool"} and not has_code_tool(body.upstream_body(), options.tools):
-        response = _proxied(gateway, body, options)
+        response = _proxied(gateway, store, caller, body, options)
     else:
         response = _run_here(gateway, store, caller, body, asked, options)
     return idempotent(
@@ -52,11 +56,23 @@ async def create_chat_completion(request: Request, body: CompletionRequest) -> R
     )
 
 
-def _proxied(gateway: Gateway, body: CompletionRequest, options: Options) -> Response:
-    upstream, upstream_body = gateway.require_upstream(), body.upstream_body()
-    if body.stream:
-        return ProxyStream(upstream.stream(upstream_body, options.headers))
-    return ProxyDocument(lambda: upstream.complete(upstream_body, options.headers))
+def _proxied(gateway: Gateway, store: Store, caller: Caller, body: CompletionRequest, options: Options) -> Response:
+    upstream = gateway.require_upstream()
+
+    async def whole() -> dict[str, Any]:
+        """An agent may ask for its last answer without tools: the code before it counts all the same."""
+        messages = await restored(body.messages, store.hidden_calls, owner=caller.name)
+        return {**body.upstream_body(), "messages": messages}
+
+    @asynccontextmanager
+    async def stream() -> AsyncIterator[AsyncIterator[Sequence[str]]]:
+        async with upstream.stream(await whole(), options.headers) as events:
+            yield events
+
+    async def complete() -> Any:
+        return await upstream.complete(await whole(), options.headers)
+
+    return ProxyStream(stream()) if body.stream else ProxyDocument(complete)
 
 
 def _run_here(
@@ -70,6 +86,12 @@ def _run_here(
     carry = gateway.events if asked.events is None else asked.events
 
     async def pipeline(send: Send) -> None:
+        texts: TurnTexts = OnlyJson() if is_parsed(body.response_format) else Paragraphs()
+
+        async def show(event: Event) -> None:
+            for shown in texts.feed(event):
+                await send(shown)
+
         messages = await restored(body.messages, store.hidden_calls, owner=caller.name)
         async with gateway.place(asked.session, owner=caller.name, keep_as=session_id(body.metadata)) as place:
             await run(
@@ -78,7 +100,7 @@ def _run_here(
                 request_id=id,
                 upstream=upstream,
                 place=place,
-                send=send,
+                send=show,
                 keep_hidden=keeper(body.messages, store.hidden_calls, owner=caller.name),
             )
 

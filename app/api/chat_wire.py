@@ -85,7 +85,7 @@ class ChatWire:
                 self._has_text = True
                 return self._chunk({"content": token.text}, logprobs=_known(token.logprobs))
             case "refusal":
-                return self._chunk({"refusal": token.text})
+                return self._chunk({"refusal": token.text}, logprobs=_known(token.logprobs))
             case _:
                 return self._chunk({token.key or "reasoning_content": token.text})
 

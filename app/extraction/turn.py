@@ -48,6 +48,7 @@ class ReasoningText(NamedTuple):
 
 class RefusalText(NamedTuple):
     text: str
+    logprobs: Any = None
 
 
 class CodeStarted(NamedTuple):
@@ -259,7 +260,7 @@ class TurnReader:
         if delta.refusal and (text := self._refusal_halves.feed(delta.refusal)):
             self._count(text)
             self._refusal.append(text)
-            items.append(RefusalText(text))
+            items.append(RefusalText(text, None if delta.content else delta.logprobs))
         if delta.extra_content is not None:
             self._extra_content = delta.extra_content
         for detail in delta.reasoning_details:

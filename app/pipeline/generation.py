@@ -121,9 +121,9 @@ class Generation:
                 case ContentText(text=text, logprobs=logprobs):
                     self._note_token()
                     await emit(Token(turn=self.turn, channel="content", text=text, logprobs=logprobs or UNSET))
-                case RefusalText(text=text):
+                case RefusalText(text=text, logprobs=logprobs):
                     self._note_token()
-                    await emit(Token(turn=self.turn, channel="refusal", text=text))
+                    await emit(Token(turn=self.turn, channel="refusal", text=text, logprobs=logprobs or UNSET))
                 case ReasoningText(text=text, key=key):
                     self._note_token()
                     await emit(Token(turn=self.turn, channel="reasoning", text=text, key=key))

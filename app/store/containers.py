@@ -10,7 +10,7 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.store.paging import PageRequest, fetch_page, owned
+from app.store.paging import PageRequest, Pages, owned
 from app.store.tables import container_files, containers
 
 
@@ -41,6 +41,7 @@ class Containers:
     def __init__(self, engine: AsyncEngine, clock: Callable[[], float]) -> None:
         self._engine = engine
         self._clock = clock
+        self._pages = Pages(containers)
 
     async def add(
         self, id: str, *, owner: str, name: str, idle_minutes: int, memory_limit: str | None, gateway: str
@@ -64,7 +65,7 @@ class Containers:
         if name is not None:
             query = query.where(containers.c.name == name)
         async with self._engine.connect() as connection:
-            rows, more = await fetch_page(connection, containers, query, page)
+            rows, more = await self._pages.fetch(connection, query, page, owner=owner)
         return [ContainerRecord(**row._mapping) for row in rows], more
 
     async def touch(self, id: str, *, owner: str) -> None:
@@ -113,6 +114,7 @@ class ContainerFiles:
     def __init__(self, engine: AsyncEngine, clock: Callable[[], float]) -> None:
         self._engine = engine
         self._clock = clock
+        self._pages = Pages(container_files)
 
     async def put(
         self, id: str, *, owner: str, container_id: str, path: str, bytes: int, source: Literal["user", "assistant"]
@@ -175,7 +177,7 @@ class ContainerFiles:
         """One page, and whether more follow."""
         query = owned(container_files, owner).where(container_files.c.container_id == container_id)
         async with self._engine.connect() as connection:
-            rows, more = await fetch_page(connection, container_files, query, page)
+            rows, more = await self._pages.fetch(connection, query, page, owner=owner)
         return [ContainerFileRecord(**row._mapping) for row in rows], more
 
     async def delete(self, id: str, *, owner: str, container_id: str) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import ColumnElement, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.store.paging import PageRequest, fetch_page, owned
+from app.store.paging import PageRequest, Pages, owned
 from app.store.tables import files
 
 
@@ -29,6 +29,7 @@ class Files:
     def __init__(self, engine: AsyncEngine, clock: Callable[[], float]) -> None:
         self._engine = engine
         self._clock = clock
+        self._pages = Pages(files)
 
     async def add(
         self, id: str, *, owner: str, filename: str, bytes: int, purpose: str, expires_after_s: float | None = None
@@ -52,7 +53,7 @@ class Files:
         if purpose is not None:
             query = query.where(files.c.purpose == purpose)
         async with self._engine.connect() as connection:
-            rows, more = await fetch_page(connection, files, query, page)
+            rows, more = await self._pages.fetch(connection, query, page, owner=owner)
         return [FileRecord(**row._mapping) for row in rows], more
 
     async def delete(self, id: str, *, owner: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,6 +14,9 @@ from app.errors import RequestError
 
 Order = Literal["asc", "desc"]
 
+#: Ends of pages that are remembered, of each table.
+MAX_ENDS = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
@@ -23,26 +27,46 @@ class PageRequest:
     after: str | None = None
 
 
-async def fetch_page(
-    connection: AsyncConnection, table: Table, query: Select[Any], page: PageRequest
-) -> tuple[Sequence[Any], bool]:
-    """Rows of one page of ``query`` (all columns of ``table``, already narrowed to the owner's), and whether more
-    follow.
+class Pages:
+    """The lists of one table, whose rows have an owner. Where the last pages ended is remembered: clients that delete
+    what they list go on after an item that is gone."""
 
-    Raises:
-        RequestError: ``after`` is not in the list.
-    """
-    position = tuple_(table.c.created_at, table.c.id)
-    if page.after is not None:
-        seen = (await connection.execute(query.where(table.c.id == page.after))).one_or_none()
-        if seen is None:
-            raise RequestError(f"No item with id '{page.after}' to continue after.", param="after")
-        cursor = tuple_(seen.created_at, seen.id)
-        query = query.where(position > cursor if page.order == "asc" else position < cursor)
-    columns = (table.c.created_at, table.c.id)
-    query = query.order_by(*(columns if page.order == "asc" else (column.desc() for column in columns)))
-    rows = (await connection.execute(query.limit(page.limit + 1))).all()
-    return rows[: page.limit], len(rows) > page.limit
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._ends: OrderedDict[tuple[str, str], float] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"<Pages of {self._table.name}: {len(self._ends)} ends>"
+
+    async def fetch(
+        self, connection: AsyncConnection, query: Select[Any], page: PageRequest, *, owner: str
+    ) -> tuple[Sequence[Any], bool]:
+        """Rows of one page of ``query`` (all columns, already narrowed to the owner's), and whether more follow.
+
+        Raises:
+            RequestError: ``after`` is not in the list, and did not end a page.
+        """
+        table = self._table
+        if page.after is not None:
+            seen = (await connection.execute(query.where(table.c.id == page.after))).one_or_none()
+            created_at = self._ends.get((owner, page.after)) if seen is None else seen.created_at
+            if created_at is None:
+                raise RequestError(f"No item with id '{page.after}' to continue after.", param="after")
+            position, cursor = tuple_(table.c.created_at, table.c.id), tuple_(created_at, page.after)
+            query = query.where(position > cursor if page.order == "asc" else position < cursor)
+        columns = (table.c.created_at, table.c.id)
+        query = query.order_by(*(columns if page.order == "asc" else (column.desc() for column in columns)))
+        rows = (await connection.execute(query.limit(page.limit + 1))).all()
+        if more := len(rows) > page.limit:
+            rows = rows[: page.limit]
+            self._remember(owner, rows[-1])
+        return rows, more
+
+    def _remember(self, owner: str, last: Any) -> None:
+        self._ends[owner, last.id] = last.created_at
+        self._ends.move_to_end((owner, last.id))
+        if len(self._ends) > MAX_ENDS:
+            self._ends.popitem(last=False)
 
 
 def owned(table: Table, owner: str) -> Select[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import httpx
+import pytest
 
 from tests.acceptance.chat import PYTHON, WEATHER, Answer, Json, ask, body
 from tests.acceptance.upstream import Upstream
@@ -50,6 +51,18 @@ async def test_of_a_mixed_turn_the_client_sees_its_own_call_and_the_model_sees_b
     assert [message["tool_call_id"] for message in messages[2:]] == [code["id"], weather["id"]]
     assert messages[3]["content"] == "sunny"
     assert told.text == f"The tool said: {messages[2]['content'].strip()} | sunny"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_the_model_sees_both_also_where_the_client_comes_back_without_tools(
+    gateway: httpx.AsyncClient, upstream: Upstream, stream: bool
+) -> None:
+    answer = await ask(gateway, body("up-parallel-interleaved", tools=BOTH))
+    request = {"model": "up-parallel-interleaved", "messages": coming_back(answer), "stream": stream}
+    assert (await gateway.post("/v1/chat/completions", json=request)).status_code == 200
+    sent = upstream.bodies()[-1]
+    assert [message["role"] for message in sent["messages"]] == ["user", "assistant", "tool", "tool"]
+    assert "tools" not in sent
 
 
 async def test_without_the_memory_the_conversation_goes_on_without_the_hidden_pair(

@@ -46,8 +46,8 @@ async def test_the_same_without_a_stream(gateway: httpx.AsyncClient, model: str)
     assert [event["type"] for event in answer["eager"]] == ["summary"]
 
 
-async def test_text_before_a_call_stays(gateway: httpx.AsyncClient) -> None:
-    assert (await ask(gateway, body("up-anthropic-layer"))).text == f"Let me compute.{TOLD}"
+async def test_text_before_a_call_stays_and_is_a_paragraph_of_its_own(gateway: httpx.AsyncClient) -> None:
+    assert (await ask(gateway, body("up-anthropic-layer"))).text == f"Let me compute.\n\n{TOLD}"
 
 
 @pytest.mark.parametrize(("model", "told"), [("up-parallel", "call 0 | call 1"), ("up-ollama-index0", "1 | 2")])

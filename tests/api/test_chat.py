@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from tests.api.served import Served, served
 
@@ -91,3 +92,35 @@ async def test_only_allowed_tools_are_offered_in_every_turn(gateway: Served) -> 
     for request in (first, second):
         assert [tool["function"]["name"] for tool in request["tools"]] == ["python"]
     assert (first["tool_choice"], second.get("tool_choice")) == ("required", None)
+
+
+class Sum(BaseModel):
+    value: int
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_what_is_said_before_the_code_is_no_part_of_an_object(gateway: Served, stream: bool) -> None:
+    gateway.upstream.delta({"content": "Let me compute."})
+    gateway.upstream.code("42\n")
+    gateway.upstream.end_code()
+    gateway.upstream.finish()
+    gateway.upstream.delta({"content": '{"value": 42}'})
+    gateway.upstream.finish("stop")
+    completions: Any = gateway.sdk().chat.completions
+    asked = {"model": "m", "messages": [{"role": "user", "content": "Go."}], "response_format": Sum}
+    tools = [{"type": "function", "function": {**function("python")["function"], "strict": True}}]
+    if stream:
+        async with completions.stream(**asked, tools=tools) as events:
+            answer = await events.get_final_completion()
+    else:
+        answer = await completions.parse(**asked, tools=tools)
+    assert answer.choices[0].message.parsed == Sum(value=42)
+
+
+async def test_logprobs_of_a_refusal_are_told(gateway: Served) -> None:
+    logprobs = {"content": None, "refusal": [{"token": "No.", "logprob": -1.0}]}
+    refusal = {"index": 0, "delta": {"refusal": "No."}, "logprobs": logprobs}
+    gateway.upstream.delta({}, choices=[refusal])
+    gateway.upstream.finish("stop")
+    choice = await ask(gateway, tools=[INTERPRETER], logprobs=True)
+    assert (choice["message"]["refusal"], choice["logprobs"]) == ("No.", {"refusal": logprobs["refusal"]})

@@ -137,16 +137,17 @@ def test_reasoning_refusals_and_logprobs_keep_their_places() -> None:
         Token(turn=0, channel="reasoning", text="Hm.", key="reasoning"),
         text("Hi", logprobs=logprobs),
         text("!", logprobs={"content": [{"token": "!"}]}),
-        Token(turn=0, channel="refusal", text="No."),
+        Token(turn=0, channel="refusal", text="No.", logprobs={"refusal": [{"token": "No."}]}),
         done(),
     )
     _, reasoning, content, _, refusal, _ = stream(*events)
     assert delta(reasoning) == {"reasoning": "Hm."}
     assert content["choices"][0]["logprobs"] == logprobs
     assert delta(refusal) == {"refusal": "No."}
+    assert refusal["choices"][0]["logprobs"] == {"refusal": [{"token": "No."}]}
     choice = document(*events)["choices"][0]
     assert choice["message"] == {"role": "assistant", "content": "Hi!", "refusal": "No.", "reasoning": "Hm."}
-    assert choice["logprobs"] == {"content": [{"token": "Hi"}, {"token": "!"}]}
+    assert choice["logprobs"] == {"content": [{"token": "Hi"}, {"token": "!"}], "refusal": [{"token": "No."}]}
 
 
 def test_a_failure_is_an_error_without_choices_and_without_a_finish() -> None:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import RequestError
+from app.store import paging
 from app.store.database import Store, open_store
 from app.store.files import FileRecord
 from app.store.paging import Order, PageRequest
@@ -49,6 +50,36 @@ async def test_a_filter_holds_over_all_pages(store: Store) -> None:
         purpose = "vision" if number % 2 else "user_data"
         await store.files.add(f"file-{number}", owner="a", filename="x", bytes=0, purpose=purpose)
     assert [record.id for record in await walk(store, 1, "asc", "vision")] == ["file-1", "file-3", "file-5"]
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+async def test_a_client_that_deletes_what_it_lists_comes_to_the_end(store: Store, order: Order) -> None:
+    for number in range(7):
+        await store.files.add(f"file-{number}", owner="a", filename="x", bytes=0, purpose="vision")
+    after, seen = None, 0
+    while True:
+        records, more = await store.files.list(owner="a", page=PageRequest(2, order, after))
+        for record in records:
+            assert await store.files.delete(record.id, owner="a")
+        seen += len(records)
+        after = records[-1].id
+        if not more:
+            break
+        with pytest.raises(RequestError):
+            await store.files.list(owner="b", page=PageRequest(2, order, after))
+    assert seen == 7
+
+
+async def test_ends_of_pages_are_forgotten_at_some_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paging, "MAX_ENDS", 2)
+    for number in range(5):
+        await store.files.add(f"file-{number}", owner="a", filename="x", bytes=0, purpose="vision")
+    await walk(store, 1, "asc")
+    for number in range(5):
+        await store.files.delete(f"file-{number}", owner="a")
+    assert await store.files.list(owner="a", page=PageRequest(1, "asc", "file-3")) == ([], False)
+    with pytest.raises(RequestError):
+        await store.files.list(owner="a", page=PageRequest(1, "asc", "file-1"))
 
 
 async def test_to_continue_after_what_is_not_there_or_not_ones_own_is_an_error(store: Store) -> None:

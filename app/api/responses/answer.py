@@ -10,7 +10,7 @@ import msgspec
 from app.api.errors import failure_told_by
 from app.api.responses.events import Emitted, ResponseStream
 from app.api.responses.place import ContainerPlace
-from app.api.responses.request import envelope, includes_outputs
+from app.api.responses.request import envelope, includes_logprobs, includes_outputs
 from app.api.responses.schemas import Item, ResponsesRequest
 from app.errors import SandboxError
 from app.events import CodeEnd, Error, Event, Start
@@ -47,6 +47,7 @@ class Answer:
             id,
             envelope=envelope(request, created_at=created_at),
             include_outputs=includes_outputs(request),
+            include_logprobs=includes_logprobs(request),
             carry_events=carry_events,
         )
         self._emitted: list[Emitted] = []
@@ -56,8 +57,8 @@ class Answer:
 
     async def relay(self, event: Event, send: Send) -> None:
         """Take an event of the pipeline. The answer is stored before the client learns that it is over: it may refer
-        to it at once. One that failed is stored after that: where nothing was streamed yet, the failure is an HTTP
-        error, and nobody has its id.
+        to it at once. One that failed without any output is stored after that: where nothing was streamed yet, the
+        failure is an HTTP error, and nobody has its id.
 
         Raises:
             EagerError: the request failed, and nothing was streamed yet that could say so.
@@ -70,11 +71,11 @@ class Answer:
         response = self._stream.response if emitted else None
         if self._request.stream:
             self._emitted += emitted
-        failed = isinstance(event, Error)
-        if response is not None and not failed:
+        unseen = isinstance(event, Error) and not self._stream.output_items
+        if response is not None and not unseen:
             await self._keep(response)
         await send(event)
-        if response is not None and failed:
+        if response is not None and unseen:
             await self._keep(response)
 
     def encode(self, event: Event) -> bytes:

@@ -28,6 +28,7 @@ from app.api.responses.schemas import ResponsesRequest
 from app.api.responses.tools import ContainerChoice, Tools
 from app.api.schemas import EagerOptions
 from app.api.tools import code_keys, code_tool_names
+from app.api.turn_texts import OnlyJson, is_parsed
 from app.errors import RequestError
 from app.events import Done, Error, Event
 from app.gateway import Gateway
@@ -110,12 +111,14 @@ class _Turn:
         options = replace(self.options, code_keys=code_keys(chat, self.options.tools))
         self.answer.own_items = history.own
         last: list[Event] = []
+        texts = OnlyJson() if is_parsed(chat.get("response_format")) else None
 
         async def relay(event: Event) -> None:
-            if isinstance(event, Error | Done):
-                last.append(event)
-            else:
-                await self.answer.relay(event, send)
+            for shown in texts.feed(event) if texts is not None else (event,):
+                if isinstance(shown, Error | Done):
+                    last.append(shown)
+                else:
+                    await self.answer.relay(shown, send)
 
         async with self._place(history, names, records) as place:
             await run(chat, options, request_id=self.answer.id, upstream=self.upstream, place=place, send=relay)
@@ -123,13 +126,18 @@ class _Turn:
             await self.answer.relay(event, send)
 
     async def _files(self, history: History) -> list[FileRecord]:
-        """Those of the tool before those of messages: what is attached later takes no name from them."""
-        attached = file_ids(history.items)
-        if self.choice is not None:
-            return await find_files(self.store, self.caller, [*self.choice.file_ids, *attached], param="tools.file_ids")
-        if attached:
-            raise RequestError("Files can only be read by code: add the tool code_interpreter.", param="tools")
-        return []
+        """Those of the tool before those of messages: what is attached later takes no name from them. Those of turns
+        before may be gone: apps tidy up what they have asked about, and go on."""
+        own = file_ids(history.own)
+        if self.choice is None:
+            if own:
+                raise RequestError("Files can only be read by code: add the tool code_interpreter.", param="tools")
+            return []
+        attached = [id for id in file_ids(history.items) if id in own or await self._is_there(id)]
+        return await find_files(self.store, self.caller, [*self.choice.file_ids, *attached], param="tools.file_ids")
+
+    async def _is_there(self, file_id: str) -> bool:
+        return await self.store.files.get(file_id, owner=self.caller.name) is not None
 
     @asynccontextmanager
     async def _place(

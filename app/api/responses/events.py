@@ -6,6 +6,7 @@ held back: they ride, in their true order, in ``eager`` on events of the open it
 
     created, in_progress,  { added, in_progress, code.delta*, code.done, interpreting+, completed, item.done
                            | added, part.added, text.delta+, annotation*, text.done, part.done, item.done
+                           | added, part.added, refusal.delta+, refusal.done, part.done, item.done
                            | added, arguments.delta, arguments.done, item.done }*,
     completed | incomplete | error, failed
 """
@@ -18,7 +19,17 @@ from typing import Any
 import msgspec
 
 from app.api.responses.citations import cite
-from app.api.responses.items import CodeItem, DoneStatus, Draft, MessageItem, MessageStatus, code_status, function_call
+from app.api.responses.items import (
+    CodeItem,
+    DoneStatus,
+    Draft,
+    Logprob,
+    MessageItem,
+    MessageStatus,
+    code_status,
+    function_call,
+    text_logprobs,
+)
 from app.api.responses.outputs import without_outputs
 from app.events import (
     ChunkDetected,
@@ -79,6 +90,7 @@ class ResponseStream:
         *,
         envelope: Mapping[str, Any],
         include_outputs: bool,
+        include_logprobs: bool = False,
         carry_events: bool = False,
         container_id: str | None = None,
     ) -> None:
@@ -94,12 +106,14 @@ class ResponseStream:
         self._id = response_id
         self._envelope = envelope
         self._include_outputs = include_outputs
+        self._include_logprobs = include_logprobs
         self._carry_events = carry_events
         self._container_id = container_id
         self._files: dict[str, str] = {}
         self._sequence = 0
         self._open: CodeItem | MessageItem | None = None
         self._blank = ""
+        self._blank_logprobs: list[Logprob] = []
         self._held: list[Event] = []
         self._eager: list[Any] = []
         self._emitted: list[Emitted] = []
@@ -150,8 +164,8 @@ class ResponseStream:
             self._accept_in_code(self._open, event)
             return
         match event:
-            case Token(channel="content" | "refusal", text=text):
-                self._say(text)
+            case Token(channel="content" | "refusal"):
+                self._say(event)
             case CodeStart(call_id=call_id):
                 self._close_message()
                 item = CodeItem(self._new_id("ci"), call_id, self._container_id or "")
@@ -182,18 +196,23 @@ class ResponseStream:
             case _:
                 self._held.append(event)
 
-    def _say(self, text: str) -> None:
+    def _say(self, token: Token) -> None:
         """Text of a message; blanks at its beginning wait for something visible."""
+        refusal = token.channel == "refusal"
+        if isinstance(self._open, MessageItem) and self._open.refusal != refusal:
+            self._close_message()
+        text = token.text
+        logprobs = text_logprobs(token.logprobs) if self._include_logprobs else []
         if not isinstance(self._open, MessageItem):
-            text = self._blank + text
+            text, logprobs = self._blank + text, [*self._blank_logprobs, *logprobs]
             if not text.strip():
-                self._blank = text
+                self._blank, self._blank_logprobs = text, logprobs
                 return
-            self._blank = ""
-            self._open = MessageItem(self._new_id("msg"))
+            self._blank, self._blank_logprobs = "", []
+            self._open = MessageItem(self._new_id("msg"), refusal=refusal)
             self._emit(self._open.open())
         if text:
-            self._emit(self._open.write(text))
+            self._emit(self._open.write(text, logprobs))
 
     def _close_code(self, item: CodeItem, status: DoneStatus) -> None:
         self._emit(item.close())
@@ -203,9 +222,10 @@ class ResponseStream:
             self._accept(event)
 
     def _close_message(self, status: MessageStatus = "completed") -> None:
-        self._blank = ""
+        self._blank, self._blank_logprobs = "", []
         if isinstance(self._open, MessageItem):
-            annotations = cite(self._open.text, self._files, container_id=self._container_id or "")
+            text = "" if self._open.refusal else self._open.text
+            annotations = cite(text, self._files, container_id=self._container_id or "")
             self._emit(self._open.close(annotations))
             self._finish_item(self._open.done(status, annotations))
 

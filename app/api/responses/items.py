@@ -14,6 +14,9 @@ Draft = tuple[str, dict[str, Any]]
 DoneStatus = Literal["completed", "incomplete", "failed"]
 MessageStatus = Literal["completed", "incomplete"]
 
+#: Of one token of a text.
+Logprob = dict[str, Any]
+
 
 class CodeItem:
     """A ``code_interpreter_call``. Its ``code.done`` is the join of its deltas, even where the call was cut short."""
@@ -77,12 +80,14 @@ def code_status(end: CodeEnd) -> DoneStatus:
 
 
 class MessageItem:
-    """A ``message`` with one part of text. Opened at its first visible character: many models write line ends before
-    they call a tool, and those are no message."""
+    """A ``message`` with one part: text, or a refusal, which is no answer and must not be parsed as one. Opened at its
+    first visible character: many models write line ends before they call a tool, and those are no message."""
 
-    def __init__(self, id: str) -> None:
+    def __init__(self, id: str, *, refusal: bool = False) -> None:
         self.id = id
+        self.refusal = refusal
         self._text: list[str] = []
+        self._logprobs: list[Logprob] = []
 
     @property
     def text(self) -> str:
@@ -92,49 +97,69 @@ class MessageItem:
         item = {"id": self.id, "type": "message", "status": "in_progress", "content": [], "role": "assistant"}
         return [
             ("response.output_item.added", {"item": item}),
-            ("response.content_part.added", {"item_id": self.id, "content_index": 0, "part": _part("", [])}),
+            ("response.content_part.added", {**self._place(), "part": self._part("", [])}),
         ]
 
-    def write(self, text: str) -> list[Draft]:
+    def write(self, text: str, logprobs: list[Logprob]) -> list[Draft]:
         self._text.append(text)
-        fields = {"item_id": self.id, "content_index": 0, "delta": text, "logprobs": []}
-        return [("response.output_text.delta", fields)]
+        self._logprobs += logprobs
+        if self.refusal:
+            return [("response.refusal.delta", {**self._place(), "delta": text})]
+        return [("response.output_text.delta", {**self._place(), "delta": text, "logprobs": logprobs})]
 
     def close(self, annotations: list[dict[str, Any]]) -> list[Draft]:
         """Everything but ``output_item.done``."""
-        part = {"item_id": self.id, "content_index": 0}
+        part = self._place()
+        whole: Draft = ("response.output_text.done", {**part, "text": self.text, "logprobs": self._logprobs})
+        if self.refusal:
+            whole = ("response.refusal.done", {**part, "refusal": self.text})
         added = [
             ("response.output_text.annotation.added", {**part, "annotation_index": number, "annotation": annotation})
             for number, annotation in enumerate(annotations)
         ]
         return [
             *added,
-            ("response.output_text.done", {**part, "text": self.text, "logprobs": []}),
-            ("response.content_part.done", {**part, "part": _part(self.text, annotations)}),
+            whole,
+            ("response.content_part.done", {**part, "part": self._part(self.text, annotations)}),
         ]
 
     def done(self, status: MessageStatus, annotations: list[dict[str, Any]]) -> dict[str, Any]:
-        content = [_part(self.text, annotations)]
+        content = [self._part(self.text, annotations)]
         return {"id": self.id, "type": "message", "status": status, "content": content, "role": "assistant"}
 
+    def _place(self) -> dict[str, Any]:
+        return {"item_id": self.id, "content_index": 0}
 
-def _part(text: str, annotations: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"type": "output_text", "annotations": annotations, "logprobs": [], "text": text}
+    def _part(self, text: str, annotations: list[dict[str, Any]]) -> dict[str, Any]:
+        if self.refusal:
+            return {"type": "refusal", "refusal": text}
+        return {"type": "output_text", "annotations": annotations, "logprobs": list(self._logprobs), "text": text}
+
+
+def text_logprobs(told: Any) -> list[Logprob]:
+    """What an upstream said about a piece of text; not all of them send every field, and some clients want them."""
+    content = told.get("content") if isinstance(told, dict) else None
+    entries = [entry for entry in content if isinstance(entry, dict)] if isinstance(content, list) else []
+    return [{**entry, "top_logprobs": entry.get("top_logprobs") or []} for entry in entries]
 
 
 def function_call(id: str, call: ToolCall) -> tuple[list[Draft], dict[str, Any]]:
-    """A call that is the client's to run, all at once: its events but for ``output_item.done``, and the item."""
+    """A call that is the client's to run, all at once: its events but for ``output_item.done``, and the item.
+
+    Some upstreams write nothing where a function takes nothing. OpenAI never does here, and clients parse it unseen.
+    """
+    arguments = call.arguments if call.arguments.strip() else "{}"
     item = {
         "id": id,
         "type": "function_call",
         "status": "completed",
         "call_id": call.id,
         "name": call.name,
-        "arguments": call.arguments,
+        "arguments": arguments,
     }
     drafts: list[Draft] = [
         ("response.output_item.added", {"item": {**item, "status": "in_progress", "arguments": ""}}),
-        ("response.function_call_arguments.delta", {"item_id": id, "delta": call.arguments}),
-        ("response.function_call_arguments.done", {"item_id": id, "name": call.name, "arguments": call.arguments}),
+        ("response.function_call_arguments.delta", {"item_id": id, "delta": arguments}),
+        ("response.function_call_arguments.done", {"item_id": id, "name": call.name, "arguments": arguments}),
     ]
     return drafts, item

@@ -1,7 +1,8 @@
 """Items of a conversation as the messages of a chat-completions upstream.
 
 Clients resend whole histories: also items of containers that have expired, and reasoning, which no chat upstream takes
-back. Every call that the upstream sees is followed at once by its result, as chat completions demand.
+back. Every call that the upstream sees is followed at once by its result, as chat completions demand. Such a result is
+a text: what else a function has answered with, a picture, follows the results of its turn in the user's name.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from app.errors import RequestError
 
 Message = dict[str, Any]
 
+#: What a function was answered: the text, and parts that are none.
+Result = tuple[str, list[dict[str, Any]]]
+
 #: Roles of messages; ``developer`` is known to OpenAI's own servers only.
 ROLES = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
 
@@ -28,14 +32,14 @@ class Conversation:
 
     Args:
         code_tool: name of the tool that replayed code calls are said to have been.
-        file_names: names of the files that messages refer to by id; they lie in the container.
+        file_names: names of the files that messages refer to by id; they lie in the container. Others do not any more.
     """
 
     def __init__(self, *, code_tool: str, file_names: Mapping[str, str]) -> None:
         self._code_tool = code_tool
         self._file_names = file_names
         self._messages: list[Message] = []
-        self._results: dict[int, str] = {}
+        self._results: dict[int, Result] = {}
         self._calls: dict[int, Message] = {}
 
     def translate(self, items: Sequence[Item], *, param: str = "input") -> list[Message]:
@@ -43,7 +47,7 @@ class Conversation:
         Raises:
             RequestError: an item is not well formed, or a call and its result do not go together.
         """
-        self._results = _results(items, param)
+        self._results = self._pair(items, param)
         for position, item in enumerate(items):
             self._add(item, position, f"{param}.{position}")
         self._end_calls(param)
@@ -105,9 +109,8 @@ class Conversation:
                 return {"type": "image_url", "image_url": {"url": url, **detail}}
             case {"type": "input_file" | "input_image", "file_id": str(file_id)}:
                 name = self._file_names.get(file_id)
-                if name is None:
-                    raise RequestError(f"No such File object: {file_id}", param=f"{param}.file_id", status=404)
-                return {"type": "text", "text": f"[The user has attached a file: /mnt/data/{name}]"}
+                told = f": /mnt/data/{name}" if name is not None else ", which cannot be read any more"
+                return {"type": "text", "text": f"[The user has attached a file{told}]"}
             case {"type": "input_file", "file_data": str(data)}:
                 name = part.get("filename") or "file"
                 return {"type": "file", "file": {"filename": name, "file_data": data}}
@@ -127,11 +130,63 @@ class Conversation:
             return
         calls, self._calls = self._calls, {}
         self._ask(list(calls.values()))
+        shown: list[dict[str, Any]] = []
         for position, call in calls.items():
             result = self._results.get(position)
             if result is None:
                 raise RequestError(f"No tool output found for function call {call['id']}.", param=param)
-            self._answer(call["id"], result)
+            text, parts = result
+            if parts:
+                text = f"{text}\n(shown below)".lstrip()
+                shown += [{"type": "text", "text": f"Shown by {call['function']['name']}:"}, *parts]
+            self._answer(call["id"], text)
+        if shown:
+            self._messages.append({"role": "user", "content": shown})
+
+    def _pair(self, items: Sequence[Item], param: str) -> dict[int, Result]:
+        """What each function call was answered, by the call's position.
+
+        An id alone does not tell: some upstreams number the calls of every turn anew (PROTOCOL.md 1.3), so a result
+        belongs to the first call with its id that has none yet. One more than there are calls is the last one's, said
+        again.
+
+        Raises:
+            RequestError: a result is not well formed, or of no call.
+        """
+        results: dict[int, Result] = {}
+        calls: dict[str, deque[int]] = {}  # that have no result yet
+        early: dict[str, Result] = {}  # results that stand before their call
+        answered: dict[str, int] = {}
+        for position, item in enumerate(items):
+            id = item.get("call_id")
+            if not isinstance(id, str):
+                continue  # refused where it is translated
+            if item.get("type") == "function_call":
+                if id in early:
+                    results[position] = early.pop(id)
+                    answered[id] = position
+                else:
+                    calls.setdefault(id, deque()).append(position)
+            elif item.get("type") == "function_call_output":
+                result = self._result(item.get("output"), f"{param}.{position}.output")
+                if calls.get(id):
+                    answered[id] = calls[id].popleft()
+                if id in answered:
+                    results[answered[id]] = result
+                else:
+                    early[id] = result
+        if early:
+            raise RequestError(f"No function call found for the output with call_id {next(iter(early))}.", param=param)
+        return results
+
+    def _result(self, output: object, param: str) -> Result:
+        if isinstance(output, str):
+            return output, []
+        if not isinstance(output, list):
+            raise RequestError("A function's output is a text or a list of parts.", param=param)
+        parts = [self._part(part, f"{param}.{position}") for position, part in enumerate(output)]
+        texts = [part["text"] for part in parts if part["type"] == "text"]
+        return "\n".join(texts), [part for part in parts if part["type"] != "text"]
 
     def _ask(self, calls: list[Message]) -> None:
         last = self._messages[-1] if self._messages else None
@@ -142,42 +197,6 @@ class Conversation:
 
     def _answer(self, call_id: str, text: str) -> None:
         self._messages.append({"role": "tool", "tool_call_id": call_id, "content": text or "(no output)"})
-
-
-def _results(items: Sequence[Item], param: str) -> dict[int, str]:
-    """What each function call was answered, by the call's position.
-
-    An id alone does not tell: some upstreams number the calls of every turn anew (PROTOCOL.md 1.3), so a result belongs
-    to the first call with its id that has none yet. One more than there are calls is the last one's, said again.
-
-    Raises:
-        RequestError: a result is not well formed, or of no call.
-    """
-    results: dict[int, str] = {}
-    calls: dict[str, deque[int]] = {}  # that have no result yet
-    early: dict[str, str] = {}  # results that stand before their call
-    answered: dict[str, int] = {}
-    for position, item in enumerate(items):
-        id = item.get("call_id")
-        if not isinstance(id, str):
-            continue  # refused where it is translated
-        if item.get("type") == "function_call":
-            if id in early:
-                results[position] = early.pop(id)
-                answered[id] = position
-            else:
-                calls.setdefault(id, deque()).append(position)
-        elif item.get("type") == "function_call_output":
-            text = _output_text(item.get("output"), f"{param}.{position}.output")
-            if calls.get(id):
-                answered[id] = calls[id].popleft()
-            if id in answered:
-                results[answered[id]] = text
-            else:
-                early[id] = text
-    if early:
-        raise RequestError(f"No function call found for the output with call_id {next(iter(early))}.", param=param)
-    return results
 
 
 def _call(id: str, name: str, arguments: str) -> Message:
@@ -195,15 +214,6 @@ def _text(item: Item, name: str, param: str) -> str:
     if not isinstance(value, str):
         raise RequestError(f"'{name}' is a text.", param=f"{param}.{name}")
     return value
-
-
-def _output_text(output: object, param: str) -> str:
-    """The result of a function: a text, or parts of which the texts count."""
-    if isinstance(output, str):
-        return output
-    if isinstance(output, list) and all(isinstance(part, dict) for part in output):
-        return "\n".join(text for part in output if isinstance(text := part.get("text"), str))
-    raise RequestError("A function's output is a text or a list of parts.", param=param)
 
 
 def _logs(outputs: object) -> str:

@@ -12,6 +12,7 @@ from app.api.responses.tools import NAMES, Tools, translate_tools
 from app.errors import RequestError
 
 INCLUDE_OUTPUTS = "code_interpreter_call.outputs"
+INCLUDE_LOGPROBS = "message.output_text.logprobs"
 
 #: Fields that mean the same to a chat upstream.
 SAME = ("temperature", "top_p", "user")
@@ -74,6 +75,12 @@ def upstream_body(
             body["parallel_tool_calls"] = False
     if request.reasoning and request.reasoning.get("effort"):
         body["reasoning_effort"] = request.reasoning["effort"]
+    if includes_logprobs(request):
+        body["logprobs"] = True
+        if request.top_logprobs is not None:
+            body["top_logprobs"] = request.top_logprobs
+    if verbosity := (request.text or {}).get("verbosity"):
+        body["verbosity"] = verbosity
     if (response_format := _response_format(request.text)) is not None:
         body["response_format"] = response_format
     return body
@@ -90,7 +97,8 @@ def _response_format(text: dict[str, Any] | None) -> dict[str, Any] | None:
         case {"type": "json_object"}:
             return {"type": "json_object"}
         case {"type": "json_schema", "name": str(), "schema": dict()} as given:
-            fields = {key: given[key] for key in ("name", "schema", "description", "strict") if key in given}
+            names = ("name", "schema", "description", "strict")
+            fields = {name: given[name] for name in names if given.get(name) is not None}
             return {"type": "json_schema", "json_schema": fields}
         case _:
             raise RequestError("The format is text, json_object or json_schema.", param="text.format")
@@ -100,7 +108,7 @@ def envelope(request: ResponsesRequest, *, created_at: float) -> dict[str, Any]:
     """The fields of the response object that are the same from its beginning to its end."""
     return {
         "object": "response",
-        "created_at": created_at,
+        "created_at": int(created_at),  # many languages' clients read no fraction
         "background": False,
         "error": None,
         "incomplete_details": None,
@@ -117,6 +125,7 @@ def envelope(request: ResponsesRequest, *, created_at: float) -> dict[str, Any]:
         "text": {"format": {"type": "text"}, **(request.text or {})},
         "tool_choice": request.tool_choice,
         "tools": request.tools,
+        "top_logprobs": request.top_logprobs or 0,
         "top_p": 1.0 if request.top_p is None else request.top_p,
         "truncation": request.truncation or "disabled",
         "usage": None,
@@ -137,6 +146,10 @@ def includes_outputs(request: ResponsesRequest) -> bool:
     return INCLUDE_OUTPUTS in (request.include or ())
 
 
+def includes_logprobs(request: ResponsesRequest) -> bool:
+    return INCLUDE_LOGPROBS in (request.include or ())
+
+
 def replayed_container(items: Sequence[Item]) -> str | None:
     """The container of the last code call in a conversation: ``auto`` goes on in it, if it is still alive."""
     calls = (item.get("container_id") for item in reversed(items) if item.get("type") == "code_interpreter_call")
@@ -144,27 +157,28 @@ def replayed_container(items: Sequence[Item]) -> str | None:
 
 
 def file_ids(items: Sequence[Item]) -> list[str]:
-    """Files that messages refer to by id, each once."""
+    """Files that messages and results refer to by id, each once."""
     return list(dict.fromkeys(_file_ids(items)))
 
 
 def _file_ids(items: Sequence[Item]) -> Iterator[str]:
     for item in items:
-        content = item.get("content")
-        for part in content if isinstance(content, list) else ():
-            match part:
-                case {"type": "input_file" | "input_image", "file_id": file_id} if is_id(file_id):
-                    yield file_id
+        for parts in (item.get("content"), item.get("output")):
+            for part in parts if isinstance(parts, list) else ():
+                match part:
+                    case {"type": "input_file" | "input_image", "file_id": file_id} if is_id(file_id):
+                        yield file_id
 
 
 def referenced_responses(items: Sequence[Item]) -> list[str]:
-    """Responses whose items are referred to by id (``item_reference``: the AI SDK does so for stored answers)."""
-    found = (response_id_of(id) for item in items if (id := _reference(item)) is not None)
+    """Responses whose items are referred to by id (``item_reference``: the AI SDK does so for stored answers), or that
+    know what the code of an item said, which its client was not shown."""
+    found = (response_id_of(id) for item in items if (id := _reference(item) or _without_outputs(item)) is not None)
     return list(dict.fromkeys(response_id for response_id in found if response_id is not None))
 
 
 def resolve_references(items: Sequence[Item], known: Mapping[str, Item]) -> list[Item]:
-    """The items with references replaced by what they refer to.
+    """The items with references replaced by what they refer to, and code calls with their outputs where they are known.
 
     Args:
         known: items of the referenced responses, by id.
@@ -176,7 +190,8 @@ def resolve_references(items: Sequence[Item], known: Mapping[str, Item]) -> list
     for position, item in enumerate(items):
         reference = _reference(item)
         if reference is None:
-            resolved.append(item)
+            stored = known.get(_without_outputs(item) or "", {})
+            resolved.append({**item, "outputs": stored["outputs"]} if "outputs" in stored else item)
         elif reference in known:
             resolved.append(known[reference])
         elif not reference.startswith("rs_"):  # reasoning is not kept, and not sent upstream
@@ -193,3 +208,9 @@ def _reference(item: Item) -> str | None:
     id = item.get("id")
     bare = item.get("type") in (None, "item_reference") and "role" not in item
     return id if bare and is_id(id) else None
+
+
+def _without_outputs(item: Item) -> str | None:
+    """The id of a code call that came back as it was shown: without ``include`` it has no outputs."""
+    id = item.get("id")
+    return id if item.get("type") == "code_interpreter_call" and item.get("outputs") is None and is_id(id) else None

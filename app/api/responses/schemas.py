@@ -33,6 +33,7 @@ class ResponsesRequest(BaseModel):
     max_tool_calls: int | None = None
     temperature: float | None = None
     top_p: float | None = None
+    top_logprobs: int | None = Field(None, ge=0, le=20)
     parallel_tool_calls: bool | None = True
     metadata: dict[str, str] | None = None
     reasoning: dict[str, Any] | None = None

@@ -85,7 +85,8 @@ async def list_input_items(
 def _listed(stored: StoredResponse, position: int) -> dict[str, Any]:
     """Every item of a list has an id and a type, and a message its parts; what clients send need not."""
     id = f"item_{stored.id.removeprefix('resp_')}_{position}"
-    item = {"type": "message", "id": id, **stored.input_items[position]}
+    given = {name: value for name, value in stored.input_items[position].items() if value is not None}
+    item = {"type": "message", "id": id, **given}
     if isinstance(text := item.get("content"), str):
         assistant = item.get("role") == "assistant"
         part = {"type": "output_text", "annotations": []} if assistant else {"type": "input_text"}

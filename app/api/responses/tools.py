@@ -100,6 +100,13 @@ def _container(given: Any, param: str) -> ContainerChoice:
                 raise RequestError("'file_ids' is a list of ids.", param=f"{param}.file_ids")
             if memory_limit is not None and memory_limit not in MEMORY_LIMITS:
                 raise RequestError(f"One of {', '.join(MEMORY_LIMITS)}.", param=f"{param}.memory_limit")
+            policy = given.get("network_policy")
+            if policy is not None and (not isinstance(policy, dict) or policy.get("type") != "disabled"):
+                raise RequestError(
+                    "A container's network cannot be opened by a request.",
+                    param=f"{param}.network_policy",
+                    code="unsupported_parameter",
+                )
             return ContainerChoice(None, tuple(file_ids), memory_limit)
         case _:
             raise RequestError("A container is an id, or an object with 'type': 'auto'.", param=param)

@@ -24,6 +24,8 @@ ITEM_EVENTS = {
         "response.output_text.delta",
         "response.output_text.annotation.added",
         "response.output_text.done",
+        "response.refusal.delta",
+        "response.refusal.done",
         "response.content_part.done",
     },
     "function_call": {"response.function_call_arguments.delta", "response.function_call_arguments.done"},
@@ -64,6 +66,7 @@ def lint(emitted: list[Emitted], *, include_outputs: bool) -> dict[str, Any]:
     final: dict[str, Any] = last["response"]
     assert final["output"] == done
     assert final.keys() >= RESPONSE_KEYS
+    assert isinstance(final["created_at"], int)
     assert final["status"] == last_name.removeprefix("response.")
     if last_name != "response.failed":
         assert final["usage"].keys() == USAGE_KEYS
@@ -92,9 +95,11 @@ def _lint_item(events: list[Emitted], index: int, *, include_outputs: bool) -> d
             assert isinstance(done["outputs"], list) == include_outputs
         case "message":
             assert names[1] == "response.content_part.added"
-            assert names[-3:-1] == ["response.output_text.done", "response.content_part.done"]
             [part] = done["content"]
-            assert _one(events, "response.output_text.done")["text"] == joined == part["text"]
+            key = {"output_text": "text", "refusal": "refusal"}[part["type"]]
+            whole = f"response.{part['type']}.done"
+            assert names[-3:-1] == [whole, "response.content_part.done"]
+            assert _one(events, whole)[key] == joined == part[key]
             assert joined.strip()
         case "function_call":
             assert _one(events, "response.function_call_arguments.done")["arguments"] == joined == done["arguments"]

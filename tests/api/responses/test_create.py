@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from pydantic import BaseModel
 
 from app.errors import UpstreamBroken, UpstreamRefused
 from app.sandbox.messages import Output, Result
@@ -107,6 +108,40 @@ async def test_code_runs_in_a_container_and_the_stream_is_openais(gateway: Serve
     assert container.status == "running"
     tool_message = gateway.upstream.requests[1]["messages"][-1]
     assert (tool_message["role"], tool_message["content"][:3]) == ("tool", "42\n")
+
+
+class Sum(BaseModel):
+    value: int
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_refusal_is_told_as_one_to_who_asked_for_an_object(gateway: Served, stream: bool) -> None:
+    gateway.upstream.delta({"refusal": "I won't."})
+    gateway.upstream.finish("stop", USAGE)
+    sdk: Any = gateway.sdk()
+    asked = {"model": "m", "input": "Go.", "tools": [INTERPRETER], "text_format": Sum}
+    if stream:
+        async with sdk.responses.stream(**asked) as events:
+            response = await events.get_final_response()
+    else:
+        response = await sdk.responses.parse(**asked)
+    assert response.output_parsed is None
+    assert response.output[0].content[0].refusal == "I won't."
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_what_is_said_before_the_code_is_no_part_of_an_object(gateway: Served, stream: bool) -> None:
+    gateway.upstream.delta({"content": "Let me compute."})
+    writes(gateway, "42\n", '{"value": 42}')
+    sdk: Any = gateway.sdk()
+    asked = {"model": "m", "input": "Go.", "tools": [INTERPRETER], "text_format": Sum}
+    if stream:
+        async with sdk.responses.stream(**asked) as events:
+            response = await events.get_final_response()
+    else:
+        response = await sdk.responses.parse(**asked)
+    assert response.output_parsed == Sum(value=42)
+    assert [item.type for item in response.output] == ["code_interpreter_call", "message"]
 
 
 async def test_the_answer_in_one_document_is_what_would_have_streamed(gateway: Served) -> None:
@@ -396,6 +431,24 @@ async def test_a_file_that_is_attached_later_takes_no_name_from_one_of_the_tool(
     assert worker.files == {"data.csv": b"changed by code", f"{two.id}-data.csv": b"2"}
 
 
+@pytest.mark.parametrize("tools", [[INTERPRETER], []])
+async def test_a_conversation_goes_on_without_the_file_it_began_with(gateway: Served, tools: list[Any]) -> None:
+    sdk = gateway.sdk()
+    file = await sdk.files.create(file=("data.csv", b"1"), purpose="user_data")
+    message = {"role": "user", "content": [{"type": "input_file", "file_id": file.id}]}
+    writes(gateway, "x\n")
+    first = await ask(gateway, body(input=[message]))
+    if tools:
+        await sdk.files.delete(file.id)
+    says(gateway, "A title.")
+    await ask(gateway, body(tools=tools, previous_response_id=first["id"]))
+    told = gateway.upstream.requests[-1]["messages"][0]["content"]
+    assert told == "[The user has attached a file, which cannot be read any more]"
+    says(gateway, "Never said.")
+    refused = await ask(gateway, body(tools=tools, input=[message]), status=404 if tools else 400)
+    assert refused["error"]["param"] == ("id" if tools else "tools")
+
+
 async def test_a_file_that_nothing_could_read_is_refused(gateway: Served) -> None:
     file = await gateway.sdk().files.create(file=("data.csv", b"1"), purpose="user_data")
     items = [{"role": "user", "content": [{"type": "input_file", "file_id": file.id}]}]
@@ -527,6 +580,27 @@ async def test_stored_items_can_be_referred_to(gateway: Served) -> None:
     await ask(gateway, body(input=[*references, {"role": "user", "content": "Sure?"}]))
     roles = [message["role"] for message in gateway.upstream.requests[2]["messages"]]
     assert roles == ["assistant", "tool", "assistant", "user"]
+
+
+@pytest.mark.parametrize(("store", "told"), [(True, "42\n"), (False, "(output not kept)")])
+async def test_the_model_learns_what_its_code_said_also_where_the_client_was_not_shown_it(
+    gateway: Served, store: bool, told: str
+) -> None:
+    prepare(gateway, says={"print": [Output("stdout", "42\n")]})
+    function = {"name": "get_weather", "arguments": "{}"}
+    gateway.upstream.code("print(42)\n")
+    gateway.upstream.end_code()
+    gateway.upstream.delta({"tool_calls": [{"index": 1, "id": "call_w", "type": "function", "function": function}]})
+    gateway.upstream.finish(usage=USAGE)
+    request = body(tools=[INTERPRETER, WEATHER], store=store)
+    first = await ask(gateway, request)
+    assert [item["type"] for item in first["output"]] == ["code_interpreter_call", "function_call"]
+    assert first["output"][0]["outputs"] is None
+    result = {"type": "function_call_output", "call_id": "call_w", "output": "sunny"}
+    says(gateway, "It is sunny.")
+    await ask(gateway, {**request, "input": [{"role": "user", "content": "Go."}, *first["output"], result]})
+    results = [message["content"] for message in gateway.upstream.requests[1]["messages"] if message["role"] == "tool"]
+    assert results == [told, "sunny"]
 
 
 async def test_a_model_that_the_key_may_not_use_is_refused(gateway: Served) -> None:

@@ -59,6 +59,10 @@ def say(text: str) -> Token:
     return Token(turn=0, channel="content", text=text)
 
 
+def refuse(text: str) -> Token:
+    return Token(turn=0, channel="refusal", text=text)
+
+
 def begin(call: str = "a") -> CodeStart:
     return CodeStart(call_id=call, turn=0, source="tool", language="python")
 
@@ -250,6 +254,46 @@ def _output(events: list[Event]) -> list[dict[str, Any]]:
     return output_items
 
 
+@pytest.mark.parametrize("arguments", ["", " ", "{}"])
+def test_arguments_are_json_also_where_the_upstream_wrote_none(arguments: str) -> None:
+    [call] = _output([ToolCall(id="call_w", name="now", arguments=arguments)])
+    assert call["arguments"] == "{}"
+
+
+def test_a_refusal_is_a_part_of_its_own_and_no_text() -> None:
+    emitted = play(make(), [start(), say("Hm."), refuse("I "), refuse("won't."), done()])
+    text, refusal = lint(emitted, include_outputs=True)["output"]
+    assert text["content"][0]["type"] == "output_text"
+    assert refusal["content"] == [{"type": "refusal", "refusal": "I won't."}]
+    assert [name.removeprefix("response.") for name, data in emitted if data.get("output_index") == 1] == [
+        "output_item.added",
+        "content_part.added",
+        "refusal.delta",
+        "refusal.delta",
+        "refusal.done",
+        "content_part.done",
+        "output_item.done",
+    ]
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_logprobs_are_told_to_who_asked_for_them(asked: bool) -> None:
+    def token(text: str) -> Token:
+        return Token(turn=0, channel="content", text=text, logprobs={"content": [{"token": text, "logprob": -1.0}]})
+
+    stream = ResponseStream(
+        "resp_1", envelope=envelope(REQUEST, created_at=1.0), include_outputs=True, include_logprobs=asked
+    )
+    emitted = play(stream, [start(), token("\n"), token("4"), token("2"), done()])
+    [message] = lint(emitted, include_outputs=True)["output"]
+    told = [{"token": text, "logprob": -1.0, "top_logprobs": []} for text in "\n42"] if asked else []
+    assert message["content"][0]["logprobs"] == told
+    deltas = [data["logprobs"] for name, data in emitted if name == "response.output_text.delta"]
+    assert deltas == ([told[:2], told[2:]] if asked else [[], []])
+    [whole] = [data["logprobs"] for name, data in emitted if name == "response.output_text.done"]
+    assert whole == told
+
+
 def test_outputs_read_like_a_repl_with_images_in_their_place() -> None:
     [call] = _output(
         [
@@ -397,12 +441,14 @@ def pipelines(draw: st.DrawFn) -> list[Event]:
     events: list[Event] = [start()]
     running: list[str] = []
     for number in range(draw(st.integers(0, 25))):
-        kinds = ["say", "tool", "turn", "begin"] + (["write", "out", "chunk", "end"] * 2 if running else [])
+        kinds = ["say", "refuse", "tool", "turn", "begin"] + (["write", "out", "chunk", "end"] * 2 if running else [])
         kind = draw(st.sampled_from(kinds))
         call = draw(st.sampled_from(running)) if running else ""
         match kind:
             case "say":
                 events.append(say(draw(texts)))
+            case "refuse":
+                events.append(refuse(draw(texts)))
             case "tool":
                 events.append(ToolCall(id=f"t{number}", name="f", arguments=draw(texts)))
             case "turn":
@@ -438,8 +484,9 @@ def test_whatever_the_pipeline_does_the_rules_hold_and_nothing_is_lost(
         if isinstance(s, CodeStart)
     ]
     assert [item["code"] for item in final["output"] if item["type"] == "code_interpreter_call"] == written
-    said = "".join(e.text for e in events if isinstance(e, Token) and e.channel == "content")
-    shown = "".join(item["content"][0]["text"] for item in final["output"] if item["type"] == "message")
+    said = "".join(e.text for e in events if isinstance(e, Token) and e.channel in ("content", "refusal"))
+    parts = [item["content"][0] for item in final["output"] if item["type"] == "message"]
+    shown = "".join(part["text" if part["type"] == "output_text" else "refusal"] for part in parts)
     assert "".join(shown.split()) == "".join(said.split())
     asked = [e.id for e in events if isinstance(e, ToolCall)]
     assert [item["call_id"] for item in final["output"] if item["type"] == "function_call"] == asked

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.api.responses.messages import Conversation
+from app.api.responses.request import file_ids
 from app.errors import RequestError
 
 Item = dict[str, Any]
@@ -124,6 +125,31 @@ def test_parallel_function_calls_are_one_turn_and_their_results_follow_at_once()
     ]
 
 
+def test_pictures_that_functions_answer_with_follow_the_results_of_their_turn() -> None:
+    picture = {"type": "input_image", "image_url": "data:image/png;base64,AA=="}
+    told = translate(
+        function_call("a"),
+        function_call("b"),
+        result("a", [{"type": "input_text", "text": "A"}, picture]),
+        result("b", [picture]),
+        answer("I see."),
+    )
+    url = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+    assert told[1:] == [
+        {"role": "tool", "tool_call_id": "a", "content": "A\n(shown below)"},
+        {"role": "tool", "tool_call_id": "b", "content": "(shown below)"},
+        {"role": "user", "content": [{"type": "text", "text": "Shown by w:"}, url] * 2},
+        {"role": "assistant", "content": "I see."},
+    ]
+
+
+def test_a_file_that_a_function_answers_with_lies_in_the_container() -> None:
+    part = {"type": "input_file", "file_id": "file-1"}
+    assert file_ids([function_call("a"), result("a", [part])]) == ["file-1"]
+    [_, said] = translate(function_call("a"), result("a", [part]), file_names={"file-1": "a.csv"})
+    assert said["content"] == "[The user has attached a file: /mnt/data/a.csv]"
+
+
 def test_calls_that_are_numbered_anew_in_every_turn_have_the_results_of_their_own_turn() -> None:
     history = [
         *(function_call("call_0"), function_call("call_1"), result("call_1", "second"), result("call_0", "first")),
@@ -185,11 +211,12 @@ def test_upstream_sees_every_call_followed_by_its_result_or_the_client_an_error(
         ({"role": "user"}, "input.0.content"),
         ({"role": "user", "content": [{"type": "input_audio"}]}, "input.0.content.0"),
         ({"role": "user", "content": ["text"]}, "input.0.content.0"),
-        ({"role": "user", "content": [{"type": "input_file", "file_id": "file-9"}]}, "input.0.content.0.file_id"),
+        ({"role": "user", "content": [{"type": "input_file", "file_id": 9}]}, "input.0.content.0"),
         ({"type": "function_call", "call_id": "a", "arguments": "{}"}, "input.0.name"),
         ({"type": "function_call", "call_id": 3, "name": "w", "arguments": "{}"}, "input.0.call_id"),
         ({"type": "function_call_output", "output": "x"}, "input.0.call_id"),
         ({"type": "function_call_output", "call_id": "a", "output": 3}, "input.0.output"),
+        ({"type": "function_call_output", "call_id": "a", "output": ["x"]}, "input.0.output.0"),
         ({"type": "function_call_output", "call_id": "a", "output": "x"}, "input"),
         ({"type": "function_call", "call_id": "a", "name": "w", "arguments": "{}"}, "input"),
         ({"type": "code_interpreter_call", "code": "1"}, "input.0.id"),

@@ -46,7 +46,9 @@ def test_instructions_come_first_and_settings_are_spelled_as_chat_completions_sp
         user="u",
         parallel_tool_calls=False,
         reasoning={"effort": "low"},
-        text={"format": schema},
+        text={"format": schema, "verbosity": "low"},
+        include=["message.output_text.logprobs"],
+        top_logprobs=2,
         tools=[{"type": "code_interpreter"}],
         tool_choice={"type": "code_interpreter"},
         service_tier="auto",
@@ -62,6 +64,9 @@ def test_instructions_come_first_and_settings_are_spelled_as_chat_completions_sp
         "user": "u",
         "parallel_tool_calls": False,
         "reasoning_effort": "low",
+        "verbosity": "low",
+        "logprobs": True,
+        "top_logprobs": 2,
         "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {}, "strict": True}},
         "tool_choice": {"type": "function", "function": {"name": "python"}},
     }
@@ -74,6 +79,10 @@ def test_instructions_come_first_and_settings_are_spelled_as_chat_completions_sp
         ({"verbosity": "low"}, None),
         ({"format": {"type": "text"}}, None),
         ({"format": {"type": "json_object"}}, {"type": "json_object"}),
+        (
+            {"format": {"type": "json_schema", "name": "n", "schema": {}, "description": None, "strict": None}},
+            {"type": "json_schema", "json_schema": {"name": "n", "schema": {}}},
+        ),
     ],
 )
 def test_formats_of_the_answer(text: dict[str, Any] | None, expected: object) -> None:
@@ -117,6 +126,15 @@ def test_files_that_messages_refer_to_are_found_once_each() -> None:
     other = {"type": "input_image", "file_id": "file-2"}
     messages = [{"role": "user", "content": [part, other, "odd"]}, {"role": "user", "content": [part]}]
     assert file_ids([*messages, {"role": "user", "content": "x"}, {"type": "reasoning"}]) == ["file-1", "file-2"]
+
+
+def test_code_calls_that_come_back_without_outputs_have_those_that_are_known() -> None:
+    call = {"type": "code_interpreter_call", "id": "ci_ab_0", "code": "1", "outputs": None}
+    whole = {**call, "outputs": [{"type": "logs", "logs": "1"}]}
+    other = {**whole, "outputs": []}
+    assert referenced_responses([call, other, {**call, "id": "ci_of_openai"}]) == ["resp_ab"]
+    assert resolve_references([call, other], {"ci_ab_0": whole}) == [whole, other]
+    assert resolve_references([call], {}) == [call]
 
 
 def test_references_to_stored_items_are_found_and_resolved() -> None:

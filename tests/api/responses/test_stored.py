@@ -41,7 +41,7 @@ async def app() -> AsyncIterator[FastAPI]:
             model="m",
             previous_response_id=None,
             container_id="cntr_1",
-            input_items=[{"role": "user", "content": str(number)} for number in range(5)],
+            input_items=[{"role": "user", "content": str(number), "id": None, "type": None} for number in range(5)],
             output_items=[CALL],
             response={**response, "output": [without_outputs(CALL)]},
         )

@@ -110,6 +110,8 @@ def interpreter(**container: Any) -> dict[str, Any]:
         ([interpreter(file_ids=["a\x00"])], "auto", "tools.0.container.file_ids"),
         ([interpreter(memory_limit="2g")], "auto", "tools.0.container.memory_limit"),
         ([interpreter(memory_limit=[])], "auto", "tools.0.container.memory_limit"),
+        ([interpreter(network_policy={"type": "allowlist"})], "auto", "tools.0.container.network_policy"),
+        ([interpreter(network_policy="disabled")], "auto", "tools.0.container.network_policy"),
         ([function("w")], {"type": "function", "name": "v"}, "tool_choice"),
         ([INTERPRETER], {"type": "function", "name": "python"}, "tool_choice"),
         ([function("w")], {"type": "code_interpreter"}, "tool_choice"),
