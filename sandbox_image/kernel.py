@@ -90,7 +90,7 @@ class KernelInterpreter(Session):
             self._hand_on_output()
             os._exit({"ok": 0, "exit": end["code"]}.get(end["status"], 1))
         ran = len(durations) - (end["status"] != "ok")
-        self._end_execution(block, end["status"], final=message["final"])
+        self._end_execution(block, end["status"], final=message["final"], cut=message.get("cut", False))
         self._excepthook = sys.excepthook
         self._hand_on_output()
         self._say({"t": "done", "ran": ran, "ns": durations, **end})

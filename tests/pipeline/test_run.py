@@ -100,6 +100,35 @@ async def test_a_statement_runs_while_the_next_is_being_generated() -> None:
     assert (done.timing.chunks, done.timing.batches) == (2, 2)
 
 
+async def test_calls_with_the_same_id_are_programs_of_their_own() -> None:
+    request = Request(on_error="repair", max_turns=2)
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        tasks.create_task(request.run())
+        request.upstream.code("a = 1\n", "b = = 2\n", id="call_0")
+        await request.upstream.closed.wait()
+        request.upstream.code("b = 2\n", id="call_0")
+        request.upstream.end_code()
+        request.upstream.finish()
+    first, *rest = request.session.executed
+    assert (rest[-1].sources, rest[-1].final, rest[-1].cut) == (["b = 2\n"], True, False)
+    assert rest[-1].block != first.block
+
+
+@pytest.mark.parametrize("broken", ["b = = 2\n", None])
+async def test_code_that_was_cut_short_has_an_end_in_its_sandbox(broken: str | None) -> None:
+    request = Request()
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        tasks.create_task(request.run())
+        request.upstream.code("a = 1\n")
+        await request.wait_for(ExecEnd)
+        request.upstream.code(broken or "b = ", id="")
+        if broken is None:
+            request.upstream.finish("length")
+    first, last = request.session.executed
+    assert (first.sources, first.final, first.cut) == (["a = 1\n"], False, False)
+    assert (last.block, last.sources, last.final, last.cut) == (first.block, [], True, True)
+
+
 async def test_chunks_that_wait_for_the_executor_are_merged_into_one_batch() -> None:
     request = Request()
     request.session.hold = "slow"
@@ -176,7 +205,7 @@ async def test_under_interrupt_nothing_runs_after_a_failed_block() -> None:
         request.upstream.code("second()\n", id="call_2", index=1)
         await request.wait_for(ChunkDetected, 2)
         request.session.release.set()
-    assert [executed.block for executed in request.session.executed] == ["call_1"]
+    assert [executed.sources for executed in request.session.executed] == [["slow()\n"]]
     assert [(end.call_id, end.status, end.ran) for end in request.of(CodeEnd)] == [
         ("call_1", "error", 0),
         ("call_2", "interrupted", 0),

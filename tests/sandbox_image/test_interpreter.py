@@ -51,6 +51,15 @@ def test_the_end_of_a_block_may_come_after_its_last_chunk(session: Interpreter) 
     assert session.execute([], block="b", final=True).result is None
 
 
+def test_a_block_that_was_cut_short_has_no_result_and_ends_all_the_same(session: Interpreter) -> None:
+    code = "file = open('log', 'w')\nfile.write('written')\n"
+    session.execute([[0, 1, 0, code]], block="a", final=False)
+    cut = session.execute([], block="a", final=True, cut=True)
+    assert (cut.done["status"], cut.result) == ("ok", None)
+    turn = session.execute([[0, 1, 0, "print(open('log').read(), __file__[-9:])\n"]], block="a", final=True)
+    assert turn.stdout == "written main_2.py\n"
+
+
 def test_a_value_is_released_before_the_next_statement_runs(session: Interpreter) -> None:
     code = dedent("""
         class A:
