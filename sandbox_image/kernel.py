@@ -7,7 +7,7 @@ ours; it is as untrusted as the code it runs. Where a kernel differs from our ow
 
 - frames of the kernel are below the program's: ``print_stack``, ``stacklevel`` and the recursion limit show it;
 - the streams are ipykernel's: what C code and subprocesses write comes when it comes, not in order, and what was
-  written just before the process dies may be lost; ``input()`` raises ipykernel's error;
+  written just before the process dies may be lost; they cannot be closed; ``input()`` raises ipykernel's error;
 - a signal handler of the program's is kept for its block, but the process has threads, a running event loop (hidden
   from the program, so that ``asyncio.run`` works) and modules that a script has not;
 - a child of ``os.fork()`` ends at the end of the execution; there is no bash.
@@ -61,6 +61,7 @@ class KernelInterpreter(Session):
         for stream in self._streams[1:]:
             if not hasattr(stream, "reconfigure"):
                 vars(stream)["reconfigure"] = _reconfigure
+            vars(stream)["close"] = stream.flush  # a closed one could not be opened anew for the next program
         self._exits = {name: _sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)") for name in ("exit", "quit")}
         self._excepthook: Callable[..., object] = sys.__excepthook__  # the program's
         self.files = KernelFiles(os.getcwd(), self.send, lambda text: self._publish(DATA_MIME, text))
@@ -134,6 +135,8 @@ class KernelInterpreter(Session):
 
     def _prepare(self, *, new: bool) -> None:
         if new:
+            if getattr(self._streams[0], "closed", False):  # by ``exit()``
+                self._streams = (open(0, encoding="utf-8", closefd=False), *self._streams[1:])  # noqa: SIM115
             sys.stdin, sys.stdout, sys.stderr = self._streams
             self._excepthook = sys.__excepthook__
         sys.excepthook = self._excepthook  # IPython puts its own there for every cell
@@ -171,7 +174,8 @@ class KernelInterpreter(Session):
 
     def _hand_on_output(self) -> None:
         """To the kernel's thread that sends it: it does so before we return."""
-        for file in (sys.stdout, sys.stderr, *self._streams[1:]):
+        files: tuple[Any, ...] = (sys.stdout, sys.stderr, *self._streams[1:], sys.__stdout__)
+        for file in files:
             with contextlib.suppress(Exception):
                 # ipykernel's wait for their thread also when there is nothing, and tell only so that there is. By
                 # identity: what the program has put in their place may not be comparable.

@@ -164,6 +164,16 @@ async def test_the_streams_of_a_kernel_let_themselves_be_reconfigured() -> None:
         assert await printed(worker, source) == "é\n"
 
 
+async def test_a_program_that_closes_its_streams_leaves_them_to_the_next() -> None:
+    async with local_worker() as worker:
+        assert await printed(worker, "import sys\nprint('one')\nsys.stdout.close()\nsys.stderr.close()\n") == "one\n"
+        source = "print('two')\ntry:\n    exit()\nfinally:\n    print(sys.stdin.closed)\n"
+        sink = Recorder()
+        execution = await run(worker, chunks_of(source), sink)
+        assert (execution.status, sink.text()) == ("exit", "two\nTrue\n")
+        assert await printed(worker, "print(sys.stdin.closed)\n") == "False\n"
+
+
 async def test_a_forked_child_ends_with_the_execution_and_says_nothing_for_its_parent() -> None:
     async with local_worker() as worker:
         source = "import os\npid = os.fork()\nif pid == 0: 1 / 0\nprint(os.waitpid(pid, 0)[1] >> 8)\n"
