@@ -175,6 +175,22 @@ async def test_an_error_closes_the_upstream_at_once_and_says_what_ran() -> None:
     assert request.of(ExecEnd)[-1].status == "error"
 
 
+@pytest.mark.parametrize("mode", ["eager", "serial"])
+async def test_an_error_behind_the_last_token_is_the_end_as_well(mode: str) -> None:
+    request = Request(mode=mode, max_turns=3)
+    request.session.hold = "boom"
+    request.session.fails["boom"] = failing()
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        tasks.create_task(request.run())
+        request.upstream.code("boom()\n")
+        request.upstream.end_code()
+        request.upstream.finish()
+        await request.wait_for(TurnEnd)
+        request.session.release.set()
+    assert len(request.upstream.requests) == 1
+    assert (request.one(CodeEnd).status, request.one(Done).finish_reason) == ("error", "stop")
+
+
 async def test_with_continue_generation_goes_on_and_the_rest_of_the_block_is_dropped() -> None:
     request = Request(on_error="continue")
     request.session.fails["boom"] = failing()
