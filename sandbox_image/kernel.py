@@ -62,6 +62,7 @@ class KernelInterpreter(Session):
             if not hasattr(stream, "reconfigure"):
                 vars(stream)["reconfigure"] = _reconfigure
             vars(stream)["close"] = stream.flush  # a closed one could not be opened anew for the next program
+        self._in_order = False  # what is written to both
         self._exits = {name: _sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)") for name in ("exit", "quit")}
         self._excepthook: Callable[..., object] = sys.__excepthook__  # the program's
         self.files = KernelFiles(os.getcwd(), self.send, lambda text: self._publish(DATA_MIME, text))
@@ -138,6 +139,9 @@ class KernelInterpreter(Session):
             if getattr(self._streams[0], "closed", False):  # by ``exit()``
                 self._streams = (open(0, encoding="utf-8", closefd=False), *self._streams[1:])  # noqa: SIM115
             sys.stdin, sys.stdout, sys.stderr = self._streams
+            if not self._in_order:  # not while we are made, in a cell: IPython puts back how they wrote before it
+                self._in_order = True
+                _keep_order(*self._streams[1:])
             self._excepthook = sys.__excepthook__
         sys.excepthook = self._excepthook  # IPython puts its own there for every cell
         for exit, quitter in self._exits.items():  # hidden by IPython while a cell runs
@@ -182,6 +186,26 @@ class KernelInterpreter(Session):
                 ours = any(file is stream for stream in self._streams)
                 if not ours or getattr(file, "_flush_pending", True):
                     file.flush()
+
+
+def _keep_order(stdout: Any, stderr: Any) -> None:
+    """ipykernel sends what was written to a stream a while later, each at its own time: before text is written to one,
+    the other has to be sent."""
+    pid = os.getpid()
+
+    def add(stream: Any, other: Any) -> None:
+        write = stream.write
+
+        def write_behind(text: str) -> int | None:
+            if getattr(other, "_flush_pending", True) and os.getpid() == pid:  # a forked child would send it again
+                other.flush()
+            written: int | None = write(text)
+            return written
+
+        vars(stream)["write"] = write_behind
+
+    add(stdout, stderr)
+    add(stderr, stdout)
 
 
 def _reconfigure(
