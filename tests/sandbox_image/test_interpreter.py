@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import os
+import signal
 import textwrap
 
 import pytest
@@ -564,6 +565,26 @@ def test_an_alarm_that_rings_at_any_time_fails_the_program_and_not_the_interpret
     assert turn.error is not None
     assert turn.error["ename"] == "TimeoutError"
     assert session.run("1\n").result == "1"
+
+
+def test_a_signal_that_a_thread_takes_between_executions_fails_the_program_and_not_the_interpreter(
+    session: Interpreter,
+) -> None:
+    code = dedent("""
+        import signal, threading
+        over = threading.Event()
+        thread = threading.Thread(target=over.wait)
+        thread.start()
+        def ring(*a): raise TimeoutError("late")
+        old = signal.signal(signal.SIGALRM, ring)
+    """)
+    assert session.run(code).done["status"] == "ok"
+    for _ in range(2):
+        os.kill(session.pid, signal.SIGALRM)
+        turn = session.run("for _ in range(10**9): pass\n")
+        assert turn.error is not None
+        assert turn.error["ename"] == "TimeoutError"
+    assert session.run("over.set()\nsignal.getsignal(signal.SIGALRM) is ring\n").result == "True"
 
 
 # Awaiting
