@@ -63,20 +63,28 @@ class Block:
     def add(self, pieces: Iterable[Piece]) -> None:
         """Make source known, before any of it is compiled: a statement is then shown with its trailing comment."""
         text = "".join(source for _, _, source in pieces)
-        # After a rollback there may be a file already, of a block that never was.
-        self._write(text.encode("utf-8", "replace"), anew=self._lines == [""])
+        anew = self._lines == [""]
         lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
         lines[0] = self._lines.pop() + lines[0]
         self._lines += [line + "\n" for line in lines[:-1]]
         self._lines.append(lines[-1])
         # No modification time: checkcache() then leaves the entry alone.
         linecache.cache[self.filename] = (len(text), None, self._lines, self.filename)
+        # After a rollback there may be a file already, of a block that never was.
+        self._write(text, anew=anew)
 
-    def _write(self, data: bytes, *, anew: bool) -> None:
+    def _write(self, text: str, *, anew: bool) -> None:
         """Into the shadow file. Not by ``open()``, whose layers cost each execution 8 us."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if anew else os.O_APPEND)
+        flags = os.O_WRONLY | os.O_CLOEXEC
+        new = flags | os.O_CREAT | os.O_TRUNC
         with contextlib.suppress(OSError):
-            file = os.open(self.filename, flags, 0o666)
+            try:
+                file = os.open(self.filename, new if anew else flags | os.O_APPEND, 0o666)
+            except FileNotFoundError:  # the program has tidied up
+                os.makedirs(os.path.dirname(self.filename), 0o700, exist_ok=True)
+                file = os.open(self.filename, new, 0o666)
+                text = "".join(self._lines)
+            data = text.encode("utf-8", "replace")
             try:
                 while data:
                     data = data[os.write(file, data) :]

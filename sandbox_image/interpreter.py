@@ -153,7 +153,7 @@ class Interpreter(Session):
         if message["language"] == "bash" and end["status"] == "ok":
             end["code"] = self._bash_status
         ran = len(durations) - (end["status"] != "ok")
-        self._end_execution(block, end["status"], final=message["final"])
+        self._end_execution(block, end["status"], final=message["final"], cut=message.get("cut", False))
         self._flush()
         PROGRESS.pack_into(self._progress, 0, 0, 0)
         self._channel.end({"t": "done", "ran": ran, "ns": durations, **end})

@@ -1,8 +1,9 @@
 """Who gets SIGINT: user code while it runs (KeyboardInterrupt, as in a script), nobody between executions.
 
 Between ``leave`` and ``enter`` runs our code: there SIGINT is only noted, by a C function so that no exception can come
-up in the middle of the loop, and other signals wait, because their handlers are user code as well. A signal that was
-noted is raised by the next ``enter``.
+up in the middle of the loop, and other signals wait, because their handlers are user code as well: blocked, and where
+the program has a handler also noted, for a signal that another thread takes is handled in the main one all the same. A
+signal that was noted is raised by the next ``enter``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 from typing import Any
 
 #: Signals a program may handle in Python. The synchronous ones (SIGSEGV ...) cannot wait.
-_WAITING = frozenset(map(int, (
+_WAITING = tuple(map(int, (
     signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGUSR1, signal.SIGUSR2,
     signal.SIGCHLD, signal.SIGHUP, signal.SIGIO, signal.SIGWINCH,
 )))  # fmt: skip
@@ -34,7 +35,11 @@ class Interrupts:
 
     def __init__(self) -> None:
         self._noted: dict[int, Any] = {}
+        self._note = self._noted.__setitem__
         self._handler: Any = signal.default_int_handler
+        self._waiting: dict[int, Any] = {}  # the same of other signals
+        self._let_wait = self._waiting.__setitem__
+        self._handlers: dict[int, Any] = {}  # of the program, for those
         self._pipe: tuple[int, int] | None = None
         self._mask: set[int] = _signal.pthread_sigmask(_BLOCK, ())
         self.inside = True
@@ -62,8 +67,13 @@ class Interrupts:
             KeyboardInterrupt: one arrived before.
         """
         self.inside = True
+        for number, own in self._handlers.items():
+            _signal.signal(number, own)
+        self._handlers.clear()
         _signal.signal(_SIGINT, self._handler)
         _signal.pthread_sigmask(_SETMASK, self._mask)
+        while self._waiting:
+            _signal.raise_signal(self._waiting.popitem()[0])
         if self._noted:
             self._noted.clear()
             self._raised_note = True
@@ -72,11 +82,18 @@ class Interrupts:
 
     def leave(self) -> None:
         """User code is over. Harmless when called twice."""
-        handler = _signal.signal(_SIGINT, self._noted.__setitem__)
-        if self.inside:
-            self.inside = False
+        handler = _signal.signal(_SIGINT, self._note)
+        if not self.inside:
+            return
+        if handler is not self._note:  # else a handler of the program has cut this short before
             self._handler = handler if handler is not None else signal.default_int_handler
-            self._mask = _signal.pthread_sigmask(_BLOCK, _WAITING)
+        for number in _WAITING:
+            own = _signal.getsignal(number)
+            if callable(own) and own is not self._let_wait:
+                _signal.signal(number, self._let_wait)
+                self._handlers[number] = own
+        self._mask = _signal.pthread_sigmask(_BLOCK, _WAITING)
+        self.inside = False
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:

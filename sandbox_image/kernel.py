@@ -7,7 +7,7 @@ ours; it is as untrusted as the code it runs. Where a kernel differs from our ow
 
 - frames of the kernel are below the program's: ``print_stack``, ``stacklevel`` and the recursion limit show it;
 - the streams are ipykernel's: what C code and subprocesses write comes when it comes, not in order, and what was
-  written just before the process dies may be lost; ``input()`` raises ipykernel's error;
+  written just before the process dies may be lost; they cannot be closed; ``input()`` raises ipykernel's error;
 - a signal handler of the program's is kept for its block, but the process has threads, a running event loop (hidden
   from the program, so that ``asyncio.run`` works) and modules that a script has not;
 - a child of ``os.fork()`` ends at the end of the execution; there is no bash.
@@ -61,6 +61,8 @@ class KernelInterpreter(Session):
         for stream in self._streams[1:]:
             if not hasattr(stream, "reconfigure"):
                 vars(stream)["reconfigure"] = _reconfigure
+            vars(stream)["close"] = stream.flush  # a closed one could not be opened anew for the next program
+        self._in_order = False  # what is written to both
         self._exits = {name: _sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)") for name in ("exit", "quit")}
         self._excepthook: Callable[..., object] = sys.__excepthook__  # the program's
         self.files = KernelFiles(os.getcwd(), self.send, lambda text: self._publish(DATA_MIME, text))
@@ -90,7 +92,7 @@ class KernelInterpreter(Session):
             self._hand_on_output()
             os._exit({"ok": 0, "exit": end["code"]}.get(end["status"], 1))
         ran = len(durations) - (end["status"] != "ok")
-        self._end_execution(block, end["status"], final=message["final"])
+        self._end_execution(block, end["status"], final=message["final"], cut=message.get("cut", False))
         self._excepthook = sys.excepthook
         self._hand_on_output()
         self._say({"t": "done", "ran": ran, "ns": durations, **end})
@@ -134,7 +136,12 @@ class KernelInterpreter(Session):
 
     def _prepare(self, *, new: bool) -> None:
         if new:
+            if getattr(self._streams[0], "closed", False):  # by ``exit()``
+                self._streams = (open(0, encoding="utf-8", closefd=False), *self._streams[1:])  # noqa: SIM115
             sys.stdin, sys.stdout, sys.stderr = self._streams
+            if not self._in_order:  # not while we are made, in a cell: IPython puts back how they wrote before it
+                self._in_order = True
+                _keep_order(*self._streams[1:])
             self._excepthook = sys.__excepthook__
         sys.excepthook = self._excepthook  # IPython puts its own there for every cell
         for exit, quitter in self._exits.items():  # hidden by IPython while a cell runs
@@ -171,13 +178,34 @@ class KernelInterpreter(Session):
 
     def _hand_on_output(self) -> None:
         """To the kernel's thread that sends it: it does so before we return."""
-        for file in (sys.stdout, sys.stderr, *self._streams[1:]):
+        files: tuple[Any, ...] = (sys.stdout, sys.stderr, *self._streams[1:], sys.__stdout__)
+        for file in files:
             with contextlib.suppress(Exception):
                 # ipykernel's wait for their thread also when there is nothing, and tell only so that there is. By
                 # identity: what the program has put in their place may not be comparable.
                 ours = any(file is stream for stream in self._streams)
                 if not ours or getattr(file, "_flush_pending", True):
                     file.flush()
+
+
+def _keep_order(stdout: Any, stderr: Any) -> None:
+    """ipykernel sends what was written to a stream a while later, each at its own time: before text is written to one,
+    the other has to be sent."""
+    pid = os.getpid()
+
+    def add(stream: Any, other: Any) -> None:
+        write = stream.write
+
+        def write_behind(text: str) -> int | None:
+            if getattr(other, "_flush_pending", True) and os.getpid() == pid:  # a forked child would send it again
+                other.flush()
+            written: int | None = write(text)
+            return written
+
+        vars(stream)["write"] = write_behind
+
+    add(stdout, stderr)
+    add(stderr, stdout)
 
 
 def _reconfigure(

@@ -48,15 +48,16 @@ Messages from the supervisor (kind 0):
     {"t": "snapshot", "id": n, "ok": bool, "error": str | null}
 
 Messages to the interpreter (kind 3):
-    {"op": "execute", "id": n, "block": "call_1", "language": "python",
+    {"op": "execute", "id": n, "block": "c0ffee", "language": "python",
      "chunks": [[index, line, column, source], ...], "final": bool}
-        ``block`` names one piece of code written by the model (a tool call, a fence): chunks of one block are one
-        program, with one file name and one docstring. ``line`` (from 1) and ``column`` (UTF-8 bytes, from 0) are
-        where ``source`` starts in the code of the block. ``source`` holds one or more whole top-level statements
-        with the blank lines and comments before them. ``final`` tells that nothing follows in this block: the
-        value of its last statement, if that is an expression, is then the result. A final execution may have no
-        chunk (the end of the block was seen after its last chunk ran). With ``"trial": true`` the code is the gateway's
-        own: programs have yet to come.
+        ``block`` names one piece of code written by the model (a tool call, a fence), and no other of the session:
+        chunks of one block are one program, with one file name and one docstring. ``line`` (from 1) and ``column``
+        (UTF-8 bytes, from 0) are where ``source`` starts in the code of the block. ``source`` holds one or more whole
+        top-level statements with the blank lines and comments before them. ``final`` tells that nothing follows in
+        this block: the value of its last statement, if that is an expression, is then the result. A final execution
+        may have no chunk (the end of the block was seen after its last chunk ran). With ``"cut": true`` as well the
+        block ends before its last statement, and has no result. With ``"trial": true`` the code is the gateway's own:
+        programs have yet to come.
 Messages from the interpreter (kind 3):
     {"t": "display", "id": n, "data": {mime type: str | JSON}, "metadata": {}}   shown by the running code
     {"t": "result", "id": n, "data": {mime type: str | JSON}, "metadata": {}}    value of the last statement

@@ -151,9 +151,9 @@ class Session(ABC):
         self._say({"t": "error", "chunk": index, **described})
         return {"status": "error", "code": None}
 
-    def _end_execution(self, block: Block, status: str, *, final: bool) -> None:
-        """Show what is to be seen at the end of a block, if this is its end."""
-        if status == "ok" and final:
+    def _end_execution(self, block: Block, status: str, *, final: bool, cut: bool) -> None:
+        """Show what is to be seen at the end of a block, if this is its end; ``cut``: its last statement is missing."""
+        if status == "ok" and final and not cut:
             self._show_result()
         block.over = final or status != "ok"
         if block.over:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal
+from uuid import uuid4
 
 from msgspec import UNSET
 
@@ -46,6 +47,8 @@ class Block:
     #: The batch that is being run, and since when.
     running: tuple[int, float] | None = None
     transcript: Transcript = field(default_factory=Transcript)
+    #: Of the program in its session. Models and apps give one ``call_id`` to one call after another.
+    name: str = field(default_factory=lambda: uuid4().hex)
 
     @property
     def statements(self) -> int:

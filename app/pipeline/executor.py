@@ -90,10 +90,10 @@ class Executor:
         if self._halted:
             await self._end(block, "interrupted")
             return
-        # Code that was cut short has no last statement: nothing is displayed for it.
-        final = work.final and block.problem is None and not block.incomplete
-        if work.chunks or (final and block.chunks):
-            execution = await self._run(work, final=final)
+        # Code that was cut short has no last statement: nothing is displayed for it. It has an end all the same.
+        cut = work.final and (block.problem is not None or block.incomplete)
+        if work.chunks or (work.final and (block.has_run if cut else block.chunks)):
+            execution = await self._run(work, cut=cut)
             block.ran += execution.ran
             if (status := _status(execution)) != "ok":
                 await self._end(block, status)
@@ -110,7 +110,7 @@ class Executor:
         else:
             await self._end(block, "incomplete" if block.incomplete else "ok")
 
-    async def _run(self, work: Work, *, final: bool) -> Execution:
+    async def _run(self, work: Work, *, cut: bool) -> Execution:
         block, emit = work.block, self._emitter.emit
         assert self._session is not None, "a block is opened before it is run"
         block.has_run = True
@@ -122,8 +122,9 @@ class Executor:
         began_s = self._emitter.now_s()
         execution = await self._session.execute(
             work.chunks,
-            block=block.call_id,
-            final=final,
+            block=block.name,
+            final=work.final,
+            cut=cut,
             sink=self._sink(block),
             timeout_s=max(self.budget_s, 0.0),
             language=block.language,

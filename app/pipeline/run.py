@@ -29,6 +29,7 @@ from app.errors import EagerError
 from app.events import Done, Start, TurnEnd
 from app.extraction.names import CODE_TOOLS
 from app.extraction.turn import TurnReader
+from app.pipeline.block import Block
 from app.pipeline.emitter import Emitter, Send
 from app.pipeline.executor import Executor
 from app.pipeline.failure import report_failure, report_unfinished
@@ -185,7 +186,11 @@ class _Request:
                 return generation.finish_reason
             if self._is_repetition(generation):
                 return "stop"
-            return None if generation.blocks or generation.foreign_calls else "stop"
+            if generation.foreign_calls:
+                return None
+            # A failure ends the request also where the answer had come to its end by then, as in serial mode always.
+            over = self._options.on_error == "interrupt" and any(map(_has_failed, generation.blocks.values()))
+            return "stop" if over or not generation.blocks else None
         if self._options.on_error == "interrupt":
             return "timeout" if stopped == "timeout" else "interrupt"
         return None
@@ -275,6 +280,10 @@ class _Request:
     def _transaction(self) -> Transaction | NoTransaction:
         policy = self._options.rollback
         return NoTransaction() if policy == "off" else Transaction(self._emitter, policy)
+
+
+def _has_failed(block: Block) -> bool:
+    return block.refused is None and block.status not in ("ok", "incomplete")
 
 
 def _usage_of(generation: Generation, stopped: str | None) -> Usage | None:

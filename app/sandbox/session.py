@@ -60,8 +60,10 @@ class Session(Protocol):
         sink: Sink,
         timeout_s: float | None,
         language: str = "python",
+        cut: bool = False,
     ) -> Execution:
-        """Run chunks of one block, one after the other, up to the first that fails.
+        """Run chunks of one block, one after the other, up to the first that fails. No other piece of code of the
+        session has the name ``block``. ``final``: the block ends with them, and is ``cut`` if that is not its end.
 
         Cancelling the call interrupts the code, waits a bounded time for it to stop, then kills the interpreter.
 

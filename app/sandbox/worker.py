@@ -126,6 +126,7 @@ class Worker(Life):
         sink: Sink,
         timeout_s: float | None,
         language: str = "python",
+        cut: bool = False,
         trial: bool = False,
     ) -> Execution:
         """See ``Session.execute``. A ``trial`` runs code of ours, before any of a program.
@@ -141,7 +142,7 @@ class Worker(Life):
             lost, self._unreported = self._unreported, None
             failure = failure_of(lost, 0, chunks[0].index if chunks else 0)
             return Execution("lost", 0, failure=failure, state_lost=True)
-        turn = self._begin_turn(chunks, block, final, language, timeout_s, trial)
+        turn = self._begin_turn(chunks, block, final, language, timeout_s, cut, trial)
         delivered = False
         try:
             await self._deliver(sink)
@@ -159,7 +160,14 @@ class Worker(Life):
             await self._turn_over.wait()
 
     def _begin_turn(
-        self, chunks: Sequence[Chunk], block: str, final: bool, language: str, timeout_s: float | None, trial: bool
+        self,
+        chunks: Sequence[Chunk],
+        block: str,
+        final: bool,
+        language: str,
+        timeout_s: float | None,
+        cut: bool,
+        trial: bool,
     ) -> Turn:
         turn = Turn(
             next(self._ids), [chunk.index for chunk in chunks], final=final, output_limit=self._output_limit_bytes
@@ -172,6 +180,8 @@ class Worker(Life):
             "chunks": [[chunk.index, chunk.line, chunk.column, chunk.source] for chunk in chunks],
             "final": final,
         }
+        if cut:
+            message["cut"] = True
         if trial:
             message["trial"] = True
         frame = encode_message(INTERPRETER, message)

@@ -20,6 +20,7 @@ class Executed:
     block: str
     final: bool
     language: str
+    cut: bool
 
 
 @dataclass
@@ -51,9 +52,10 @@ class FakeSession:
         sink: Sink,
         timeout_s: float | None,
         language: str = "python",
+        cut: bool = False,
     ) -> Execution:
         self.history.append("".join(chunk.source for chunk in chunks))
-        self.executed.append(Executed([chunk.source for chunk in chunks], block, final, language))
+        self.executed.append(Executed([chunk.source for chunk in chunks], block, final, language, cut))
         for ran, chunk in enumerate(chunks):
             if self.hold is not None and self.hold in chunk.source:
                 self.running.set()

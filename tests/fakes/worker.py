@@ -40,10 +40,11 @@ class FakeWorker(FakeSession):
         sink: Sink,
         timeout_s: float | None,
         language: str = "python",
+        cut: bool = False,
         trial: bool = False,
     ) -> Execution:
         execution = await super().execute(
-            chunks, block=block, final=final, sink=sink, timeout_s=timeout_s, language=language
+            chunks, block=block, final=final, sink=sink, timeout_s=timeout_s, language=language, cut=cut
         )
         for chunk in chunks:
             for part, files in self.writes.items():

@@ -207,4 +207,4 @@ async def test_what_ran_of_it_is_undone_where_that_was_asked_for() -> None:
         await request.wait_for(ExecEnd)
         turns_foreign(request)
         request.upstream.finish()
-    assert request.session.history == ["checkpoint", "x = 1\n", "rollback"]
+    assert request.session.history == ["checkpoint", "x = 1\n", "", "rollback"]

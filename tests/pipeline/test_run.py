@@ -100,6 +100,35 @@ async def test_a_statement_runs_while_the_next_is_being_generated() -> None:
     assert (done.timing.chunks, done.timing.batches) == (2, 2)
 
 
+async def test_calls_with_the_same_id_are_programs_of_their_own() -> None:
+    request = Request(on_error="repair", max_turns=2)
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        tasks.create_task(request.run())
+        request.upstream.code("a = 1\n", "b = = 2\n", id="call_0")
+        await request.upstream.closed.wait()
+        request.upstream.code("b = 2\n", id="call_0")
+        request.upstream.end_code()
+        request.upstream.finish()
+    first, *rest = request.session.executed
+    assert (rest[-1].sources, rest[-1].final, rest[-1].cut) == (["b = 2\n"], True, False)
+    assert rest[-1].block != first.block
+
+
+@pytest.mark.parametrize("broken", ["b = = 2\n", None])
+async def test_code_that_was_cut_short_has_an_end_in_its_sandbox(broken: str | None) -> None:
+    request = Request()
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        tasks.create_task(request.run())
+        request.upstream.code("a = 1\n")
+        await request.wait_for(ExecEnd)
+        request.upstream.code(broken or "b = ", id="")
+        if broken is None:
+            request.upstream.finish("length")
+    first, last = request.session.executed
+    assert (first.sources, first.final, first.cut) == (["a = 1\n"], False, False)
+    assert (last.block, last.sources, last.final, last.cut) == (first.block, [], True, True)
+
+
 async def test_chunks_that_wait_for_the_executor_are_merged_into_one_batch() -> None:
     request = Request()
     request.session.hold = "slow"
@@ -146,6 +175,22 @@ async def test_an_error_closes_the_upstream_at_once_and_says_what_ran() -> None:
     assert request.of(ExecEnd)[-1].status == "error"
 
 
+@pytest.mark.parametrize("mode", ["eager", "serial"])
+async def test_an_error_behind_the_last_token_is_the_end_as_well(mode: str) -> None:
+    request = Request(mode=mode, max_turns=3)
+    request.session.hold = "boom"
+    request.session.fails["boom"] = failing()
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        tasks.create_task(request.run())
+        request.upstream.code("boom()\n")
+        request.upstream.end_code()
+        request.upstream.finish()
+        await request.wait_for(TurnEnd)
+        request.session.release.set()
+    assert len(request.upstream.requests) == 1
+    assert (request.one(CodeEnd).status, request.one(Done).finish_reason) == ("error", "stop")
+
+
 async def test_with_continue_generation_goes_on_and_the_rest_of_the_block_is_dropped() -> None:
     request = Request(on_error="continue")
     request.session.fails["boom"] = failing()
@@ -176,7 +221,7 @@ async def test_under_interrupt_nothing_runs_after_a_failed_block() -> None:
         request.upstream.code("second()\n", id="call_2", index=1)
         await request.wait_for(ChunkDetected, 2)
         request.session.release.set()
-    assert [executed.block for executed in request.session.executed] == ["call_1"]
+    assert [executed.sources for executed in request.session.executed] == [["slow()\n"]]
     assert [(end.call_id, end.status, end.ran) for end in request.of(CodeEnd)] == [
         ("call_1", "error", 0),
         ("call_2", "interrupted", 0),

@@ -15,7 +15,7 @@ from app.errors import SandboxStartError
 from app.sandbox.jupyter import JupyterBackend
 from app.sandbox.kernel_local import LocalKernels
 from app.sandbox.kernel_server import ServerKernels
-from app.sandbox.messages import Display, Result
+from app.sandbox.messages import Display, Output, Result
 from app.sandbox.worker import Worker
 from tests.backends import SANDBOX_ENV, require_backend
 from tests.sandbox.backends import printed
@@ -162,6 +162,25 @@ async def test_the_streams_of_a_kernel_let_themselves_be_reconfigured() -> None:
     async with local_worker() as worker:
         source = "import sys\nsys.stdout.reconfigure(encoding='utf-8', line_buffering=True)\nprint('é')\n"
         assert await printed(worker, source) == "é\n"
+
+
+async def test_both_streams_of_a_kernel_come_in_the_order_of_writing() -> None:
+    async with local_worker() as worker:
+        sink = Recorder()
+        source = "import sys\nfor i in range(30):\n    print('out', i)\n    print('err', i, file=sys.stderr)\n"
+        await run(worker, chunks_of(source), sink)
+        said = "".join(message.text for message in sink.messages if isinstance(message, Output))
+        assert said == "".join(f"out {i}\nerr {i}\n" for i in range(30))
+
+
+async def test_a_program_that_closes_its_streams_leaves_them_to_the_next() -> None:
+    async with local_worker() as worker:
+        assert await printed(worker, "import sys\nprint('one')\nsys.stdout.close()\nsys.stderr.close()\n") == "one\n"
+        source = "print('two')\ntry:\n    exit()\nfinally:\n    print(sys.stdin.closed)\n"
+        sink = Recorder()
+        execution = await run(worker, chunks_of(source), sink)
+        assert (execution.status, sink.text()) == ("exit", "two\nTrue\n")
+        assert await printed(worker, "print(sys.stdin.closed)\n") == "False\n"
 
 
 async def test_a_forked_child_ends_with_the_execution_and_says_nothing_for_its_parent() -> None:

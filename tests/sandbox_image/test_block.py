@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import linecache
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from sandbox_image.block import Block, Piece
 
 def block_with(*pieces: Piece, folder: Path | None = None) -> tuple[Block, list[Any]]:
     """A block after all pieces; what each compiled to, or the SyntaxError."""
-    block = Block("b", str(folder / "main.py") if folder else "/nowhere/main.py")
+    block = Block("b", str(folder / "main.py") if folder else "/proc/nowhere/main.py")
     block.add(pieces)
     compiled: list[Any] = []
     for piece in pieces:
@@ -111,6 +112,16 @@ def test_sources_can_be_read_back(tmp_path: Path) -> None:
     linecache.checkcache()
     assert linecache.getline(block.filename, 1) == "a = 1\n"
     assert Path(block.filename).read_bytes() == b"a = 1\r\nb = 2; c = '?'"
+
+
+def test_a_program_that_tidies_up_behind_it_can_be_read_back(tmp_path: Path) -> None:
+    folder = tmp_path / "session"
+    block = Block("b", str(folder / "main.py"))
+    for number, remove in enumerate((lambda: None, lambda: rmtree(folder), Path(block.filename).unlink), 1):
+        remove()
+        block.add([(number, 0, f"x = {number}\n")])
+    assert Path(block.filename).read_text() == "x = 1\nx = 2\nx = 3\n"
+    assert folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_byte_order_mark_is_no_part_of_the_program() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import os
+import signal
 import textwrap
 
 import pytest
@@ -49,6 +50,15 @@ def test_the_end_of_a_block_may_come_after_its_last_chunk(session: Interpreter) 
     assert last.result == "42"
     assert last.done["ran"] == 0
     assert session.execute([], block="b", final=True).result is None
+
+
+def test_a_block_that_was_cut_short_has_no_result_and_ends_all_the_same(session: Interpreter) -> None:
+    code = "file = open('log', 'w')\nfile.write('written')\n"
+    session.execute([[0, 1, 0, code]], block="a", final=False)
+    cut = session.execute([], block="a", final=True, cut=True)
+    assert (cut.done["status"], cut.result) == ("ok", None)
+    turn = session.execute([[0, 1, 0, "print(open('log').read(), __file__[-9:])\n"]], block="a", final=True)
+    assert turn.stdout == "written main_2.py\n"
 
 
 def test_a_value_is_released_before_the_next_statement_runs(session: Interpreter) -> None:
@@ -555,6 +565,26 @@ def test_an_alarm_that_rings_at_any_time_fails_the_program_and_not_the_interpret
     assert turn.error is not None
     assert turn.error["ename"] == "TimeoutError"
     assert session.run("1\n").result == "1"
+
+
+def test_a_signal_that_a_thread_takes_between_executions_fails_the_program_and_not_the_interpreter(
+    session: Interpreter,
+) -> None:
+    code = dedent("""
+        import signal, threading
+        over = threading.Event()
+        thread = threading.Thread(target=over.wait)
+        thread.start()
+        def ring(*a): raise TimeoutError("late")
+        old = signal.signal(signal.SIGALRM, ring)
+    """)
+    assert session.run(code).done["status"] == "ok"
+    for _ in range(2):
+        os.kill(session.pid, signal.SIGALRM)
+        turn = session.run("for _ in range(10**9): pass\n")
+        assert turn.error is not None
+        assert turn.error["ename"] == "TimeoutError"
+    assert session.run("over.set()\nsignal.getsignal(signal.SIGALRM) is ring\n").result == "True"
 
 
 # Awaiting

@@ -165,7 +165,9 @@ class Interpreter:
     def interrupt(self) -> None:
         os.kill(self.pid, signal.SIGINT)
 
-    def send(self, chunks: list[list[Any]], *, block: str, final: bool, language: str = "python") -> int:
+    def send(
+        self, chunks: list[list[Any]], *, block: str, final: bool, language: str = "python", cut: bool = False
+    ) -> int:
         self._id += 1
         message = {
             "op": "execute",
@@ -174,6 +176,7 @@ class Interpreter:
             "language": language,
             "chunks": chunks,
             "final": final,
+            "cut": cut,
         }
         self._channel.sendall(encode_message(INTERPRETER, message))
         return self._id
@@ -190,8 +193,8 @@ class Interpreter:
             self._read(turn)
         return turn
 
-    def execute(self, chunks: list[list[Any]], *, block: str, final: bool, language: str = "python") -> Turn:
-        self.send(chunks, block=block, final=final, language=language)
+    def execute(self, chunks: list[list[Any]], *, block: str, final: bool, **options: Any) -> Turn:
+        self.send(chunks, block=block, final=final, **options)
         return self.wait_done()
 
     def run(self, code: str, *, whole: bool = False, batch: bool = False) -> Turn:
