@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from importlib import metadata
 from typing import NoReturn
 
@@ -29,7 +29,7 @@ from app.api.responses import create as responses
 from app.api.responses import stored
 from app.api.tools import code_tool_names
 from app.config import MiB, Settings
-from app.errors import EagerError, SandboxStartError
+from app.errors import EagerError, SandboxStartError, StorageError
 from app.gateway import Gateway
 from app.sandbox.backend import Backend
 from app.sandbox.docker import DockerBackend
@@ -66,13 +66,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             with _told_under("EAGER_FILES_URL" if settings.files_url else "EAGER_DATA_DIR"):
                 blobs = BlobStore(settings.files_url or str(settings.data_dir / "files"))
                 await blobs.prepare()
-            with _told_under("EAGER_DATABASE_URL" if settings.database_url else "EAGER_DATA_DIR"):
+            database_setting = "EAGER_DATABASE_URL" if settings.database_url else "EAGER_DATA_DIR"
+            with _told_under(database_setting):
                 database = settings.database_url or f"sqlite+aiosqlite:///{settings.data_dir}/eager.db"
                 store = await opened.enter_async_context(open_store(database))
             gateway = await opened.enter_async_context(_open_gateway(settings))
             name = settings.gateway_name or socket.gethostname()
-            await store.containers.expire_all_of(name)
-            await store.idempotency_keys.spend_all_of(name)
+            with _told_under(database_setting):
+                await store.containers.expire_all_of(name)
+                await store.idempotency_keys.spend_all_of(name)
             app.state.gateway_name = name
             app.state.store, app.state.blobs, app.state.gateway = store, blobs, gateway
             app.state.metrics = Metrics(gateway, app.state.admission)
@@ -128,6 +130,8 @@ def _told_under(setting: str) -> Iterator[None]:
     """What cannot be had ends the start in a sentence that names the setting."""
     try:
         yield
+    except StorageError as error:
+        raise EagerError(f"{setting}: {error.__cause__}") from error
     except (OSError, ValueError, ImportError, SQLAlchemyError) as error:
         raise EagerError(f"{setting}: {error}") from error
 
@@ -135,11 +139,9 @@ def _told_under(setting: str) -> Iterator[None]:
 async def _purge_now_and_then(store: Store, blobs: BlobStore) -> NoReturn:
     """What has expired is removed at the start and every hour. A store that is away for a while stops nothing."""
     while True:
-        try:
+        with suppress(StorageError):  # which has been logged
             await store.purge()
             await files.purge_files(store, blobs)
-        except (SQLAlchemyError, OSError):
-            log.exception("could not purge the store")
         await asyncio.sleep(PURGE_EVERY_S)
 
 

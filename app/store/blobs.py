@@ -13,6 +13,7 @@ from uuid import uuid4
 import fsspec  # type: ignore[import-untyped]  # has no stubs
 
 from app.errors import RequestError
+from app.store.connections import translated
 
 #: Names are ids that we made: nothing that a file system would read as more than a name.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
@@ -148,10 +149,15 @@ class BlobReader:
 
 
 async def in_thread(function: Callable[..., Returned], *args: Any, **kwargs: Any) -> Returned:
-    """Call ``function`` in a thread. A cancelled caller still waits until it is done with the file."""
+    """Call ``function`` in a thread. A cancelled caller still waits until it is done with the file.
+
+    Raises:
+        StorageError: the disk failed, or whatever the files are kept on.
+    """
     work = asyncio.get_running_loop().run_in_executor(None, lambda: function(*args, **kwargs))
     try:
-        return await asyncio.shield(work)
+        with translated():
+            return await asyncio.shield(work)
     except asyncio.CancelledError:
         await asyncio.wait([work])
         if not work.cancelled():
