@@ -11,6 +11,7 @@ import anyio
 import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from app.api.open_requests import OpenRequests
 from app.api.request_head import RequestHeadProtocol
@@ -34,7 +35,7 @@ def run_server(app: FastAPI, host: str, port: int, fd: int | None) -> bool:
         host=host,
         port=port,
         http=RequestHeadProtocol,
-        ws="websockets-sansio",
+        ws=WebSocketProtocol,
         ws_max_size=1024 * 1024,
         lifespan="on",
         log_config=None,
@@ -47,6 +48,15 @@ def run_server(app: FastAPI, host: str, port: int, fd: int | None) -> bool:
     server = uvicorn.Server(config) if requests is None else Server(config, requests.end)
     server.run(sockets=None if fd is None else [socket.socket(fileno=fd)])
     return server.started
+
+
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's, which closes connections at once when the server stops. Ours go on as other requests do, and are ended
+    by the application."""
+
+    def shutdown(self) -> None:
+        if not self.handshake_complete or self.close_sent:
+            super().shutdown()
 
 
 class Server(uvicorn.Server):
