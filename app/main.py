@@ -11,7 +11,7 @@ from importlib import metadata
 from typing import NoReturn
 
 from fastapi import Depends, FastAPI
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from starlette.middleware.cors import CORSMiddleware
 
 from app.api import chat, eager, errors, files, metrics, push, session_files, sessions, system
@@ -130,10 +130,11 @@ def _told_under(setting: str) -> Iterator[None]:
     """What cannot be had ends the start in a sentence that names the setting."""
     try:
         yield
-    except StorageError as error:
-        raise EagerError(f"{setting}: {error.__cause__}") from error
-    except (OSError, ValueError, ImportError, SQLAlchemyError) as error:
-        raise EagerError(f"{setting}: {error}") from error
+    except (StorageError, OSError, ValueError, ImportError, SQLAlchemyError) as error:
+        reason = error.__cause__ if isinstance(error, StorageError) else error
+        if isinstance(reason, DBAPIError):
+            reason = reason.orig  # without a link to SQLAlchemy's manual
+        raise EagerError(f"{setting}: {reason}") from error
 
 
 async def _purge_now_and_then(store: Store, blobs: BlobStore) -> NoReturn:

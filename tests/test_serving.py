@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import re
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -246,6 +247,22 @@ def told_to_come_back(answer: httpx.Response) -> None:
     assert answer.headers["retry-after"] == "1"
     assert answer.headers["x-request-id"]
     assert "x-should-retry" not in answer.headers
+
+
+async def test_a_gateway_without_an_address_does_not_start_its_application(caplog: pytest.LogCaptureFixture) -> None:
+    started: list[str] = []
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        started.append("started")
+        yield
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        config = uvicorn.Config(FastAPI(lifespan=lifespan), port=taken.getsockname()[1], log_level="error")
+        with pytest.raises(SystemExit):
+            await serving.Server(config, lambda: None).serve()
+    assert started == []
+    assert "address already in use" in caplog.text
 
 
 def test_heads_of_requests_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:

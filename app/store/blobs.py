@@ -36,7 +36,7 @@ class BlobStore:
 
     async def prepare(self) -> None:
         """Create the folder, and remove what processes that died left unfinished."""
-        await in_thread(self._prepare, self._path("", "tmp"))
+        await asyncio.to_thread(self._prepare, self._path("", "tmp"))
 
     @asynccontextmanager
     async def create(self, name: str, *, max_bytes: int) -> AsyncIterator[BlobWriter]:

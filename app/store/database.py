@@ -96,8 +96,9 @@ async def _write_ahead(engine: AsyncEngine) -> None:
             async with engine.connect() as connection:
                 await connection.exec_driver_sql("PRAGMA journal_mode=WAL")
             return
-        except OperationalError:
-            if time.monotonic() > deadline:
+        except OperationalError as error:
+            busy = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() > deadline:
                 raise
             await asyncio.sleep(0.02)
 
