@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import signal
 import socket
 from collections.abc import Callable
 
@@ -50,6 +51,8 @@ def run_server(app: FastAPI, host: str, port: int, fd: int | None) -> bool:
     # What replays programs has none.
     requests: OpenRequests | None = getattr(app.state, "open_requests", None)
     server = uvicorn.Server(config) if requests is None else Server(config, requests.end)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # a terminal that is closed; ``nohup`` ignores it
+        signal.signal(signal.SIGHUP, server.handle_exit)
     server.run(sockets=None if fd is None else [socket.socket(fileno=fd)])
     return server.started
 

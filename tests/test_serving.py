@@ -6,7 +6,9 @@ import asyncio
 import gc
 import json
 import re
+import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -265,6 +267,30 @@ async def test_a_gateway_without_an_address_does_not_start_its_application(caplo
     assert "address already in use" in caplog.text
 
 
+async def test_a_terminal_that_is_closed_stops_the_server_in_order() -> None:
+    command = [sys.executable, "-m", "app.cli", "upstream", "--port", "0"]
+    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+    assert process.stderr is not None
+    said = ""
+    async with asyncio.timeout(60):
+        while "running on" not in said:
+            said = (await process.stderr.readline()).decode()
+            assert said
+        process.send_signal(signal.SIGHUP)
+        rest = await process.stderr.read()
+        await process.wait()
+    assert b"Application shutdown complete" in rest
+
+
+@pytest.fixture
+def _hang_up() -> Iterator[None]:
+    """What a closed terminal does to the tests' process is left as it was."""
+    handler = signal.getsignal(signal.SIGHUP)
+    yield
+    signal.signal(signal.SIGHUP, handler)
+
+
+@pytest.mark.usefixtures("_hang_up")
 def test_heads_of_requests_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     configs: list[uvicorn.Config] = []
 
