@@ -90,7 +90,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 yield
                 housekeeping.cancel()
 
-    app = FastAPI(title="Eager", version=metadata.version("eager"), lifespan=lifespan)
+    # A redirection names scheme, host and path as we see them: behind a proxy it would lead to plain HTTP, or astray.
+    app = FastAPI(title="Eager", version=metadata.version("eager"), lifespan=lifespan, redirect_slashes=False)
     app.state.keyring = Keyring(settings.api_keys)
     app.state.open_requests = OpenRequests()
     app.state.max_file_bytes = settings.max_upload_mb * MiB
