@@ -46,7 +46,8 @@ class BlobStore:
             RequestError: 413, by the writer.
         """
         final, temporary = self._path(name), self._path(uuid4().hex, "tmp")
-        file = await in_thread(self._files.open, temporary, "wb")
+        with translated():  # the folder is gone
+            file = await in_thread(self._files.open, temporary, "wb")
         try:
             try:
                 writer = BlobWriter(file, max_bytes)
@@ -153,10 +154,11 @@ async def in_thread(function: Callable[..., Returned], *args: Any, **kwargs: Any
 
     Raises:
         StorageError: the disk failed, or whatever the files are kept on.
+        FileNotFoundError: which may be no failure.
     """
     work = asyncio.get_running_loop().run_in_executor(None, lambda: function(*args, **kwargs))
     try:
-        with translated():
+        with translated(but=FileNotFoundError):
             return await asyncio.shield(work)
     except asyncio.CancelledError:
         await asyncio.wait([work])

@@ -42,13 +42,15 @@ class Connections:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translated(*, but: type[OSError] | tuple[()] = ()) -> Iterator[None]:
     """
     Raises:
-        StorageError: the storage failed. What a statement did wrong, or a file that is not there, is raised as it is.
+        StorageError: the storage failed. What a statement did wrong, and ``but``, is raised as it is.
     """
     try:
         yield
+    except but:
+        raise
     except (OSError, DBAPIError, NoneFree) as error:
         failure = _failure(error)
         if failure is None:
@@ -63,9 +65,9 @@ def _failure(error: OSError | DBAPIError | NoneFree) -> StorageError | None:
             return StorageFull("The server has no space left for this.")
         case DBAPIError(orig=orig) if _is_full(orig):
             return StorageFull("The server has no space left for this.")
-        case FileNotFoundError() | TimeoutError(errno=None):  # the latter is asyncio's
+        case TimeoutError(errno=None):  # of asyncio
             return None
-        case OSError() | OperationalError() | InterfaceError() | NoneFree():
+        case OSError() | OperationalError() | InterfaceError() | DBAPIError(connection_invalidated=True) | NoneFree():
             return StorageError("The server cannot reach its storage at the moment.")
         case _:
             return None

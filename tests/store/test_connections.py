@@ -70,6 +70,8 @@ class _Said(Exception):
         (OperationalError("select", None, _Said("57P01")), 503),
         (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), 503),
         (OSError("Multiple exceptions: ..."), 503),
+        (FileNotFoundError(errno.ENOENT, "no such socket"), 503),
+        (DBAPIError("select", None, Exception("the connection was closed"), connection_invalidated=True), 503),
         (OSError(errno.EROFS, "Read-only file system"), 503),
     ],
 )
@@ -79,7 +81,17 @@ def test_failures_of_any_storage_are_told_by_their_status(error: Exception, stat
     assert caught.value.status == status
 
 
-@pytest.mark.parametrize("error", [FileNotFoundError(errno.ENOENT, "none"), TimeoutError(), ValueError()])
+async def test_a_folder_that_is_gone_is_told(tmp_path: Path) -> None:
+    blobs = BlobStore(str(tmp_path / "blobs"))
+    await blobs.prepare()
+    (tmp_path / "blobs").rename(tmp_path / "away")
+    with pytest.raises(StorageError, match="cannot reach"):
+        await blobs.put("file-1", b"1")
+    (tmp_path / "away").rename(tmp_path / "blobs")
+    await blobs.put("file-1", b"1")
+
+
+@pytest.mark.parametrize("error", [TimeoutError(), ValueError()])
 def test_other_exceptions_are_raised_as_they_are(error: Exception) -> None:
     with pytest.raises(type(error)) as caught, translated():
         raise error
