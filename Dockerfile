@@ -13,8 +13,10 @@ COPY app app
 COPY sandbox_image sandbox_image
 COPY loadtests loadtests
 RUN python -m pip install --no-cache-dir --no-deps . \
-    && useradd --system --uid 10001 --no-create-home --home-dir /nonexistent eager
+    && useradd --system --uid 10001 --no-create-home --home-dir /nonexistent eager \
+    && install -d -o eager /data
 
+# Nothing is kept beyond the container unless EAGER_DATA_DIR names a volume; one that is mounted on /data is the user's.
 ENV EAGER_SANDBOX=docker PYTHONUNBUFFERED=1
 USER eager
 WORKDIR /tmp

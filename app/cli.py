@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -51,11 +52,14 @@ def serve(
 ) -> None:
     """Run the gateway. Settings come from the environment (EAGER_...)."""
     from app.api.origins import is_loopback
+    from app.config import unknown_variables
 
     settings = _settings()
     if fd is None and not settings.api_keys and not is_loopback(host):
         _fail(f"without EAGER_API_KEYS the gateway is open, so it listens on loopback only, not on {host}")
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    _log_requests(settings.log_level.upper())
+    if unknown := unknown_variables(os.environ):
+        logging.getLogger(__name__).warning("not settings, and ignored: %s", ", ".join(unknown))
     if settings.log_level == "debug":
         for name in TELLTALES:
             logging.getLogger(name).setLevel(logging.INFO)
@@ -190,6 +194,16 @@ def image_build(
             typer.echo(f"{', '.join(tags)}: {built}{f' on {engine}' if engine else ''}")
     except (OSError, SandboxError) as error:
         _fail(str(error))
+
+
+def _log_requests(level: str) -> None:
+    """Each line names the request that it is about."""
+    from app.api.request_id import RequestIdFilter
+
+    handler = logging.StreamHandler()
+    handler.addFilter(RequestIdFilter())
+    form = "%(asctime)s %(levelname)s %(name)s [%(request)s]: %(message)s"
+    logging.basicConfig(level=level, format=form, handlers=[handler])
 
 
 def _settings() -> Settings:

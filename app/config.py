@@ -4,6 +4,8 @@ takes plain named values. README.md holds the same table; a test compares them."
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -19,6 +21,9 @@ MiB = 1024 * 1024
 MAX_MB = 16 * MiB
 #: What Linux can count to.
 MAX_PROCESSES = 4 * MiB
+
+#: Variables of our tests and measurements begin so.
+_OTHERS = ("TEST_", "BENCH_", "FULL")
 
 _ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/\s]+")
 
@@ -208,6 +213,20 @@ class Settings(BaseSettings):
             if parts.query or parts.fragment:
                 raise ValueError("a base URL has no '?' or '#' in it")
         return value
+
+
+def unknown_variables(names: Iterable[str]) -> list[str]:
+    """Variables that look like settings and are none, each with the setting that was meant, if one is near."""
+    prefix = "EAGER_"
+    known = [name.upper() for name in Settings.model_fields]
+    unknown = []
+    for variable in sorted(names):
+        name = variable.upper().removeprefix(prefix)
+        if not variable.upper().startswith(prefix) or name in known or name.startswith(_OTHERS):
+            continue
+        near = get_close_matches(name, known, n=1, cutoff=0.75)
+        unknown.append(f"{variable} (did you mean {prefix}{near[0]}?)" if near else variable)
+    return unknown
 
 
 def settings_table() -> str:

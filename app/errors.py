@@ -6,6 +6,8 @@
     │   ├── UpstreamUnreachable no connection, or no first byte in time
     │   ├── UpstreamRefused     it answered with an HTTP error
     │   └── UpstreamBroken      the stream failed, stalled or ended in the middle
+    ├── StorageError            what is kept could not be read or written
+    │   └── StorageFull         for want of space
     ├── ShuttingDown            the gateway was told to stop
     ├── ClientLeft              there is nobody to be answered
     └── SandboxError
@@ -90,6 +92,25 @@ class UpstreamRefused(UpstreamError):
 
 class UpstreamBroken(UpstreamError):
     """The stream failed, stalled, or ended without a finish reason. What had been received was handed on."""
+
+
+class StorageError(EagerError):
+    """The database, or the disk, failed: what was to be kept is not, or is not found just now. Nothing half-written
+    stays."""
+
+    status = 503
+    code: str | None = "storage_unavailable"
+
+
+class StorageFull(StorageError):
+    """There is no space left. It does not come back by itself, so SDKs need not try again."""
+
+    status = 507
+    code: str | None = "insufficient_storage"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.headers = {"x-should-retry": "false"}
 
 
 class ShuttingDown(EagerError):

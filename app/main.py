@@ -6,12 +6,12 @@ import asyncio
 import logging
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from importlib import metadata
 from typing import NoReturn
 
 from fastapi import Depends, FastAPI
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from starlette.middleware.cors import CORSMiddleware
 
 from app.api import chat, eager, errors, files, metrics, push, session_files, sessions, system
@@ -29,7 +29,7 @@ from app.api.responses import create as responses
 from app.api.responses import stored
 from app.api.tools import code_tool_names
 from app.config import MiB, Settings
-from app.errors import EagerError, SandboxStartError
+from app.errors import EagerError, SandboxStartError, StorageError
 from app.gateway import Gateway
 from app.sandbox.backend import Backend
 from app.sandbox.docker import DockerBackend
@@ -66,13 +66,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             with _told_under("EAGER_FILES_URL" if settings.files_url else "EAGER_DATA_DIR"):
                 blobs = BlobStore(settings.files_url or str(settings.data_dir / "files"))
                 await blobs.prepare()
-            with _told_under("EAGER_DATABASE_URL" if settings.database_url else "EAGER_DATA_DIR"):
+            database_setting = "EAGER_DATABASE_URL" if settings.database_url else "EAGER_DATA_DIR"
+            with _told_under(database_setting):
                 database = settings.database_url or f"sqlite+aiosqlite:///{settings.data_dir}/eager.db"
                 store = await opened.enter_async_context(open_store(database))
             gateway = await opened.enter_async_context(_open_gateway(settings))
             name = settings.gateway_name or socket.gethostname()
-            await store.containers.expire_all_of(name)
-            await store.idempotency_keys.spend_all_of(name)
+            with _told_under(database_setting):
+                await store.containers.expire_all_of(name)
+                await store.idempotency_keys.spend_all_of(name)
             app.state.gateway_name = name
             app.state.store, app.state.blobs, app.state.gateway = store, blobs, gateway
             app.state.metrics = Metrics(gateway, app.state.admission)
@@ -88,7 +90,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 yield
                 housekeeping.cancel()
 
-    app = FastAPI(title="Eager", version=metadata.version("eager"), lifespan=lifespan)
+    # A redirection names scheme, host and path as we see them: behind a proxy it would lead to plain HTTP, or astray.
+    app = FastAPI(title="Eager", version=metadata.version("eager"), lifespan=lifespan, redirect_slashes=False)
     app.state.keyring = Keyring(settings.api_keys)
     app.state.open_requests = OpenRequests()
     app.state.max_file_bytes = settings.max_upload_mb * MiB
@@ -128,18 +131,19 @@ def _told_under(setting: str) -> Iterator[None]:
     """What cannot be had ends the start in a sentence that names the setting."""
     try:
         yield
-    except (OSError, ValueError, ImportError, SQLAlchemyError) as error:
-        raise EagerError(f"{setting}: {error}") from error
+    except (StorageError, OSError, ValueError, ImportError, SQLAlchemyError) as error:
+        reason = error.__cause__ if isinstance(error, StorageError) else error
+        if isinstance(reason, DBAPIError):
+            reason = reason.orig  # without a link to SQLAlchemy's manual
+        raise EagerError(f"{setting}: {reason}") from error
 
 
 async def _purge_now_and_then(store: Store, blobs: BlobStore) -> NoReturn:
     """What has expired is removed at the start and every hour. A store that is away for a while stops nothing."""
     while True:
-        try:
+        with suppress(StorageError):  # which has been logged
             await store.purge()
             await files.purge_files(store, blobs)
-        except (SQLAlchemyError, OSError):
-            log.exception("could not purge the store")
         await asyncio.sleep(PURGE_EVERY_S)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
+import signal
 import socket
 from collections.abc import Callable
 
@@ -11,10 +13,14 @@ import anyio
 import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from app.api.open_requests import OpenRequests
 from app.api.request_head import RequestHeadProtocol
 from app.errors import EagerError
+
+log = logging.getLogger(__name__)
 
 #: After a signal, requests may go on for so long; then they end with an error. That takes a moment: code is interrupted
 #: and, where it does not heed that, killed. Together less than the 10 s after which ``docker stop`` kills us.
@@ -34,7 +40,7 @@ def run_server(app: FastAPI, host: str, port: int, fd: int | None) -> bool:
         host=host,
         port=port,
         http=RequestHeadProtocol,
-        ws="websockets-sansio",
+        ws=WebSocketProtocol,
         ws_max_size=1024 * 1024,
         lifespan="on",
         log_config=None,
@@ -45,17 +51,51 @@ def run_server(app: FastAPI, host: str, port: int, fd: int | None) -> bool:
     # What replays programs has none.
     requests: OpenRequests | None = getattr(app.state, "open_requests", None)
     server = uvicorn.Server(config) if requests is None else Server(config, requests.end)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # a terminal that is closed; ``nohup`` ignores it
+        signal.signal(signal.SIGHUP, server.handle_exit)
     server.run(sockets=None if fd is None else [socket.socket(fileno=fd)])
     return server.started
 
 
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's, which closes connections at once when the server stops. Ours go on as other requests do, and are ended
+    by the application."""
+
+    def shutdown(self) -> None:
+        if not self.handshake_complete or self.close_sent:
+            super().shutdown()
+
+
 class Server(uvicorn.Server):
-    """Ends requests by an error of ours before uvicorn cancels them."""
+    """Takes its address before the application starts, and ends requests by an error of ours before uvicorn cancels
+    them."""
 
     def __init__(self, config: uvicorn.Config, end_requests: Callable[[], None], *, grace_s: float = GRACE_S) -> None:
         super().__init__(config)
         self._end_requests = end_requests
         self._grace_s = grace_s
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """A gateway that is started by mistake, beside one that runs, must not touch what they share."""
+        if sockets is not None:
+            await super().startup(sockets)
+            return
+        bound = await self._bind()
+        await super().startup(bound)
+        self._log_started_message(bound)
+
+    async def _bind(self) -> list[socket.socket]:
+        """As uvicorn would have done behind the start of the application. Nothing listens yet."""
+        loop = asyncio.get_running_loop()
+        host, port = self.config.host, self.config.port
+        try:
+            server = await loop.create_server(asyncio.Protocol, host, port, start_serving=False)
+        except OSError as error:
+            log.error("cannot listen: %s", error)
+            raise SystemExit(STARTUP_FAILURE) from None
+        bound = [sock.dup() for sock in server.sockets]
+        server.close()
+        return bound
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         timer = asyncio.get_running_loop().call_later(self._grace_s, self._end_requests)

@@ -61,6 +61,24 @@ def test_keys_and_prompts_are_not_logged_at_any_level(
     assert not logging.getLogger("aiosqlite").isEnabledFor(logging.DEBUG)
 
 
+def test_a_misspelt_setting_is_told(served: list[tuple[Any, ...]], caplog: pytest.LogCaptureFixture) -> None:
+    assert invoke("serve", EAGER_POOLSIZE="9")[0] == 0
+    assert "not settings, and ignored: EAGER_POOLSIZE (did you mean EAGER_POOL_SIZE?)" in caplog.messages
+    assert len(served) == 1
+
+
+def test_log_lines_of_the_gateway_name_their_request() -> None:
+    code = """
+import logging, app.cli
+from app.api.request_id import current_request
+app.cli._log_requests("INFO")
+current_request.set("req_1 mine")
+logging.info("hello")
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stderr.endswith("INFO root [req_1 mine]: hello\n")
+
+
 def test_an_open_gateway_listens_on_loopback_only(served: list[tuple[Any, ...]]) -> None:
     status, output = invoke("serve", "--host", "0.0.0.0")
     assert status == 2

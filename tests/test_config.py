@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from app.config import Settings, settings_table
+from app.config import Settings, settings_table, unknown_variables
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -102,3 +102,17 @@ def test_a_wrong_value_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EAGER_SANDBOX", "vm")
     with pytest.raises(ValidationError, match="sandbox"):
         Settings()
+
+
+def test_variables_that_are_no_settings_are_found_with_what_was_meant() -> None:
+    names = [
+        "EAGER_POOLSIZE",
+        "eager_pool_size",
+        "EAGER_DOMAIN",
+        "EAGER_FULL",
+        "EAGER_TEST_X",
+        "EAGER_BENCH_KEY",
+        "HOME",
+    ]
+    assert unknown_variables(names) == ["EAGER_DOMAIN", "EAGER_POOLSIZE (did you mean EAGER_POOL_SIZE?)"]
+    assert unknown_variables(f"EAGER_{name.upper()}" for name in Settings.model_fields) == []

@@ -62,6 +62,7 @@ def test_without_rules_there_is_no_way_out() -> None:
         ("database_url", "sqlite:///{folder}/x.db", "EAGER_DATABASE_URL: .* async driver"),
         ("database_url", "mysql+nodriver://x", "EAGER_DATABASE_URL: "),
         ("database_url", "sqlite+aiosqlite:///{folder}/file/x.db", "EAGER_DATABASE_URL: .*file"),
+        ("database_url", "sqlite+aiosqlite:///{folder}", "EAGER_DATABASE_URL: unable to open database file$"),
         ("files_url", "nonsense://x", "EAGER_FILES_URL: Protocol not known"),
         ("data_dir", "{folder}/file", "EAGER_DATA_DIR: .*file"),
     ],

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import re
+import signal
+import socket
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -14,6 +18,8 @@ import httpx
 import pytest
 import uvicorn
 from fastapi import APIRouter, FastAPI
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosedError
 
 from app import serving
 from app.api import open_requests
@@ -95,10 +101,19 @@ async def test_a_warm_up_asks_the_application_for_what_it_does_not_have() -> Non
 
 
 @asynccontextmanager
-async def on_a_server(gateway: Served) -> AsyncIterator[tuple[serving.Server, httpx.AsyncClient]]:
-    """A real one, which ends requests as soon as it is told to stop."""
-    config = uvicorn.Config(gateway.app, port=0, log_level="error", lifespan="off", timeout_graceful_shutdown=20)
-    server = serving.Server(config, gateway.app.state.open_requests.end, grace_s=0)
+async def on_a_server(
+    gateway: Served, *, grace_s: float = 0
+) -> AsyncIterator[tuple[serving.Server, httpx.AsyncClient]]:
+    """A real one, which ends requests as soon as it is told to stop, or so much later."""
+    config = uvicorn.Config(
+        gateway.app,
+        port=0,
+        ws=serving.WebSocketProtocol,
+        log_level="error",
+        lifespan="off",
+        timeout_graceful_shutdown=20,
+    )
+    server = serving.Server(config, gateway.app.state.open_requests.end, grace_s=grace_s)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(server.serve())
         while not server.started:
@@ -197,6 +212,37 @@ async def test_a_request_that_stands_in_line_when_the_server_stops_ends_with_an_
     told_to_come_back(answer)
 
 
+@pytest.mark.parametrize("grace_s", [0, 60])
+async def test_a_pushed_stream_goes_on_when_the_server_stops_and_ends_with_an_error_if_it_must(
+    tmp_path: Path, grace_s: float
+) -> None:
+    headers = {"authorization": "Bearer ka"}
+    async with (
+        asyncio.timeout(20),
+        served(tmp_path) as gateway,
+        on_a_server(gateway, grace_s=grace_s) as (server, http),
+    ):
+        url = f"ws://127.0.0.1:{http.base_url.port}/v1/eager/stream"
+        async with connect(url, additional_headers=headers) as socket:
+            await socket.send('{"eager": {"mode": "serial"}}')
+            assert json.loads(await socket.recv())["type"] == "start"
+            server.should_exit = True
+            while server.servers[0].is_serving():
+                await asyncio.sleep(0)
+            if grace_s:
+                await socket.send('{"code": "x = 1\\n"}')
+                await socket.send('{"end": true}')
+            events = []
+            with suppress(ConnectionClosedError):
+                async for message in socket:
+                    events.append(json.loads(message))
+    last = "done" if grace_s else "error"
+    assert events[-1]["type"] == last
+    assert socket.close_code == (1000 if grace_s else 1012)
+    if not grace_s:
+        assert events[-1]["error"]["code"] == "overloaded"
+
+
 def told_to_come_back(answer: httpx.Response) -> None:
     """Nothing has run: another try, after a moment, may find a server that serves."""
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "overloaded")
@@ -205,6 +251,46 @@ def told_to_come_back(answer: httpx.Response) -> None:
     assert "x-should-retry" not in answer.headers
 
 
+async def test_a_gateway_without_an_address_does_not_start_its_application(caplog: pytest.LogCaptureFixture) -> None:
+    started: list[str] = []
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        started.append("started")
+        yield
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        config = uvicorn.Config(FastAPI(lifespan=lifespan), port=taken.getsockname()[1], log_level="error")
+        with pytest.raises(SystemExit):
+            await serving.Server(config, lambda: None).serve()
+    assert started == []
+    assert "address already in use" in caplog.text
+
+
+async def test_a_terminal_that_is_closed_stops_the_server_in_order() -> None:
+    command = [sys.executable, "-m", "app.cli", "upstream", "--port", "0"]
+    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+    assert process.stderr is not None
+    said = ""
+    async with asyncio.timeout(60):
+        while "running on" not in said:
+            said = (await process.stderr.readline()).decode()
+            assert said
+        process.send_signal(signal.SIGHUP)
+        rest = await process.stderr.read()
+        await process.wait()
+    assert b"Application shutdown complete" in rest
+
+
+@pytest.fixture
+def _hang_up() -> Iterator[None]:
+    """What a closed terminal does to the tests' process is left as it was."""
+    handler = signal.getsignal(signal.SIGHUP)
+    yield
+    signal.signal(signal.SIGHUP, handler)
+
+
+@pytest.mark.usefixtures("_hang_up")
 def test_heads_of_requests_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     configs: list[uvicorn.Config] = []
 

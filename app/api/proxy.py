@@ -14,8 +14,7 @@ from starlette.types import Receive, Scope, Send
 from app.api.errors import error_response, to_body
 from app.api.event_stream import StreamWriter, note_failure, open_requests, until_client_leaves
 from app.api.last_resort import failure_of
-from app.errors import UpstreamBroken
-from app.extraction.deltas import decode_delta
+from app.extraction.deltas import is_error
 
 DONE = b"data: [DONE]\n\n"
 
@@ -73,16 +72,6 @@ class ProxyStream(Response):
                 # JSON cut into several data lines was joined with newlines: one event is one line (R1).
                 lines = (event.replace("\n", " ") for event in events)
                 await writer.write("".join(f"data: {line}\n\n" for line in lines).encode("utf-8", "replace"))
-                if any(map(_is_error, events)):  # the upstream says no more, and this says it all
+                if any(map(is_error, events)):  # the upstream says no more, and this says it all
                     note_failure(scope)
                     return
-
-
-def _is_error(event: str) -> bool:
-    if '"error"' not in event:
-        return False
-    try:
-        decode_delta(event)
-    except UpstreamBroken:
-        return True
-    return False

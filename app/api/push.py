@@ -30,14 +30,14 @@ from starlette.websockets import WebSocketDisconnect
 
 from app.api.auth import Caller, authenticate
 from app.api.errors import error_response
-from app.api.event_stream import failed
+from app.api.event_stream import failed, open_requests
 from app.api.last_resort import failure_of
 from app.api.limits import Admission
 from app.api.metrics import Metrics
 from app.api.options import pipeline_options, with_headers
 from app.api.schemas import EagerOptions
 from app.api.wellformed import well_formed
-from app.errors import RequestError, UpstreamBroken
+from app.errors import RequestError, ShuttingDown, UpstreamBroken
 from app.events import Done, Event
 from app.gateway import Gateway, new_id
 from app.pipeline.run import run
@@ -49,7 +49,7 @@ SILENCE_S = 120.0
 #: Messages read ahead of generation: while it waits for code, we still hear that the app has left.
 READ_AHEAD = 16
 
-NORMAL, REFUSED, FAILED = 1000, 1008, 1011
+NORMAL, REFUSED, FAILED, RESTARTING = 1000, 1008, 1011, 1012
 
 #: What code without a call around it is said to be.
 CALL_ID = "push"
@@ -123,12 +123,17 @@ class _Push:
 
     async def _serve(self) -> int:
         """The request, to its end; returns how to close."""
-        failure = await failure_of(self._request())
+        failure = await failure_of(open_requests(self._socket.scope).run(self._request()))
         if failure is None:
             return NORMAL
         self._metrics.observe_failure()
         await self._send(failed(failure, self._latest))
-        return REFUSED if isinstance(failure, RequestError) else FAILED
+        match failure:
+            case RequestError():
+                return REFUSED
+            case ShuttingDown():
+                return RESTARTING
+        return FAILED
 
     async def _request(self) -> None:
         opening = await self._open()

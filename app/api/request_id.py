@@ -1,14 +1,23 @@
-"""``x-request-id`` on every answer, and in every log line that the request causes."""
+"""``x-request-id`` on every answer, and in every log line that the request causes; the last one tells how it ended."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from contextvars import ContextVar
+from urllib.parse import quote
 from uuid import uuid4
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+log = logging.getLogger(__name__)
+
+#: What machines ask for, some of it all the time.
+PROBES = {"/healthz", "/readyz", "/metrics", "/warm-up"}
+#: Of a path, in the log.
+MAX_PATH_CHARS = 200
 
 #: Id of the request being served, followed by the client's own if it sent one; ``-`` outside of requests.
 current_request: ContextVar[str] = ContextVar("current_request", default="-")
@@ -34,10 +43,15 @@ class RequestIdMiddleware:
         request_id = f"req_{uuid4().hex}"
         scope.setdefault("state", {})["request_id"] = request_id
         header = (b"x-request-id", request_id.encode())
+        begun = asyncio.get_running_loop().time()
+        status = "-"  # nobody was answered
 
         async def send_with_id(message: Message) -> None:
-            if message["type"] in ANSWERS and all(name != header[0] for name, _ in message.get("headers", ())):
-                message["headers"] = [*message.get("headers", ()), header]
+            nonlocal status
+            if message["type"] in ANSWERS:
+                status = message.get("status", "accepted")
+                if all(name != header[0] for name, _ in message.get("headers", ())):
+                    message["headers"] = [*message.get("headers", ()), header]
             await send(message)
 
         client_id = client_request_id(Headers(scope=scope))
@@ -45,6 +59,10 @@ class RequestIdMiddleware:
         try:
             await self._app(scope, receive, send_with_id)
         finally:
+            level = logging.DEBUG if scope["path"] in PROBES else logging.INFO
+            what = scope.get("method", "WEBSOCKET")
+            path = quote(scope["path"], errors="replace")[:MAX_PATH_CHARS]
+            log.log(level, "%s %s: %s, %.3f s", what, path, status, asyncio.get_running_loop().time() - begun)
             current_request.reset(token)
 
 

@@ -44,6 +44,9 @@ def _gateway_environment(upstream: str, requests: int) -> Mapping[str, str]:
         "EAGER_API_KEYS": "",
         "EAGER_POOL_SIZE": str(requests),
         "EAGER_SANDBOX_LIMIT": str(requests),
+        # Nothing is kept; a gateway that serves beside it is not taken for one that was there before.
+        "EAGER_DATABASE_URL": "sqlite+aiosqlite://",
+        "EAGER_FILES_URL": "memory://demo",
     }
     return {"EAGER_SANDBOX": "local"} | os.environ | ours
 

@@ -110,6 +110,17 @@ def decode_delta(data: bytes | str) -> Delta:
     return Delta(usage=usage)
 
 
+def is_error(data: str) -> bool:
+    """Whether the data of an event tells of an error."""
+    if '"error"' not in data:
+        return False
+    try:
+        decode_delta(data)
+    except UpstreamBroken:
+        return True
+    return False
+
+
 def _decode(data: bytes | str) -> _Wire:
     try:
         return _decoder.decode(data)

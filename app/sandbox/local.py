@@ -19,6 +19,7 @@ import json
 import logging
 import os
 import platform
+import resource
 import socket
 import sys
 import tempfile
@@ -145,7 +146,9 @@ class LocalBackend:
         except (SandboxStartError, OSError) as error:
             await worker.close()
             said = process.tail.text() or "it said nothing"
-            raise SandboxStartError(f"{error}; {said}; {_sysctls()}") from error
+            log.debug("sandbox %s: %s", id, said)
+            # Clients are told, too: a line of it, which is the last of a traceback, without the files of this machine.
+            raise SandboxStartError(f"{error}; {said.splitlines()[-1]}; {_sysctls()}") from error
         except BaseException:
             await worker.close()
             raise
@@ -195,7 +198,7 @@ class LocalBackend:
                     etc=etc,
                     seccomp_fd=filter,
                     info_fd=info_out,
-                    processes=self._limits.processes,
+                    processes=_at_most(resource.RLIMIT_NPROC, self._limits.processes),
                     command=self._supervisor(Path(SUPERVISOR_FOLDER), theirs.fileno(), None),
                 )
                 plan = {
@@ -252,7 +255,7 @@ class LocalBackend:
         }
         if self._cgroups is None:
             limits["RLIMIT_DATA"] = self._limits.memory_bytes
-        return limits
+        return {name: _at_most(getattr(resource, name), value) for name, value in limits.items()}
 
     def _supervisor(self, folder: Path, fd: int, work_folder: str | None) -> list[str]:
         command = [str(self._environment.python), "-I", str(folder / "supervisor.py"), "--fd", str(fd)]
@@ -273,6 +276,12 @@ def _memory_file(content: bytes) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+def _at_most(limit: int, value: int) -> int:
+    """What may be set: the gateway's own hard limit cannot be exceeded."""
+    _, hard = resource.getrlimit(limit)
+    return value if hard == resource.RLIM_INFINITY else min(value, hard)
 
 
 def _sysctls() -> str:

@@ -13,6 +13,7 @@ from uuid import uuid4
 import fsspec  # type: ignore[import-untyped]  # has no stubs
 
 from app.errors import RequestError
+from app.store.connections import translated
 
 #: Names are ids that we made: nothing that a file system would read as more than a name.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
@@ -35,7 +36,7 @@ class BlobStore:
 
     async def prepare(self) -> None:
         """Create the folder, and remove what processes that died left unfinished."""
-        await in_thread(self._prepare, self._path("", "tmp"))
+        await asyncio.to_thread(self._prepare, self._path("", "tmp"))
 
     @asynccontextmanager
     async def create(self, name: str, *, max_bytes: int) -> AsyncIterator[BlobWriter]:
@@ -45,7 +46,8 @@ class BlobStore:
             RequestError: 413, by the writer.
         """
         final, temporary = self._path(name), self._path(uuid4().hex, "tmp")
-        file = await in_thread(self._files.open, temporary, "wb")
+        with translated():  # the folder is gone
+            file = await in_thread(self._files.open, temporary, "wb")
         try:
             try:
                 writer = BlobWriter(file, max_bytes)
@@ -148,10 +150,16 @@ class BlobReader:
 
 
 async def in_thread(function: Callable[..., Returned], *args: Any, **kwargs: Any) -> Returned:
-    """Call ``function`` in a thread. A cancelled caller still waits until it is done with the file."""
+    """Call ``function`` in a thread. A cancelled caller still waits until it is done with the file.
+
+    Raises:
+        StorageError: the disk failed, or whatever the files are kept on.
+        FileNotFoundError: which may be no failure.
+    """
     work = asyncio.get_running_loop().run_in_executor(None, lambda: function(*args, **kwargs))
     try:
-        return await asyncio.shield(work)
+        with translated(but=FileNotFoundError):
+            return await asyncio.shield(work)
     except asyncio.CancelledError:
         await asyncio.wait([work])
         if not work.cancelled():

@@ -8,8 +8,8 @@ from typing import Literal
 
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.store.connections import Connections
 from app.store.paging import PageRequest, Pages, owned
 from app.store.tables import container_files, containers
 
@@ -38,8 +38,8 @@ class ContainerRecord:
 
 
 class Containers:
-    def __init__(self, engine: AsyncEngine, clock: Callable[[], float]) -> None:
-        self._engine = engine
+    def __init__(self, connections: Connections, clock: Callable[[], float]) -> None:
+        self._connections = connections
         self._clock = clock
         self._pages = Pages(containers)
 
@@ -48,12 +48,12 @@ class Containers:
     ) -> ContainerRecord:
         now = self._clock()
         record = ContainerRecord(id, owner, now, now, name, idle_minutes, memory_limit, gateway, expired=False)
-        async with self._engine.begin() as connection:
+        async with self._connections.begin() as connection:
             await connection.execute(insert(containers).values(asdict(record)))
         return record
 
     async def get(self, id: str, *, owner: str) -> ContainerRecord | None:
-        async with self._engine.connect() as connection:
+        async with self._connections.connect() as connection:
             row = (await connection.execute(owned(containers, owner).where(containers.c.id == id))).one_or_none()
         return ContainerRecord(**row._mapping) if row else None
 
@@ -64,7 +64,7 @@ class Containers:
         query = owned(containers, owner)
         if name is not None:
             query = query.where(containers.c.name == name)
-        async with self._engine.connect() as connection:
+        async with self._connections.connect() as connection:
             rows, more = await self._pages.fetch(connection, query, page, owner=owner)
         return [ContainerRecord(**row._mapping) for row in rows], more
 
@@ -74,12 +74,12 @@ class Containers:
 
     async def expire_all_of(self, gateway: str) -> None:
         """At the start of a gateway: the sessions that it held before are gone."""
-        async with self._engine.begin() as connection:
+        async with self._connections.begin() as connection:
             await connection.execute(update(containers).where(containers.c.gateway == gateway).values(expired=True))
 
     async def delete(self, id: str, *, owner: str) -> bool:
         """Removes it and the records of its files. Whether there was one."""
-        async with self._engine.begin() as connection:
+        async with self._connections.begin() as connection:
             result = await connection.execute(
                 delete(containers).where(containers.c.id == id, containers.c.owner == owner)
             )
@@ -89,7 +89,7 @@ class Containers:
         return result.rowcount > 0
 
     async def _update(self, id: str, owner: str, **values: float) -> None:
-        async with self._engine.begin() as connection:
+        async with self._connections.begin() as connection:
             await connection.execute(
                 update(containers).where(containers.c.id == id, containers.c.owner == owner).values(values)
             )
@@ -111,8 +111,8 @@ class ContainerFileRecord:
 class ContainerFiles:
     """Names are kept unique: what is written to the same path again keeps the file's id."""
 
-    def __init__(self, engine: AsyncEngine, clock: Callable[[], float]) -> None:
-        self._engine = engine
+    def __init__(self, connections: Connections, clock: Callable[[], float]) -> None:
+        self._connections = connections
         self._clock = clock
         self._pages = Pages(container_files)
 
@@ -126,7 +126,7 @@ class ContainerFiles:
         )
         while True:
             try:
-                async with self._engine.begin() as connection:
+                async with self._connections.begin() as connection:
                     known = (await connection.execute(same_path)).one_or_none()
                     if known is None:
                         await connection.execute(insert(container_files).values(asdict(record)))
@@ -146,7 +146,7 @@ class ContainerFiles:
         size, was written by code. Answers with the records there are now."""
         table = container_files
         mine = (table.c.owner == owner, table.c.container_id == container_id)
-        async with self._engine.begin() as connection:
+        async with self._connections.begin() as connection:
             rows = (await connection.execute(select(table).where(*mine))).all()
             known = {row.path: ContainerFileRecord(**row._mapping) for row in rows}
             current = {
@@ -169,20 +169,20 @@ class ContainerFiles:
         query = owned(container_files, owner).where(
             container_files.c.id == id, container_files.c.container_id == container_id
         )
-        async with self._engine.connect() as connection:
+        async with self._connections.connect() as connection:
             row = (await connection.execute(query)).one_or_none()
         return ContainerFileRecord(**row._mapping) if row else None
 
     async def list(self, *, owner: str, container_id: str, page: PageRequest) -> tuple[list[ContainerFileRecord], bool]:
         """One page, and whether more follow."""
         query = owned(container_files, owner).where(container_files.c.container_id == container_id)
-        async with self._engine.connect() as connection:
+        async with self._connections.connect() as connection:
             rows, more = await self._pages.fetch(connection, query, page, owner=owner)
         return [ContainerFileRecord(**row._mapping) for row in rows], more
 
     async def delete(self, id: str, *, owner: str, container_id: str) -> bool:
         """Whether there was one."""
-        async with self._engine.begin() as connection:
+        async with self._connections.begin() as connection:
             result = await connection.execute(
                 delete(container_files).where(
                     container_files.c.id == id,

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from app.store.connections import Connections
 from app.store.containers import ContainerFiles, Containers
 from app.store.files import Files
 from app.store.hidden_calls import HiddenCalls
@@ -33,12 +34,13 @@ class Store:
     """The tables. Each method of theirs is one transaction."""
 
     def __init__(self, engine: AsyncEngine, clock: Callable[[], float] = time.time) -> None:
-        self.responses = Responses(engine, clock)
-        self.containers = Containers(engine, clock)
-        self.container_files = ContainerFiles(engine, clock)
-        self.files = Files(engine, clock)
-        self.hidden_calls = HiddenCalls(engine, clock)
-        self.idempotency_keys = IdempotencyKeys(engine, clock)
+        connections = Connections(engine)
+        self.responses = Responses(connections, clock)
+        self.containers = Containers(connections, clock)
+        self.container_files = ContainerFiles(connections, clock)
+        self.files = Files(connections, clock)
+        self.hidden_calls = HiddenCalls(connections, clock)
+        self.idempotency_keys = IdempotencyKeys(connections, clock)
 
     async def purge(self) -> None:
         """Remove what has expired. Nothing of it could be read any more; this only frees the space."""
@@ -94,8 +96,9 @@ async def _write_ahead(engine: AsyncEngine) -> None:
             async with engine.connect() as connection:
                 await connection.exec_driver_sql("PRAGMA journal_mode=WAL")
             return
-        except OperationalError:
-            if time.monotonic() > deadline:
+        except OperationalError as error:
+            busy = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() > deadline:
                 raise
             await asyncio.sleep(0.02)
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from sqlalchemy import ColumnElement, delete, insert, select
-from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.store.connections import Connections
 from app.store.paging import PageRequest, Pages, owned
 from app.store.tables import files
 
@@ -26,8 +26,8 @@ class FileRecord:
 
 
 class Files:
-    def __init__(self, engine: AsyncEngine, clock: Callable[[], float]) -> None:
-        self._engine = engine
+    def __init__(self, connections: Connections, clock: Callable[[], float]) -> None:
+        self._connections = connections
         self._clock = clock
         self._pages = Pages(files)
 
@@ -37,12 +37,12 @@ class Files:
         now = self._clock()
         expires_at = None if expires_after_s is None else now + expires_after_s
         record = FileRecord(id, owner, now, filename, bytes, purpose, expires_at)
-        async with self._engine.begin() as connection:
+        async with self._connections.begin() as connection:
             await connection.execute(insert(files).values(asdict(record)))
         return record
 
     async def get(self, id: str, *, owner: str) -> FileRecord | None:
-        async with self._engine.connect() as connection:
+        async with self._connections.connect() as connection:
             query = owned(files, owner).where(files.c.id == id, self._is_there())
             row = (await connection.execute(query)).one_or_none()
         return FileRecord(**row._mapping) if row else None
@@ -52,13 +52,13 @@ class Files:
         query = owned(files, owner).where(self._is_there())
         if purpose is not None:
             query = query.where(files.c.purpose == purpose)
-        async with self._engine.connect() as connection:
+        async with self._connections.connect() as connection:
             rows, more = await self._pages.fetch(connection, query, page, owner=owner)
         return [FileRecord(**row._mapping) for row in rows], more
 
     async def delete(self, id: str, *, owner: str) -> bool:
         """Whether there was one."""
-        async with self._engine.begin() as connection:
+        async with self._connections.begin() as connection:
             result = await connection.execute(
                 delete(files).where(files.c.id == id, files.c.owner == owner, self._is_there())
             )
@@ -66,12 +66,12 @@ class Files:
 
     async def expired(self) -> Sequence[str]:
         """Ids of files of anybody whose contents can be removed, and then their rows (``forget``)."""
-        async with self._engine.connect() as connection:
+        async with self._connections.connect() as connection:
             return (await connection.execute(select(files.c.id).where(~self._is_there()))).scalars().all()
 
     async def forget(self, id: str) -> None:
         """Remove the row of an expired file."""
-        async with self._engine.begin() as connection:
+        async with self._connections.begin() as connection:
             await connection.execute(delete(files).where(files.c.id == id, ~self._is_there()))
 
     def _is_there(self) -> ColumnElement[bool]:

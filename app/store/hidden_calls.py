@@ -11,16 +11,16 @@ from typing import Any
 
 from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.store.connections import Connections
 from app.store.tables import hidden_calls
 
 
 class HiddenCalls:
     """Values under the ids of the calls that the client does see. Reading does not remove: clients resend."""
 
-    def __init__(self, engine: AsyncEngine, clock: Callable[[], float]) -> None:
-        self._engine = engine
+    def __init__(self, connections: Connections, clock: Callable[[], float]) -> None:
+        self._connections = connections
         self._clock = clock
 
     async def put(self, keys: Sequence[str], value: Any, *, owner: str, ttl_s: float) -> None:
@@ -30,7 +30,7 @@ class HiddenCalls:
         rows = [{"owner": owner, "key": key, "value": value, "expires_at": expires_at} for key in unique]
         while rows:
             try:
-                async with self._engine.begin() as connection:
+                async with self._connections.begin() as connection:
                     await connection.execute(
                         delete(hidden_calls).where(hidden_calls.c.owner == owner, hidden_calls.c.key.in_(unique))
                     )
@@ -46,10 +46,10 @@ class HiddenCalls:
         query = select(hidden_calls.c.key, hidden_calls.c.value).where(
             hidden_calls.c.owner == owner, hidden_calls.c.key.in_(keys), hidden_calls.c.expires_at > self._clock()
         )
-        async with self._engine.connect() as connection:
+        async with self._connections.connect() as connection:
             rows = (await connection.execute(query)).all()
         return {row.key: row.value for row in rows}
 
     async def purge(self) -> None:
-        async with self._engine.begin() as connection:
+        async with self._connections.begin() as connection:
             await connection.execute(delete(hidden_calls).where(hidden_calls.c.expires_at <= self._clock()))

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, delete, insert, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.store.connections import Connections
 from app.store.paging import owned
 from app.store.tables import idempotency
 
@@ -29,8 +29,8 @@ class KeyRecord:
 
 
 class IdempotencyKeys:
-    def __init__(self, engine: AsyncEngine, clock: Callable[[], float]) -> None:
-        self._engine = engine
+    def __init__(self, connections: Connections, clock: Callable[[], float]) -> None:
+        self._connections = connections
         self._clock = clock
 
     async def claim(self, key: str, *, owner: str, gateway: str, fingerprint: str, ttl_s: float) -> KeyRecord | None:
@@ -42,13 +42,13 @@ class IdempotencyKeys:
         values = {"gateway": gateway, "fingerprint": fingerprint, "state": "running", "expires_at": now + ttl_s}
         while True:
             try:
-                async with self._engine.begin() as connection:
+                async with self._connections.begin() as connection:
                     await connection.execute(
                         delete(idempotency).where(_is(key, owner), idempotency.c.expires_at <= now)
                     )
                     await connection.execute(insert(idempotency).values(owner=owner, key=key, **values))
             except IntegrityError:
-                async with self._engine.connect() as connection:
+                async with self._connections.connect() as connection:
                     query = owned(idempotency, owner).where(idempotency.c.key == key)
                     row = (await connection.execute(query)).one_or_none()
                 if row is not None:  # else it was released in between: try again
@@ -66,7 +66,7 @@ class IdempotencyKeys:
 
     async def spend_all_of(self, gateway: str) -> None:
         """At the start of a gateway: what it ran before is over, and nobody knows how far it came."""
-        async with self._engine.begin() as connection:
+        async with self._connections.begin() as connection:
             await connection.execute(
                 update(idempotency)
                 .where(idempotency.c.gateway == gateway, idempotency.c.state == "running")
@@ -75,15 +75,15 @@ class IdempotencyKeys:
 
     async def release(self, key: str, *, owner: str) -> None:
         """The request came to nothing: a repetition may run."""
-        async with self._engine.begin() as connection:
+        async with self._connections.begin() as connection:
             await connection.execute(delete(idempotency).where(_is(key, owner)))
 
     async def purge(self) -> None:
-        async with self._engine.begin() as connection:
+        async with self._connections.begin() as connection:
             await connection.execute(delete(idempotency).where(idempotency.c.expires_at <= self._clock()))
 
     async def _finish(self, key: str, owner: str, **values: Any) -> None:
-        async with self._engine.begin() as connection:
+        async with self._connections.begin() as connection:
             await connection.execute(update(idempotency).where(_is(key, owner)).values(**values))
 
 

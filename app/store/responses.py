@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import Integer, delete, insert, literal, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.store.connections import Connections
 from app.store.paging import owned
 from app.store.tables import responses
 
@@ -42,8 +43,8 @@ class StoredResponse:
 
 
 class Responses:
-    def __init__(self, engine: AsyncEngine, clock: Callable[[], float]) -> None:
-        self._engine = engine
+    def __init__(self, connections: Connections, clock: Callable[[], float]) -> None:
+        self._connections = connections
         self._clock = clock
 
     async def add(
@@ -61,12 +62,12 @@ class Responses:
         record = StoredResponse(
             id, owner, self._clock(), model, previous_response_id, container_id, input_items, output_items, response
         )
-        async with self._engine.begin() as connection:
+        async with self._connections.begin() as connection:
             await connection.execute(insert(responses).values(asdict(record)))
         return record
 
     async def get(self, id: str, *, owner: str) -> StoredResponse | None:
-        async with self._engine.connect() as connection:
+        async with self._connections.connect() as connection:
             row = (await connection.execute(owned(responses, owner).where(responses.c.id == id))).one_or_none()
         return StoredResponse(**row._mapping) if row and row.response else None
 
@@ -85,7 +86,7 @@ class Responses:
             )
         )
         query = select(responses).join(step, responses.c.id == step.c.id).order_by(step.c.depth.desc())
-        async with self._engine.connect() as connection:
+        async with self._connections.connect() as connection:
             rows = (await connection.execute(query)).all()
         chain = [StoredResponse(**row._mapping) for row in rows]
         if not chain or not chain[-1].response:
@@ -95,7 +96,7 @@ class Responses:
 
     async def delete(self, id: str, *, owner: str) -> bool:
         """Whether there was one. Earlier ones that were deleted go with the last that went on from them."""
-        async with self._engine.begin() as connection:
+        async with self._connections.begin() as connection:
             row = (await connection.execute(owned(responses, owner).where(responses.c.id == id))).one_or_none()
             if row is None or not row.response:
                 return False

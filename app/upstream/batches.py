@@ -11,8 +11,10 @@ import aiohttp
 
 from app.deadline import Deadline
 from app.errors import UpstreamBroken, UpstreamUnreachable
+from app.extraction.deltas import is_error
 from app.sse.decoder import EventTooLarge, ServerSentEvent, SSEDecoder
 from app.sse.encoder import encode
+from app.upstream.refusal import without_key
 from app.upstream.whole_answer import as_delta
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
@@ -48,8 +50,11 @@ class EventBatches:
     ``deadline`` (of the loop's clock) is for the first byte. Then ``idle_timeout_s`` is the longest wait in one read.
     """
 
-    def __init__(self, connection: Connection, *, is_json: bool, deadline: float, idle_timeout_s: float) -> None:
+    def __init__(
+        self, connection: Connection, *, is_json: bool, deadline: float, idle_timeout_s: float, key: str | None = None
+    ) -> None:
         self._connection = connection
+        self._key = key
         self._is_json = is_json
         self._idle_timeout_s = idle_timeout_s
         self._decoder = SSEDecoder()
@@ -141,9 +146,15 @@ class EventBatches:
                 self._whole = self._done = self._over = True
                 break
             if data:
-                batch.append(data)
+                batch.append(self._without_key(data))
                 self._whole = self._whole or _FINISH.search(data) is not None
         return batch
+
+    def _without_key(self, data: str) -> str:
+        """Errors may quote it. What the model says is left as it is: many a key is a word (``sk-no-key-required``)."""
+        if self._key is None or self._key not in data or not is_error(data):
+            return data
+        return without_key(data, self._key)
 
 
 def too_late() -> UpstreamUnreachable:

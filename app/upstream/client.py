@@ -25,7 +25,7 @@ import aiohttp
 
 from app.errors import UpstreamBroken, UpstreamUnreachable
 from app.upstream.batches import MAX_ANSWER_BYTES, NETWORK_ERRORS, EventBatches, too_late
-from app.upstream.refusal import refusal
+from app.upstream.refusal import refusal, without_key
 
 T = TypeVar("T")
 
@@ -56,6 +56,7 @@ class Upstream:
     ) -> None:
         self._base_url = base_url.rstrip("/") + "/"
         self._headers = {"accept-encoding": "identity"}
+        self._api_key = api_key
         if api_key is not None:
             self._headers["authorization"] = f"Bearer {api_key}"
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_s)
@@ -95,6 +96,7 @@ class Upstream:
             is_json=response.content_type == "application/json",
             deadline=deadline,
             idle_timeout_s=self._idle_timeout_s,
+            key=self._api_key,
         )
         try:
             yield batches
@@ -117,9 +119,15 @@ class Upstream:
         async with response:
             answer = await self._read_whole(response, deadline)
         try:
-            return json.loads(answer)
+            document = json.loads(answer)
+            if isinstance(document, dict) and document.get("error"):
+                document = json.loads(self._without_key(answer))
         except (ValueError, RecursionError) as error:
             raise UpstreamBroken("the upstream's answer is not JSON") from error
+        return document
+
+    def _without_key(self, answer: bytes) -> bytes:
+        return without_key(answer.decode("utf-8", "surrogateescape"), self._api_key).encode("utf-8", "surrogateescape")
 
     async def _send(
         self,
@@ -141,7 +149,8 @@ class Upstream:
             return response
         async with response:
             answer = await _reach(_read_start(response, MAX_REFUSAL_BYTES), deadline)
-        raise refusal(response.status, response.headers, answer, own_key="authorization" not in given)
+        own_key = "authorization" not in given
+        raise refusal(response.status, response.headers, self._without_key(answer), own_key=own_key)
 
     async def _request(
         self, method: str, path: str, data: bytes | None, headers: Mapping[str, str]

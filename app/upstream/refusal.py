@@ -23,6 +23,10 @@ _DEFAULTS: dict[int, tuple[str, str | None]] = {
 _RETRY_HEADERS = ("retry-after", "retry-after-ms")
 _MAX_MESSAGE_CHARS = 2000
 
+#: What stands for a key in what is told. Shorter ones (``EMPTY``, ``ollama``) are no secrets, but words of messages.
+_HIDDEN = "[key]"
+_MIN_KEY_CHARS = 8
+
 
 def refusal(status: int, headers: Mapping[str, str], body: bytes, *, own_key: bool) -> UpstreamRefused:
     """``own_key``: the request carried the gateway's key, so that 401 and 403 are not the client's doing."""
@@ -44,6 +48,11 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, *, own_key: bo
         code=_text(error.get("code")) or code,
         headers=retry,
     )
+
+
+def without_key(text: str, key: str | None) -> str:
+    """``text`` of an error, which may quote what was sent."""
+    return text.replace(key, _HIDDEN) if key is not None and len(key) >= _MIN_KEY_CHARS else text
 
 
 def _bad_gateway(message: str, headers: dict[str, str]) -> UpstreamRefused:

@@ -221,3 +221,10 @@ async def test_when_to_come_back_is_told_also_where_a_later_turn_is_refused(
     else:
         assert (answer.status_code, answer.headers["retry-after"]) == (429, "7")
         assert answer.headers["x-should-retry"] == "false"
+
+
+async def test_a_slash_too_many_is_an_unknown_url_and_leads_nowhere_else(tmp_path: Path) -> None:
+    async with served(tmp_path) as gateway, gateway.http() as http:
+        answer = await http.get("/v1/files/")
+    assert "location" not in answer.headers
+    assert error_of(answer, 404)["message"] == "Invalid URL (GET /v1/files/)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import string
 
 import httpx
@@ -96,5 +97,15 @@ async def test_websockets_are_answered_with_an_id_too_and_lifespan_is_left_alone
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await RequestIdMiddleware(app)({"type": type, "headers": []}, receive, send)
+    await RequestIdMiddleware(app)({"type": type, "path": "/", "headers": []}, receive, send)
     assert [name for name, _ in sent[0].get("headers", [])] == ([b"x-request-id"] if answer else [])
+
+
+async def test_a_line_of_the_log_tells_how_a_request_ended(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    with caplog.filtering(RequestIdFilter()):
+        answer, _ = await fetch("/no%0Ape?key=secret", {"x-request-id": "mine"})
+        await fetch("/healthz")
+    [record] = [record for record in caplog.records if record.name == "app.api.request_id"]
+    assert re.fullmatch(r"GET /no%0Ape: 404, \d+\.\d{3} s", record.getMessage())
+    assert record.__dict__["request"] == f"{answer.headers['x-request-id']} mine"

@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+from pathlib import Path
 
 import httpx
 import pytest
 
+from app import main
+from app.config import Settings
 from app.demo import servers
 from app.demo.processes import ServerFailed, wait_ready
 from app.demo.servers import _server
+from tests.fakes.worker import FakeBackend
 
 
 async def test_a_server_answers_on_the_socket_it_was_given_and_ends_with_the_block() -> None:
@@ -44,3 +48,20 @@ async def test_the_gateway_of_the_demo_is_set_up_whatever_the_user_has_set(monke
     assert environment["EAGER_TIMEOUT_S"] == "7"
     assert environment["EAGER_SANDBOX"] == "local"
     assert environment["EAGER_SANDBOX_LIMIT"] == environment["EAGER_POOL_SIZE"] == "2"
+
+
+async def test_the_demo_leaves_what_a_gateway_beside_it_keeps_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("EAGER_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("EAGER_DATABASE_URL", f"sqlite+aiosqlite:///{tmp_path}/x.db")
+    for name, value in servers._gateway_environment("http://127.0.0.1:5", 2).items():
+        monkeypatch.setenv(name, value)
+    backend = FakeBackend()
+    monkeypatch.setattr(main, "create_backend", lambda settings, egress: backend)
+    app = main.create_app(Settings())
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client:
+        file = {"file": b"1"}
+        answer = await client.post("http://127.0.0.1/v1/files", data={"purpose": "user_data"}, files=file)
+        assert answer.status_code == 200
+    assert list(tmp_path.iterdir()) == []

@@ -5,6 +5,7 @@ import logging
 import os
 import select
 import signal
+import subprocess
 import sys
 import venv
 from collections.abc import AsyncIterator, Callable
@@ -51,6 +52,43 @@ async def test_a_refusal_says_what_bubblewrap_said(environment: Environment, mon
     await backend.close()
     assert _local_leftovers() == []
     assert _descriptors() <= before
+
+
+async def test_what_is_told_of_a_program_that_fails_is_its_last_line(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LocalBackend, "_rlimits", lambda self: {"RLIMIT_NONE": 1})
+    backend = LocalBackend(environment, limits=LIMITS)
+    with pytest.raises(SandboxStartError) as caught:
+        await backend.start()
+    await backend.close()
+    assert "RLIMIT_NONE" in caught.value.message
+    assert "Traceback" not in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+def test_a_gateway_with_low_limits_of_its_own_starts_sandboxes() -> None:
+    code = """
+import asyncio, resource, sys
+from pathlib import Path
+from app.sandbox.backend import probe
+from app.sandbox.environment import inspect_python
+from app.sandbox.local import LocalBackend
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
+resource.setrlimit(resource.RLIMIT_NPROC, (50, 50))
+
+
+async def main():
+    backend = LocalBackend(inspect_python(Path(sys.argv[1])))
+    await probe(backend)
+    await backend.close()
+
+
+asyncio.run(main())
+"""
+    python = str(Path(sys.base_prefix, "bin", f"python3.{sys.version_info.minor}"))
+    subprocess.run([sys.executable, "-c", code, python], check=True, timeout=60)
 
 
 async def test_a_start_that_is_cancelled_leaves_nothing(environment: Environment) -> None:

@@ -64,6 +64,40 @@ async def test_a_stream_is_read_to_its_end_and_the_connection_is_used_again() ->
     assert json.loads(server.exchanges[0].body) == BODY
 
 
+KEY = "sk-upstream-1234"
+
+
+@pytest.mark.parametrize("status", [400, 429, 500])
+async def test_a_refusal_does_not_tell_our_key(status: int) -> None:
+    error = {"message": f"no quota for {KEY}", "code": f"quota_{KEY}"}
+    async with (
+        serving(fixed(whole(status, json.dumps({"error": error}).encode()))) as server,
+        Upstream(server.url, KEY) as upstream,
+    ):
+        with pytest.raises(UpstreamRefused) as caught:
+            await texts(upstream)
+    assert "no quota for [key]" in caught.value.message
+    assert KEY not in f"{caught.value.message} {caught.value.code}"
+
+
+@pytest.mark.parametrize("key", [KEY, "EMPTY"])
+async def test_an_error_in_an_answer_does_not_tell_our_key_and_what_the_model_says_is_left_alone(key: str) -> None:
+    said = {"choices": [{"delta": {"content": f'"error": {key}'}, "finish_reason": None}]}
+    error = {"error": {"message": f"{key} has expired"}}
+    stream = HEAD + chunk(b"".join(b"data: %b\n\n" % json.dumps(event).encode() for event in (said, error))) + LAST
+    async with (
+        serving(fixed(stream)) as server,
+        Upstream(server.url, key) as upstream,
+        upstream.stream(BODY) as batches,
+    ):
+        [first, second] = await anext(batches)
+    assert decode_delta(first).content == f'"error": {key}'
+    with pytest.raises(UpstreamBroken, match=r"\[key\] has expired" if key == KEY else "EMPTY has expired"):
+        decode_delta(second)
+    async with serving(fixed(whole(200, json.dumps(error).encode()))) as server, Upstream(server.url, KEY) as upstream:
+        assert KEY not in json.dumps(await upstream.complete(BODY))
+
+
 async def test_a_kept_connection_that_the_server_closes_is_replaced() -> None:
     async def answer(exchange: Exchange) -> None:
         await exchange.send(HEAD + chunk(TWO + DONE))
