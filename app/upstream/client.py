@@ -25,7 +25,7 @@ import aiohttp
 
 from app.errors import UpstreamBroken, UpstreamUnreachable
 from app.upstream.batches import MAX_ANSWER_BYTES, NETWORK_ERRORS, EventBatches, too_late
-from app.upstream.refusal import refusal, without_key
+from app.upstream.refusal import refusal, reworded, without_key
 
 T = TypeVar("T")
 
@@ -150,7 +150,10 @@ class Upstream:
         async with response:
             answer = await _reach(_read_start(response, MAX_REFUSAL_BYTES), deadline)
         own_key = "authorization" not in given
-        raise refusal(response.status, response.headers, self._without_key(answer), own_key=own_key)
+        refused = refusal(response.status, response.headers, self._without_key(answer), own_key=own_key)
+        if body is not None and (again := reworded(body, refused)) is not None:
+            return await self._send(method, path, again, headers, deadline)
+        raise refused
 
     async def _request(
         self, method: str, path: str, data: bytes | None, headers: Mapping[str, str]

@@ -50,6 +50,16 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, *, own_key: bo
     )
 
 
+def reworded(body: Mapping[str, Any], refused: UpstreamRefused) -> dict[str, Any] | None:
+    """The request with ``max_completion_tokens``, if it was refused for ``max_tokens``: OpenAI's reasoning models know the
+    one alone, and other servers the other (Ollama ignores the new name)."""
+    if refused.status != 400 or "max_completion_tokens" not in str(refused):
+        return None
+    if "max_tokens" not in body or "max_completion_tokens" in body:
+        return None
+    return {{"max_tokens": "max_completion_tokens"}.get(name, name): value for name, value in body.items()}
+
+
 def without_key(text: str, key: str | None) -> str:
     """``text`` of an error, which may quote what was sent."""
     return text.replace(key, _HIDDEN) if key is not None and len(key) >= _MIN_KEY_CHARS else text

@@ -346,3 +346,36 @@ async def test_recorded_streams_over_the_network(path: pathlib.Path) -> None:
         deltas = [decode_delta(data) async for batch in stream for data in batch]
     assert [delta.finish_reason for delta in deltas if delta.finish_reason] == ["tool_calls"]
     assert deltas[-1].usage is not None
+
+
+async def test_a_limit_of_tokens_gets_the_name_that_the_model_knows() -> None:
+    error = {
+        "message": "Unsupported parameter: 'max_tokens' ... Use 'max_completion_tokens' instead.",
+        "param": "max_tokens",
+    }
+
+    async def answer(exchange: Exchange) -> None:
+        if "max_tokens" in json.loads(exchange.body):
+            await exchange.send(whole(400, json.dumps({"error": error}).encode()))
+        else:
+            await exchange.send(EOF_HEAD + ONE + TWO + DONE)
+
+    async with (
+        serving(answer) as server,
+        Upstream(server.url, "key") as upstream,
+        upstream.stream({**BODY, "max_tokens": 100}) as batches,
+    ):
+        assert [decode_delta(data).content async for batch in batches for data in batch] == ["a", "b"]
+    assert [json.loads(exchange.body) for exchange in server.exchanges] == [
+        {**BODY, "max_tokens": 100},
+        {**BODY, "max_completion_tokens": 100},
+    ]
+
+
+@pytest.mark.parametrize("limits", [{"max_tokens": 9, "max_completion_tokens": 9}, {"max_completion_tokens": 9}, {}])
+async def test_a_limit_of_another_name_is_refused_as_it_is(limits: dict[str, int]) -> None:
+    refusing = whole(400, b'{"error": {"message": "max_tokens and max_completion_tokens: no"}}')
+    async with answering(refusing) as (upstream, server):
+        with pytest.raises(UpstreamRefused, match="no"):
+            await upstream.complete({**BODY, **limits})
+    assert len(server.exchanges) == 1
