@@ -1,7 +1,8 @@
 """API keys: who is calling, and what this caller may do.
 
-Keys come from the configuration, plain or as ``sha256:<hex>`` (what ``eager keys hash`` prints), or as a JSON object
-with limits. Only digests are kept, and a presented key is compared with all of them in constant time.
+Keys come from the configuration, plain or as ``sha256:<hex>`` (what ``sha256sum`` prints; a fast hash is enough for keys
+that are random), or as a JSON object with limits. Only digests are kept, and a presented key is compared with all of them
+in constant time.
 """
 
 from __future__ import annotations
@@ -156,11 +157,6 @@ def split_keys(text: str) -> tuple[str, ...]:
         if not isinstance(entry, str | dict):  # a null, say, of a template: its text would be a key
             raise ValueError(f"API key {position}: a text or an object is needed")
     return tuple(entry if isinstance(entry, str) else json.dumps(entry) for entry in entries)
-
-
-def hash_key(key: str) -> str:
-    """A key as the configuration should hold it. A fast hash is enough for keys that are random, as keys should be."""
-    return f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
 
 
 def _parse(entry: str, position: int) -> tuple[bytes, Caller]:

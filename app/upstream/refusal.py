@@ -51,8 +51,8 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, *, own_key: bo
 
 
 def reworded(body: Mapping[str, Any], refused: UpstreamRefused) -> dict[str, Any] | None:
-    """The request with ``max_completion_tokens``, if it was refused for ``max_tokens``: OpenAI's reasoning models know the
-    one alone, and other servers the other (Ollama ignores the new name)."""
+    """The request with ``max_completion_tokens``, if it was refused for ``max_tokens``: OpenAI's reasoning models know
+    the one alone, and other servers the other (Ollama ignores the new name)."""
     if refused.status != 400 or "max_completion_tokens" not in str(refused):
         return None
     if "max_tokens" not in body or "max_completion_tokens" in body:
