@@ -1,8 +1,8 @@
 """API keys: who is calling, and what this caller may do.
 
-Keys come from the configuration, plain or as ``sha256:<hex>`` (what ``sha256sum`` prints; a fast hash is enough for keys
-that are random), or as a JSON object with limits. Only digests are kept, and a presented key is compared with all of them
-in constant time.
+Keys come from the configuration, plain or as ``sha256:<hex>`` (what ``sha256sum`` prints; a fast hash is enough for
+keys that are random), or as a JSON object with limits. Only digests are kept, and a presented key is compared with all
+of them in constant time.
 """
 
 from __future__ import annotations
