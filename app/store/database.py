@@ -112,6 +112,11 @@ class _Connection(sqlite3.Connection):
             self.rollback()
         super().close()
 
+    def __del__(self) -> None:
+        """aiosqlite lets go of one that comes when its request has been cancelled; Python 3.13 warns of that."""
+        with suppress(sqlite3.Error):
+            self.close()
+
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     """A commit survives the death of the process, if not of the machine."""
