@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -84,8 +84,10 @@ async def _describe(request: Request, caller: Caller, container_id: str) -> dict
     return container_object(record, containers.status(record, time.time()))
 
 
-async def find_files(store: Store, caller: Caller, ids: Iterable[str], *, param: str) -> list[FileRecord]:
-    """Each once.
+async def find_files(
+    store: Store, caller: Caller, ids: Iterable[str], *, param: str, optional: Set[str] = frozenset()
+) -> list[FileRecord]:
+    """Each once. Of ``optional`` ones those that are not there are left out.
 
     Raises:
         RequestError: one of them is none of the caller's.
@@ -94,7 +96,11 @@ async def find_files(store: Store, caller: Caller, ids: Iterable[str], *, param:
     for id in dict.fromkeys(ids):
         if not is_id(id):
             raise RequestError("A file's id is printable ASCII.", param=param)
-        records.append(await find_file(store, caller, id))
+        try:
+            records.append(await find_file(store, caller, id))
+        except RequestError:
+            if id not in optional:
+                raise
     return records
 
 

@@ -133,11 +133,10 @@ class _Turn:
             if own:
                 raise RequestError("Files can only be read by code: add the tool code_interpreter.", param="tools")
             return []
-        attached = [id for id in file_ids(history.items) if id in own or await self._is_there(id)]
-        return await find_files(self.store, self.caller, [*self.choice.file_ids, *attached], param="tools.file_ids")
-
-    async def _is_there(self, file_id: str) -> bool:
-        return await self.store.files.get(file_id, owner=self.caller.name) is not None
+        wanted, attached = self.choice.file_ids, file_ids(history.items)
+        earlier = {*attached}.difference(own, wanted)
+        ids = [*wanted, *attached]
+        return await find_files(self.store, self.caller, ids, param="tools.file_ids", optional=earlier)
 
     @asynccontextmanager
     async def _place(

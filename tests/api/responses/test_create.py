@@ -114,17 +114,20 @@ class Sum(BaseModel):
     value: int
 
 
+async def ask_for_a_sum(gateway: Served, stream: bool) -> Any:
+    sdk: Any = gateway.sdk()
+    asked = {"model": "m", "input": "Go.", "tools": [INTERPRETER], "text_format": Sum}
+    if not stream:
+        return await sdk.responses.parse(**asked)
+    async with sdk.responses.stream(**asked) as events:
+        return await events.get_final_response()
+
+
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_refusal_is_told_as_one_to_who_asked_for_an_object(gateway: Served, stream: bool) -> None:
     gateway.upstream.delta({"refusal": "I won't."})
     gateway.upstream.finish("stop", USAGE)
-    sdk: Any = gateway.sdk()
-    asked = {"model": "m", "input": "Go.", "tools": [INTERPRETER], "text_format": Sum}
-    if stream:
-        async with sdk.responses.stream(**asked) as events:
-            response = await events.get_final_response()
-    else:
-        response = await sdk.responses.parse(**asked)
+    response = await ask_for_a_sum(gateway, stream)
     assert response.output_parsed is None
     assert response.output[0].content[0].refusal == "I won't."
 
@@ -133,13 +136,7 @@ async def test_a_refusal_is_told_as_one_to_who_asked_for_an_object(gateway: Serv
 async def test_what_is_said_before_the_code_is_no_part_of_an_object(gateway: Served, stream: bool) -> None:
     gateway.upstream.delta({"content": "Let me compute."})
     writes(gateway, "42\n", '{"value": 42}')
-    sdk: Any = gateway.sdk()
-    asked = {"model": "m", "input": "Go.", "tools": [INTERPRETER], "text_format": Sum}
-    if stream:
-        async with sdk.responses.stream(**asked) as events:
-            response = await events.get_final_response()
-    else:
-        response = await sdk.responses.parse(**asked)
+    response = await ask_for_a_sum(gateway, stream)
     assert response.output_parsed == Sum(value=42)
     assert [item.type for item in response.output] == ["code_interpreter_call", "message"]
 
