@@ -1,5 +1,5 @@
-"""What starts sandboxes: bubblewrap on this machine (``local/``), a Docker Engine (``docker/``), or whoever runs Jupyter
-kernels (``jupyter/``)."""
+"""What starts sandboxes: bubblewrap on this machine (``local/``), a Docker Engine (``docker/``), or whoever runs
+Jupyter kernels (``jupyter/``)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The face of a sandbox: what the pipeline may ask of one checked-out worker.
 
-``worker/worker.py`` implements it over the protocol of our supervisor, which every backend speaks (``jupyter/channel.py`` for a
-Jupyter kernel).
+``worker/worker.py`` implements it over the protocol of our supervisor, which every backend speaks
+(``jupyter/channel.py`` for a Jupyter kernel).
 """
 
 from __future__ import annotations
