@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from app.events import CodeEnd, CodeStart, Done, Error, Event, Interrupt, SessionLost, Token, TurnEnd
 from app.render.code_blocks import CodeBlocks, Style
 from app.render.content import WordsReader
@@ -26,10 +28,18 @@ _CODE_EVENTS = frozenset({"ChunkDetected", "ExecStart", "ExecOutput", "ExecResul
 @dataclass
 class _ShownTurn:
     number: int
-    words: WordsReader
+    reader: WordsReader
     id: str = ""
     said: list[str] = field(default_factory=list)
     added: list[AddedText] = field(default_factory=list)
+
+
+@dataclass
+class _ShownWords:
+    """Words of the model: what is left of them, by lines."""
+
+    token: Token
+    lines: deque[str]
 
 
 @dataclass
@@ -37,10 +47,13 @@ class _ShownCode:
     """A piece of code that is being shown. ``added`` is what was added about it; none before its place has come."""
 
     call_id: str
+    turn: int
     blocks: CodeBlocks
     added: list[str] | None = None
     closer: str = ""
     ended: bool = False
+    #: Nothing more is told about it: an ``interrupt`` comes right behind its end.
+    may_close: bool = False
 
 
 class MarkdownAnswer:
@@ -71,8 +84,9 @@ class MarkdownAnswer:
         self._code: _ShownCode | None = None
         #: Code in the words has ended there, and its end has not been told.
         self._waits_for_end = False
-        #: Words and code that wait for their turn, and what happens to such code.
-        self._queue: deque[Token | CodeStart] = deque()
+        #: Words and calls that wait for their turn, code in words that does, and what happens to such code.
+        self._queue: deque[_ShownWords | CodeStart] = deque()
+        self._in_words: deque[CodeStart] = deque()
         self._early: dict[str, list[tuple[Event, Sequence[Link]]]] = {}
         self._out: list[Event] = []
         self._is_empty = True
@@ -90,16 +104,20 @@ class MarkdownAnswer:
     def feed(self, event: Event, links: Sequence[Link] = ()) -> list[Event]:
         """``links`` lead to the images of a result, or to the files at the end of code."""
         if self._code is not None and self._code.ended and not isinstance(event, Interrupt):
-            self._close()
+            self._code.may_close = True
+            self._go_on()
         match event:
             case Token(channel="content"):
-                self._queue.append(event)
+                if self._passes(event):
+                    return [event]
+                self._queue.append(_ShownWords(event, deque(event.text.splitlines(keepends=True))))
                 self._go_on()
                 return self._take()
             case Token(channel="code", call_id=str(call_id)):
                 self._happen(call_id, event, ())
-            case CodeStart():
-                self._queue.append(event)
+            case CodeStart(source=source):
+                self._early[event.call_id] = []
+                (self._queue if source == "tool" else self._in_words).append(event)
                 self._go_on()
             case CodeEnd(call_id=call_id):
                 self._happen(call_id, event, links)
@@ -123,7 +141,8 @@ class MarkdownAnswer:
         if made is None:
             return None
         if self._code is not None and self._code.ended:
-            self._close()
+            self._code.may_close = True
+            self._go_on()
         words = digest("".join(made.said))
         return made.id, HiddenTurn(messages=list(messages), added=list(made.added), words=words, session=session)
 
@@ -131,89 +150,102 @@ class MarkdownAnswer:
 
     def _go_on(self) -> None:
         """Show what waits, up to code that is not over yet."""
-        while self._queue:
-            first = self._queue[0]
-            if isinstance(first, CodeStart):
-                if self._code is not None:
-                    return
-                self._queue.popleft()
-                self._start(first)
-            elif self._waits_for_end or (self._code is not None and self._code.added is not None):
-                return
+        while True:
+            self._close_ended()
+            if self._code is None and self._in_words:
+                self._start(self._in_words.popleft())
+            elif not self._queue or self._is_held(self._queue[0]):
+                break
             else:
-                self._queue.popleft()
-                self._say(first)
+                first = self._queue.popleft()
+                self._start(first) if isinstance(first, CodeStart) else self._say(first)
+        code = self._code
+        if code is not None and not self._queue and (code.ended or code.turn <= self._turns_over):
+            self._open(code)
+            self._close_ended()
 
-    def _say(self, token: Token) -> None:
-        if token.turn != self._turn.number:
+    def _passes(self, token: Token) -> bool:
+        """Whether the words are shown as they are: nothing waits, and no code can be in them. Most are."""
+        turn = self._turn
+        if self._code or self._queue or self._gap or token.turn != turn.number or turn.reader.looks_for_code:
+            return False
+        turn.said.append(token.text)
+        self._tail.append(token.text)
+        self._is_empty = self._is_empty and not token.text
+        return True
+
+    def _is_held(self, first: _ShownWords | CodeStart) -> bool:
+        if isinstance(first, CodeStart):
+            return self._code is not None
+        return self._waits_for_end or (self._code is not None and self._code.added is not None)
+
+    def _say(self, words: _ShownWords) -> None:
+        """Up to the end of code in them: what it says comes there, and what follows waits for that."""
+        token, turn = words.token, self._turn
+        if token.turn != turn.number:
             self._begin_turn(token.turn)
-        first, *rest = self._turn.words.feed(token.text)
-        self._say_piece(token, first, with_logprobs=True)
-        if not rest:
-            return
-        # Code has ended in the words. What it says comes here, and what follows waits for that.
-        for text in reversed(rest):
-            if text:
-                self._queue.appendleft(_piece(token, text))
-        self._waits_for_end = True
-        if self._code is not None:
-            self._open(self._code)
-
-    def _say_piece(self, token: Token, text: str, *, with_logprobs: bool) -> None:
-        if not text and not self._gap and not with_logprobs:
-            return
-        self._turn.said.append(text)
+            turn = self._turn
+        said: list[str] = []
+        while words.lines:
+            said.append(words.lines.popleft())
+            if turn.reader.ends_code(said[-1]):
+                self._waits_for_end = True
+                break
+        text = "".join(said)
+        turn.said.append(text)
         self._tail.append(text)
         shown, self._gap = self._gap + text, ""
         self._is_empty = self._is_empty and not shown
-        self._out.append(token if shown == token.text else _piece(token, shown))
+        self._out.append(words.token if shown == token.text else msgspec.structs.replace(token, text=shown))
+        if words.lines:
+            words.token = msgspec.structs.replace(token, logprobs=msgspec.UNSET)
+            self._queue.appendleft(words)
+        if self._waits_for_end and self._code is not None:
+            self._open(self._code)
 
     def _start(self, start: CodeStart) -> None:
-        if start.turn != self._turn.number:
+        in_words = start.source != "tool"
+        if start.turn != self._turn.number and not in_words:
             self._begin_turn(start.turn)
-        code = _ShownCode(start.call_id, CodeBlocks(self._style, start.language, in_words=start.source != "tool"))
+        code = _ShownCode(start.call_id, start.turn, CodeBlocks(self._style, start.language, in_words=in_words))
         self._code = code
-        if start.source == "tool":
-            self._turn.words.stop()
-        if start.source == "tool" or self._waits_for_end:
+        if not in_words:
+            self._turn.reader.stop()
+        if not in_words or self._waits_for_end:
             self._open(code)
-        for event, links in self._early.pop(start.call_id, ()):
+        for event, links in self._early.pop(start.call_id):
             self._show(code, event, links)
         if start.turn <= self._turns_over:
-            self._end_writing(code)
-        if code.ended:
-            self._close()
+            self._add(code.blocks.written())
+        code.may_close = code.ended
 
     def _happen(self, call_id: str, event: Event, links: Sequence[Link]) -> None:
         code = self._code
         if code is not None and code.call_id == call_id:
             self._show(code, event, links)
-        elif any(isinstance(waiting, CodeStart) and waiting.call_id == call_id for waiting in self._queue):
-            self._early.setdefault(call_id, []).append((event, links))
+            self._go_on()
+        elif call_id in self._early:
+            self._early[call_id].append((event, links))
 
     def _show(self, code: _ShownCode, event: Event, links: Sequence[Link]) -> None:
-        if isinstance(event, CodeEnd):
-            self._open(code)
-            code.ended = True
         self._add(code.blocks.feed(event, links))
+        code.ended = code.ended or isinstance(event, CodeEnd)
 
     def _end_turn(self, event: TurnEnd) -> None:
         self._turns_over = event.turn
         if self._code is not None:
-            self._end_writing(self._code)
-        elif self._waits_for_end:  # no code has begun there after all
+            self._add(self._code.blocks.written())
+        elif not self._in_words:  # no code has begun there after all
             self._waits_for_end = False
-            self._go_on()
-
-    def _end_writing(self, code: _ShownCode) -> None:
-        self._open(code)
-        self._add(code.blocks.written())
+        self._go_on()
 
     def _finish(self) -> None:
-        while self._code is not None or self._queue:
-            if self._code is not None:
-                self._close()
+        self._turns_over = self._turn.number + len(self._queue)
+        while self._code is not None or self._queue or self._in_words:
             self._waits_for_end = False
+            if self._code is not None:
+                self._open(self._code)
+                self._code.ended = self._code.may_close = True
             self._go_on()
 
     # what is added
@@ -241,21 +273,21 @@ class MarkdownAnswer:
         self._add(code.blocks.take_waiting())
 
     def _add(self, text: str) -> None:
-        if text and self._code is not None and self._code.added is not None:
-            self._code.added.append(text)
-            self._put(text)
+        if not text or self._code is None:
+            return
+        assert self._code.added is not None, "what is said before its place has come waits in the blocks"
+        self._code.added.append(text)
+        self._put(text)
 
-    def _close(self) -> None:
+    def _close_ended(self) -> None:
         code, turn = self._code, self._turn
-        assert code is not None, "there is code to close"
-        self._open(code)
+        if code is None or not code.may_close or code.added is None:
+            return
         self._add(code.blocks.close())
-        assert code.added is not None
         turn.added.append(AddedText(digest("".join(code.added)), code.closer))
         self._append(marker(turn.id, len(turn.added) - 1, "out"))
         self._gap, self._tail = "\n\n", []
         self._code, self._waits_for_end = None, False
-        self._go_on()
 
     def _append(self, marker: str) -> None:
         self._put(marker if self._is_empty else f"\n\n{marker}")
@@ -269,10 +301,3 @@ class MarkdownAnswer:
     def _take(self) -> list[Event]:
         out, self._out = self._out, []
         return out
-
-
-def _piece(token: Token, text: str) -> Token:
-    return Token(
-        seq=token.seq, t_ms=token.t_ms, turn=token.turn, channel="content", text=text, key=token.key,
-        logprobs=token.logprobs,
-    )  # fmt: skip

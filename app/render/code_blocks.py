@@ -91,8 +91,8 @@ class CodeBlocks:
     def _end(self, end: CodeEnd, links: Sequence[Link]) -> str:
         written = self._lane.rest()
         if (sentence := _outcome(end, has_begun=self._has_begun)) is not None:
-            written += self._said.sentence(sentence)
-        return written + self._said.files(links)
+            written += self._lane.say(lambda: self._said.sentence(sentence))
+        return written + self._lane.say(lambda: self._said.files(links))
 
 
 def _outcome(end: CodeEnd, *, has_begun: bool) -> str | None:

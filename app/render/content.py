@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from app.extraction.fence import CodeEnd, FenceReader
+from app.extraction.fence import FenceReader, SnippetEnd
 from app.extraction.tags import TagReader
 from app.extraction.thoughts import WithoutThoughts
 
@@ -26,18 +26,16 @@ class WordsReader:
     def __repr__(self) -> str:
         return f"<WordsReader {self._reader}>"
 
-    def feed(self, text: str) -> list[str]:
-        """The text in pieces: behind each but the last one, code has ended."""
+    @property
+    def looks_for_code(self) -> bool:
+        return self._reader is not None
+
+    def ends_code(self, line: str) -> bool:
+        """Reads on; ``line`` ends with a line end, or goes on in the next one. Whether code has ended with it."""
         if self._reader is None:
-            return [text]
-        pieces = [""]
-        for line in text.splitlines(keepends=True):
-            pieces[-1] += line
-            if (seen := self._thoughts.feed(line)) and any(
-                isinstance(event, CodeEnd) for event in self._reader.feed(seen)
-            ):
-                pieces.append("")
-        return pieces
+            return False
+        seen = self._thoughts.feed(line)
+        return bool(seen) and any(isinstance(event, SnippetEnd) for event in self._reader.feed(seen))
 
     def stop(self) -> None:
         """Code is looked for no more: a call has begun."""

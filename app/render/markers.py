@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 _MARKER = re.compile(
-    r"(?P<before>\n{1,2}|\A\n*)\[//\]: # \(eager:(?P<turn>[A-Za-z0-9_-]{12})"
+    r"(?:\n{1,2}|\A\n*)\[//\]: # \(eager:(?P<turn>[A-Za-z0-9_-]{12})"
     r"(?:\.(?P<part>\d{1,4}):(?P<edge>in|out)|:next)\)[ \t]*(?P<after>\n{1,2}|\Z)"
 )
 
@@ -61,4 +61,10 @@ def without_markers(text: str) -> str:
     """The text as it is shown, for whoever asks about it: a title, a quotation."""
     if not has_markers(text):
         return text
-    return _MARKER.sub(lambda match: "\n\n" if match["before"] and match["after"] else "", text)
+    kept: list[str] = []
+    position = 0
+    for mark in find_markers(text):
+        kept.append(text[position : mark.start])
+        position = mark.end
+    kept.append(text[position:])
+    return "\n\n".join(piece for piece in kept if piece)

@@ -22,7 +22,7 @@ def markdown_table(html: str) -> str | None:
     shape, is told below."""
     reader = _TableReader()
     reader.feed(html[:MAX_CHARS])
-    if not reader.rows:
+    if not any(reader.rows):
         return None
     width = min(max(len(row) for row in reader.rows), MAX_COLUMNS)
     rows = [(row + [""] * width)[:width] for row in reader.rows[: MAX_ROWS + 1]]
@@ -103,7 +103,8 @@ class _TableReader:
         if tag in _HIDDEN:
             self._hidden = max(0, self._hidden - 1)
         elif tag == "table" and self._depth:
-            self._end_cell()
+            if self._depth == 1:
+                self._end_cell()
             self._depth -= 1
             self._done = self._done or not self._depth
         elif tag in ("td", "th", "tr") and self._depth == 1:

@@ -132,6 +132,31 @@ def restore(message: Message, turns: Mapping[str, HiddenTurn]) -> list[Message]:
     return [*messages, *_with_text(message, without_markers(words))]
 
 
+def restored_conversation(messages: Sequence[Message], turns: Mapping[str, HiddenTurn]) -> list[Message]:
+    """A conversation as the model knows it. Each turn is put back once; what others say of it is read without markers,
+    which no front end shows either."""
+    left = dict(turns)
+    restored: list[Message] = []
+    for message in messages:
+        content = message.get("content")
+        if message.get("role") == "assistant" and isinstance(content, str):
+            restored += restore(message, left)
+            for id in turns_named(content):
+                left.pop(id, None)
+        elif isinstance(content, str):
+            restored.append({**message, "content": without_markers(content)})
+        elif isinstance(content, list):
+            restored.append({**message, "content": [_part_without_markers(part) for part in content]})
+        else:
+            restored.append(message)
+    return restored
+
+
+def _part_without_markers(part: Any) -> Any:
+    text = part.get("text") if isinstance(part, dict) else None
+    return {**part, "text": without_markers(text)} if isinstance(text, str) else part
+
+
 @dataclass
 class _RestoredTurn:
     id: str = ""

@@ -5,7 +5,7 @@ from markdown_it import MarkdownIt
 
 from app.render.inline import code_span, escaped, one_line, size
 
-PARSER = MarkdownIt("gfm-like")
+PARSER = MarkdownIt("gfm-like", {"linkify": False})
 TEXTS = st.text(alphabet="`*_[]()<>&|!~#$\\ab1. \n\u202e\u200b:/@'\"=-+", max_size=40)
 
 

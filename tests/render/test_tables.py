@@ -6,8 +6,10 @@ from app.render.tables import MAX_COLUMNS, MAX_ROWS, markdown_table
 
 PARSER = MarkdownIt("gfm-like", {"linkify": False})
 PANDAS = """<div><style scoped>.dataframe {color: red}</style>
-<table border="1" class="dataframe"><thead><tr style="text-align: right;"><th></th><th>name</th><th>a|b</th></tr></thead>
-<tbody><tr><th>0</th><td>A &amp; B</td><td><b>1</b></td></tr><tr><th>1</th><td>&lt;script&gt;</td><td>*2*</td></tr></tbody>
+<table border="1" class="dataframe"><thead>
+<tr style="text-align: right;"><th></th><th>name</th><th>a|b</th></tr></thead>
+<tbody><tr><th>0</th><td>A &amp; B</td><td><b>1</b></td></tr>
+<tr><th>1</th><td>&lt;script&gt;</td><td>*2*</td></tr></tbody>
 </table><p>2 rows × 2 columns</p></div>"""
 
 
