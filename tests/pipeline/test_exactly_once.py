@@ -22,8 +22,9 @@ from app.events import Done, Event
 from app.pipeline.follow_up import Message
 from app.pipeline.place import AtHand
 from app.pipeline.run import Options, run
-from app.sandbox.messages import Failure
-from app.sandbox.session import Execution, Session, Sink
+from app.sandbox.session import Session
+from app.sandbox.worker.execution import Execution, Sink
+from app.sandbox.worker.messages import Failure
 from tests.backends import require_backend
 from tests.fakes.session import FakeSession
 from tests.sandbox.backends import open_local

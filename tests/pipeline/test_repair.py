@@ -11,8 +11,8 @@ import pytest
 from app.events import CodeEnd, ExecStart, Interrupt, Token, ToolCall, ToolCallDelta
 from app.pipeline.follow_up import Message
 from app.pipeline.run import Options
-from app.sandbox.messages import Failure, Output
-from app.sandbox.session import Execution
+from app.sandbox.worker.execution import Execution
+from app.sandbox.worker.messages import Failure, Output
 from tests.fakes.session import failing
 from tests.pipeline.test_run import Request
 

@@ -30,8 +30,8 @@ from app.events import (
 from app.pipeline.follow_up import Message
 from app.pipeline.place import AtHand
 from app.pipeline.run import Options, run
-from app.sandbox.messages import Failure, Output, Result
-from app.sandbox.session import Execution
+from app.sandbox.worker.execution import Execution
+from app.sandbox.worker.messages import Failure, Output, Result
 from tests.fakes.session import FakeSession, failing
 from tests.fakes.upstream import FakeUpstream
 

@@ -9,10 +9,10 @@ from uuid import uuid4
 from weakref import WeakKeyDictionary
 
 from app.api.containers.open_container import OpenContainer
-from app.api.responses.schemas import is_id
+from app.api.ids import is_id
 from app.errors import RequestError
 from app.sandbox.registry import SessionRegistry
-from app.sandbox.worker import Worker
+from app.sandbox.worker.worker import Worker
 from app.store.blobs import BlobStore
 from app.store.containers import ContainerRecord
 from app.store.database import Store

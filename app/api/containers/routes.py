@@ -8,14 +8,14 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from app.api.auth import Caller, authenticate
 from app.api.containers.host import Containers, new_container_id
 from app.api.containers.schemas import CreateContainer, container_object
+from app.api.edge.auth import Caller, authenticate
 from app.api.event_stream import while_client_stays
-from app.api.filenames import base_name
-from app.api.files import find_file
+from app.api.files.filenames import base_name
+from app.api.files.routes import find_file
+from app.api.ids import is_id
 from app.api.listing import list_object, page_query
-from app.api.responses.schemas import is_id
 from app.errors import RequestError
 from app.store.database import Store
 from app.store.files import FileRecord

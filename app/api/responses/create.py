@@ -12,13 +12,13 @@ from uuid import uuid4
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
-from app.api.auth import Caller, authenticate
 from app.api.containers.host import Containers
 from app.api.containers.open_container import OpenContainer
 from app.api.containers.routes import file_names, find_files
+from app.api.edge.auth import Caller, authenticate
+from app.api.edge.openapi import STREAMED
 from app.api.event_stream import EventDocument, EventStream
 from app.api.idempotency import idempotent
-from app.api.openapi import STREAMED
 from app.api.options import drop_in_options, session_id, with_headers
 from app.api.responses.answer import Answer
 from app.api.responses.history import History, load_history

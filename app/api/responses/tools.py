@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from app.api.responses.schemas import is_id
+from app.api.ids import is_id
 from app.api.tools import INTERPRETER, INTERPRETER_NAME, allowed_tools, is_allowed_tools, undeclared
 from app.errors import RequestError
 
