@@ -21,7 +21,7 @@ from app.errors import UpstreamBroken
 from app.events import Source
 from app.extraction.arguments import CODE_KEYS, CodeArguments
 from app.extraction.deltas import Delta
-from app.extraction.fence import Code, CodeEvent, CodeStart, FenceReader
+from app.extraction.fence import FenceReader, SnippetEvent, SnippetStart, SnippetText
 from app.extraction.half_characters import HalfCharacters
 from app.extraction.names import CODE_TOOLS, canonical_tool, is_code_tool, runs_here
 from app.extraction.tags import TagReader
@@ -239,12 +239,12 @@ class TurnReader:
         if self._blocks is not None and (text := self._scanned.feed(text)):
             self._read_blocks(self._blocks.feed(text), True, items)
 
-    def _read_blocks(self, events: Sequence[CodeEvent], complete: bool, items: list[Item]) -> None:
+    def _read_blocks(self, events: Sequence[SnippetEvent], complete: bool, items: list[Item]) -> None:
         for event in events:
             match event:
-                case Code(text):
+                case SnippetText(text):
                     items.append(CodeText(self._block_id, text))
-                case CodeStart(language, source):
+                case SnippetStart(language, source):
                     self._in_block = self.expects_code = True
                     self._block_id = self._new_id()
                     items.append(CodeStarted(self._block_id, source, language, ""))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.errors import UpstreamBroken
 from app.extraction import turn
-from app.extraction.deltas import Delta, FunctionDelta, ToolCallDelta, decode_delta
+from app.extraction.deltas import CallDelta, Delta, FunctionDelta, decode_delta
 from app.extraction.turn import (
     CodeEnded,
     CodeStarted,
@@ -71,11 +71,11 @@ def text_of(items: list[Item], kind: type[ContentText | ReasoningText | RefusalT
     return "".join(item.text for item in items if isinstance(item, kind))
 
 
-def call(index: Any = 0, id: Any = None, name: Any = None, arguments: Any = None, **extras: Any) -> ToolCallDelta:
-    return ToolCallDelta(index=index, id=id, function=FunctionDelta(name=name, arguments=arguments), **extras)
+def call(index: Any = 0, id: Any = None, name: Any = None, arguments: Any = None, **extras: Any) -> CallDelta:
+    return CallDelta(index=index, id=id, function=FunctionDelta(name=name, arguments=arguments), **extras)
 
 
-def calls(*deltas: ToolCallDelta, **fields: Any) -> Delta:
+def calls(*deltas: CallDelta, **fields: Any) -> Delta:
     return Delta(tool_calls=list(deltas), **fields)
 
 
