@@ -177,7 +177,7 @@ class Interpreter(Session):
             return None
         self._begin_statement(compiled)
         _, _, source = piece
-        # Code that may replace the hook would lose its own exception (bare_stack): it runs with frames of ours below it.
+        # Code that may replace the hook would lose its own exception (bare_stack): it runs above frames of ours.
         plainly = "unraisablehook" in source
         for code in (compiled.statements, compiled.value):
             if code is None:

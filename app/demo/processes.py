@@ -99,7 +99,9 @@ class _Probe:
 
     async def succeeds(self) -> None:
         async with httpx.AsyncClient(timeout=_PROBE_TIMEOUT_S, trust_env=False) as client:
-            while not await self._ask(client):
+            while True:
+                if await self._ask(client):
+                    return
                 await asyncio.sleep(_POLL_S)
 
     async def _ask(self, client: httpx.AsyncClient) -> bool:
