@@ -17,7 +17,7 @@ from starlette.middleware.cors import CORSMiddleware
 from app.api.chat import routes as chat
 from app.api.containers import file_routes as container_files
 from app.api.containers import routes as containers
-from app.api.containers.host import Containers
+from app.api.containers.host import ContainerHost
 from app.api.eager import push
 from app.api.eager import routes as eager
 from app.api.edge import errors
@@ -86,7 +86,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             app.state.gateway_name = name
             app.state.store, app.state.blobs, app.state.gateway = store, blobs, gateway
             app.state.metrics = Metrics(gateway, app.state.admission)
-            app.state.containers = Containers(
+            app.state.containers = ContainerHost(
                 store=store,
                 blobs=blobs,
                 registry=gateway.registry,

@@ -56,7 +56,7 @@ KeepHidden = Callable[[Sequence[str], Sequence[Message]], Awaitable[None]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class RunOptions:
     """What a request may choose. ``max_turns`` counts upstream calls, ``max_repairs`` failed ones in a row;
     ``timeout_s`` is for all code of the request; ``own_tools`` are those of ``tools`` that the client has not declared,
     and is never shown a call of; ``code_keys`` has the argument that holds the code, by tool, where the tool's schema
@@ -84,7 +84,7 @@ class Options:
 
 async def run(
     body: dict[str, Any],
-    options: Options,
+    options: RunOptions,
     *,
     request_id: str,
     upstream: Completions,
@@ -105,7 +105,7 @@ class _Request:
     def __init__(
         self,
         body: dict[str, Any],
-        options: Options,
+        options: RunOptions,
         request_id: str,
         upstream: Completions,
         place: Place,

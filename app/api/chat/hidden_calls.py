@@ -37,7 +37,7 @@ async def restored(messages: Sequence[Message], store: HiddenCalls, *, owner: st
 
 def keeper(messages: Sequence[Message], store: HiddenCalls, *, owner: str) -> KeepHidden:
     """Remembers what is hidden of the answer to ``messages``, which are the client's own."""
-    place = _Place()
+    place = _Position()
     for message in messages:
         place.pass_by(message)
 
@@ -49,7 +49,7 @@ def keeper(messages: Sequence[Message], store: HiddenCalls, *, owner: str) -> Ke
 
 def _keys_by_position(messages: Sequence[Message]) -> dict[int, list[str]]:
     """Of each assistant message with calls: the keys under which something hidden may be kept."""
-    place = _Place()
+    place = _Position()
     keys = {}
     for position, message in enumerate(messages):
         if _has_calls(message):
@@ -59,7 +59,7 @@ def _keys_by_position(messages: Sequence[Message]) -> dict[int, list[str]]:
     return keys
 
 
-class _Place:
+class _Position:
     """A place in a conversation, as its client sees it.
 
     Of the texts only the users' count: everything else is written anew by some SDKs when they send it back. Answers

@@ -26,7 +26,7 @@ from app.api.turn_texts import OnlyJson, Paragraphs, TurnTexts, is_parsed
 from app.events import Event
 from app.gateway import Gateway
 from app.pipeline.emitter import Send
-from app.pipeline.run import Options, run
+from app.pipeline.run import RunOptions, run
 from app.store.database import Store
 
 router = APIRouter()
@@ -56,7 +56,7 @@ async def create_chat_completion(request: Request, body: CompletionRequest) -> R
     )
 
 
-def _proxied(gateway: Gateway, store: Store, caller: Caller, body: CompletionRequest, options: Options) -> Response:
+def _proxied(gateway: Gateway, store: Store, caller: Caller, body: CompletionRequest, options: RunOptions) -> Response:
     upstream = gateway.require_upstream()
 
     async def whole() -> dict[str, Any]:
@@ -76,7 +76,7 @@ def _proxied(gateway: Gateway, store: Store, caller: Caller, body: CompletionReq
 
 
 def _run_here(
-    gateway: Gateway, store: Store, caller: Caller, body: CompletionRequest, asked: EagerOptions, options: Options
+    gateway: Gateway, store: Store, caller: Caller, body: CompletionRequest, asked: EagerOptions, options: RunOptions
 ) -> Response:
     body.require_one_choice()
     upstream = gateway.require_upstream()

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
-from app.api.containers.host import Containers
+from app.api.containers.host import ContainerHost
 from app.api.containers.routes import find_files
 from app.api.containers.schemas import file_object
 from app.api.edge.auth import Caller, authenticate
@@ -49,7 +49,7 @@ AuthenticatedCaller = Annotated[Caller, Depends(authenticate)]
 async def add_file(request: Request, caller: AuthenticatedCaller, container_id: str) -> dict[str, Any]:
     """Put a file into the container: one that is sent along, or one of ``/v1/files``."""
     state = request.app.state
-    containers: Containers = state.containers
+    containers: ContainerHost = state.containers
     async with Spool(max_bytes=state.max_file_bytes) as spool:
         filename, file_id = await _read(request, spool.write)
         if filename is not None:
@@ -71,7 +71,7 @@ async def list_files(
 ) -> dict[str, Any]:
     """What lies there now; while code runs, what was known before."""
     state = request.app.state
-    containers: Containers = state.containers
+    containers: ContainerHost = state.containers
     try:
         async with containers.use(container_id, owner=caller.name) as container:
             await container.list()
@@ -90,7 +90,7 @@ async def get_file(request: Request, caller: AuthenticatedCaller, container_id: 
 async def get_file_content(request: Request, caller: AuthenticatedCaller, container_id: str, file_id: str) -> Response:
     """The bytes, as they are now."""
     state = request.app.state
-    containers: Containers = state.containers
+    containers: ContainerHost = state.containers
     record = await _find(request, caller, container_id, file_id)
 
     async def fetch(write: Write) -> None:
@@ -102,7 +102,7 @@ async def get_file_content(request: Request, caller: AuthenticatedCaller, contai
 
 @router.delete("/{file_id}")
 async def delete_file(request: Request, caller: AuthenticatedCaller, container_id: str, file_id: str) -> dict[str, Any]:
-    containers: Containers = request.app.state.containers
+    containers: ContainerHost = request.app.state.containers
     record = await _find(request, caller, container_id, file_id)
     async with containers.use(container_id, owner=caller.name) as container:
         await container.remove(record)
@@ -115,7 +115,7 @@ async def _find(request: Request, caller: Caller, container_id: str, file_id: st
         RequestError: 404, there is no such container or file, or they have expired.
     """
     state = request.app.state
-    containers: Containers = state.containers
+    containers: ContainerHost = state.containers
     await containers.require_alive(container_id, owner=caller.name)
     record: ContainerFileRecord | None = await state.store.container_files.get(
         file_id, owner=caller.name, container_id=container_id

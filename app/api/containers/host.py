@@ -26,7 +26,7 @@ DEFAULT_MEMORY_LIMIT = "1g"
 CONTAINER_PREFIX = "cntr_"
 
 
-class Containers:
+class ContainerHost:
     """``app.state.containers``. The session of a container has the container's id.
 
     Args:

@@ -59,7 +59,7 @@ router = APIRouter()
 _encode = msgspec.json.Encoder().encode
 
 
-class Opening(BaseModel):
+class PushRequest(BaseModel):
     """The first message."""
 
     model_config = ConfigDict(extra="forbid")
@@ -136,27 +136,27 @@ class _Push:
         return FAILED
 
     async def _request(self) -> None:
-        opening = await self._open()
-        if opening.model:
-            self._caller.require_model(opening.model)
-        asked = with_headers(opening.eager, self._socket.headers)
+        first = await self._open()
+        if first.model:
+            self._caller.require_model(first.model)
+        asked = with_headers(first.eager, self._socket.headers)
         _require_one_turn(asked)
         options = pipeline_options(
             asked, self._gateway, self._socket.headers, sources=("tool", "fence", "tag"), max_turns=1
         )
         async with self._gateway.place(asked.session, owner=self._caller.name) as place:
             await run(
-                {"model": opening.model, "messages": []},
+                {"model": first.model, "messages": []},
                 replace(options, tools=options.tools | {TOOL}),
                 request_id=new_id("eager"),
-                upstream=Pushed(self._next, close=self._inbox.close, language=opening.language),
+                upstream=Pushed(self._next, close=self._inbox.close, language=first.language),
                 place=place,
                 send=self._send,
             )
 
-    async def _open(self) -> Opening:
+    async def _open(self) -> PushRequest:
         try:
-            return Opening.model_validate(await self._next())
+            return PushRequest.model_validate(await self._next())
         except ValidationError as error:
             first = error.errors()[0]
             raise RequestError(f"{first['msg']}", param=".".join(map(str, first["loc"]))) from None

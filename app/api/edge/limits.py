@@ -91,33 +91,33 @@ class Slots:
         Raises:
             TooManyRequests: none came free in time, or the line is full.
         """
-        turn = self._take_or_queue()
-        if turn is not None:
-            await self._wait_turn(turn)
+        waiter = self._take_or_queue()
+        if waiter is not None:
+            await self._wait_for_slot(waiter)
         try:
             yield
         finally:
             self._release()
 
     def _take_or_queue(self) -> asyncio.Future[None] | None:
-        """None if a slot was free (and is taken now), else the place in line."""
+        """None if a slot was free (and is taken now), else what to wait for in line."""
         if self._used < self._limit:
             self._used += 1
             return None
         if len(self._waiting) >= self._queue_limit:
             raise TooManyRequests("Too many requests at once, and too many waiting.", retry_after_s=self._wait_s)
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
-        return turn
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        return waiter
 
-    async def _wait_turn(self, turn: asyncio.Future[None]) -> None:
+    async def _wait_for_slot(self, waiter: asyncio.Future[None]) -> None:
         try:
             async with asyncio.timeout(self._wait_s):
-                await turn
+                await waiter
         except BaseException as error:
-            if turn in self._waiting:
-                self._waiting.remove(turn)
-            elif not turn.cancelled():
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
+            elif not waiter.cancelled():
                 self._release()  # it was promised a slot in the moment it gave up
             if isinstance(error, TimeoutError):
                 raise TooManyRequests("Too many requests at once.", retry_after_s=1) from None
@@ -125,9 +125,9 @@ class Slots:
 
     def _release(self) -> None:
         while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():  # else its waiter was cancelled and has not woken up to leave the line
-                turn.set_result(None)
+            waiter = self._waiting.popleft()
+            if not waiter.done():  # else the request was cancelled and has not woken up to leave the line
+                waiter.set_result(None)
                 return
         self._used -= 1
 
@@ -147,7 +147,7 @@ class Admission:
 
     @asynccontextmanager
     async def admit(self, caller: Caller) -> AsyncIterator[None]:
-        """Hold a place for the length of one request.
+        """Hold a slot for the length of one request.
 
         Raises:
             TooManyRequests: there is none.
@@ -163,7 +163,7 @@ class Admission:
 
 
 async def admitted(connection: HTTPConnection) -> AsyncIterator[None]:
-    """FastAPI dependency, after ``auth.authenticate``: holds a place in ``app.state.admission`` until the answer has
+    """FastAPI dependency, after ``auth.authenticate``: holds a slot of ``app.state.admission`` until the answer has
     been sent, streams included."""
     admission: Admission = connection.app.state.admission
     async with admission.admit(connection.state.caller):

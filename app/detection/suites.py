@@ -1,7 +1,8 @@
 """Which lines may follow which: indentation, clauses, decorators. The part of CPython's grammar that needs no parser.
 
-Each open indentation is a ``Block``. It knows which clause words may still continue its last statement, so that the
-first characters of the next line decide whether the statement goes on or is over.
+Each open indentation is a ``Suite``, as Python's reference calls the indented lines of a compound statement. It knows
+which clause words may still continue its last statement. So the first characters of the next line decide whether the
+statement goes on or is over.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _MISMATCH: Final = Fault("unindent does not match any outer indentation level", 
 _NO_HANDLER: Final = Fault("expected 'except' or 'finally' block")
 
 
-class Block:
+class Suite:
     """An indentation, and the statement last begun on it."""
 
     __slots__ = ("allowed", "alt", "column", "decorated", "kind", "of")
@@ -61,9 +62,9 @@ class Block:
         return _UNINDENT if self.decorated else None
 
 
-class Blocks:
+class Suites:
     def __init__(self) -> None:
-        self.current = Block(0, 0, "")
+        self.current = Suite(0, 0, "")
         self._open = [self.current]
         self._header: tuple[str, int] | None = None  # the line before needs a block: its word and offset
 
@@ -79,7 +80,7 @@ class Blocks:
                 return self._missing_block()
             if column == current.column or alt <= current.alt:
                 return _TABS
-            self.current = Block(column, alt, self._header[0])
+            self.current = Suite(column, alt, self._header[0])
             self._open.append(self.current)
             self._header = None
             return None
@@ -143,4 +144,4 @@ class Blocks:
         """The code is over."""
         if self._header is not None:
             return self._missing_block()
-        return next((fault for block in reversed(self._open) if (fault := block.unfinished())), None)
+        return next((fault for suite in reversed(self._open) if (fault := suite.unfinished())), None)
