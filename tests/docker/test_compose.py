@@ -50,6 +50,7 @@ def gateway_url(engine: docker.DockerClient) -> Iterator[str]:
     port = free_port()
     environment = {
         "EAGER_BASE_IMAGE": os.environ.get("EAGER_TEST_BASE_IMAGE", "eager-base:bookworm"),
+        "EAGER_LIBRARY_SET": "core",
         "EAGER_PORT": str(port),
         "EAGER_REPLAY_PORT": str(free_port()),
         "EAGER_UPSTREAM_BASE_URL": "",
