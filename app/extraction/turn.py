@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from app.errors import UpstreamBroken
-from app.events import Source
+from app.events import CodeSource
 from app.extraction.arguments import CODE_KEYS, CodeArguments
 from app.extraction.deltas import Delta
 from app.extraction.fence import FenceReader, SnippetEvent, SnippetStart, SnippetText
@@ -55,7 +55,7 @@ class CodeStarted(NamedTuple):
     """``name`` is the tool's; empty for code in content."""
 
     call_id: str
-    source: Source
+    source: CodeSource
     language: str
     name: str
 
@@ -103,15 +103,15 @@ class Finish(NamedTuple):
     reason: str
 
 
-class Usage(NamedTuple):
+class UsageReport(NamedTuple):
     """Replaces earlier ones of the turn: some upstreams send it with every delta, cumulated."""
 
     usage: dict[str, Any]
 
 
-Item = (
+TurnItem = (
     ContentText | ReasoningText | RefusalText | CodeStarted | CodeText | CodeEnded
-    | ForeignFragment | ForeignCall | RefusedCall | Finish | Usage
+    | ForeignFragment | ForeignCall | RefusedCall | Finish | UsageReport
 )  # fmt: skip
 
 
@@ -180,8 +180,8 @@ class TurnReader:
     def __repr__(self) -> str:
         return f"<TurnReader calls={len(self._assembler.calls)} finish_reason={self._finish_reason!r}>"
 
-    def feed(self, delta: Delta) -> list[Item]:
-        items: list[Item] = []
+    def feed(self, delta: Delta) -> list[TurnItem]:
+        items: list[TurnItem] = []
         if delta.content:
             self._read_content(self._content_halves.feed(delta.content), delta.logprobs, items)
         if delta.tool_calls:
@@ -191,12 +191,12 @@ class TurnReader:
         if delta.finish_reason is not None and self._finish_reason is None:
             self._finish(delta.finish_reason, items)
         if delta.usage is not None:
-            items.append(Usage(delta.usage))
+            items.append(UsageReport(delta.usage))
         return items
 
-    def flush(self) -> list[Item]:
+    def flush(self) -> list[TurnItem]:
         """The stream is over. Does nothing more than close what came behind a finish reason, if there was one."""
-        items: list[Item] = []
+        items: list[TurnItem] = []
         if self._finish_reason is None:
             self._finish("tool_calls" if self._assembler.calls else "stop", items)
         else:
@@ -230,7 +230,7 @@ class TurnReader:
 
     # content
 
-    def _read_content(self, text: str, logprobs: Any, items: list[Item]) -> None:
+    def _read_content(self, text: str, logprobs: Any, items: list[TurnItem]) -> None:
         if not text:
             return
         self._count(text)
@@ -239,7 +239,7 @@ class TurnReader:
         if self._blocks is not None and (text := self._scanned.feed(text)):
             self._read_blocks(self._blocks.feed(text), True, items)
 
-    def _read_blocks(self, events: Sequence[SnippetEvent], complete: bool, items: list[Item]) -> None:
+    def _read_blocks(self, events: Sequence[SnippetEvent], complete: bool, items: list[TurnItem]) -> None:
         for event in events:
             match event:
                 case SnippetText(text):
@@ -252,7 +252,7 @@ class TurnReader:
                     self._in_block = False
                     items.append(CodeEnded(self._block_id, complete))
 
-    def _read_rest(self, delta: Delta, items: list[Item]) -> None:
+    def _read_rest(self, delta: Delta, items: list[TurnItem]) -> None:
         if delta.reasoning and (text := self._reasoning_halves.feed(delta.reasoning)):
             self._count(text)
             self._reasoning.setdefault(delta.reasoning_key, []).append(text)
@@ -274,7 +274,7 @@ class TurnReader:
 
     # tool calls
 
-    def _read_calls(self, events: Sequence[CallEvent], items: list[Item], truncated: Call | None = None) -> None:
+    def _read_calls(self, events: Sequence[CallEvent], items: list[TurnItem], truncated: Call | None = None) -> None:
         for event in events:
             call = self._assembler.calls[event.ordinal]
             code_call = self._code_calls.get(event.ordinal)
@@ -300,7 +300,7 @@ class TurnReader:
         known = self._code_keys.get(canonical_tool(name))
         return CodeArguments() if known is None else CodeArguments((known, *CODE_KEYS))
 
-    def _read_code(self, code_call: _CodeCall, fragment: str, items: list[Item]) -> None:
+    def _read_code(self, code_call: _CodeCall, fragment: str, items: list[TurnItem]) -> None:
         arguments = code_call.arguments
         code_call.fragments.append(fragment)
         text = arguments.feed(fragment)
@@ -314,7 +314,7 @@ class TurnReader:
             code_call.ended = True
             items.append(CodeEnded(code_call.call.id, True))
 
-    def _end_code(self, code_call: _CodeCall, complete: bool, items: list[Item]) -> None:
+    def _end_code(self, code_call: _CodeCall, complete: bool, items: list[TurnItem]) -> None:
         if code_call.ended:
             return
         text = code_call.arguments.flush()
@@ -327,7 +327,7 @@ class TurnReader:
         code_call.ended = True
         items.append(CodeEnded(code_call.call.id, complete))
 
-    def _add_code(self, code_call: _CodeCall, text: str, items: list[Item]) -> None:
+    def _add_code(self, code_call: _CodeCall, text: str, items: list[TurnItem]) -> None:
         call = code_call.call
         if not code_call.language:
             code_call.language = code_call.arguments.language or "python"
@@ -336,7 +336,7 @@ class TurnReader:
             code_call.code.append(text)
             items.append(CodeText(call.id, text))
 
-    def _stays_code(self, code_call: _CodeCall, items: list[Item]) -> bool:
+    def _stays_code(self, code_call: _CodeCall, items: list[TurnItem]) -> bool:
         """Whether the call is ours to run, now that its language may be known. If not it becomes the client's, or is
         refused where the client knows no such tool."""
         language = code_call.arguments.language
@@ -353,7 +353,7 @@ class TurnReader:
         items.append(ForeignFragment(call.id, call.name, "".join(code_call.fragments)))
         return False
 
-    def _stop_blocks(self, items: list[Item]) -> None:
+    def _stop_blocks(self, items: list[TurnItem]) -> None:
         """Code in content does not count any more; a block that is still open was not finished."""
         self._blocks = None
         if self._in_block:
@@ -362,14 +362,14 @@ class TurnReader:
 
     # the end
 
-    def _finish(self, reason: str, items: list[Item]) -> None:
+    def _finish(self, reason: str, items: list[TurnItem]) -> None:
         if text := self._content_halves.flush():
             self._read_content(text, None, items)
         self._finish_reason = reason
         self._close(reason, items)
         items.append(Finish(reason))
 
-    def _close(self, reason: str, items: list[Item]) -> None:
+    def _close(self, reason: str, items: list[TurnItem]) -> None:
         truncated = reason in _TRUNCATED
         if self._blocks is not None:
             self._read_blocks(self._blocks.flush(), not truncated, items)

@@ -21,12 +21,12 @@ from app.extraction.turn import (
     Finish,
     ForeignCall,
     ForeignFragment,
-    Item,
     ReasoningText,
     RefusalText,
     RefusedCall,
+    TurnItem,
     TurnReader,
-    Usage,
+    UsageReport,
 )
 from app.pipeline.block import Block
 from app.pipeline.emitter import Emitter
@@ -110,7 +110,7 @@ class Generation:
         """Whether ``turn.end`` was sent; it has a number then, even if we were cancelled while it was on its way."""
         return self._end is not None and self._end.seq >= 0
 
-    async def _handle(self, items: Iterable[Item]) -> None:
+    async def _handle(self, items: Iterable[TurnItem]) -> None:
         emit = self._emitter.emit
         for item in items:
             match item:
@@ -145,7 +145,7 @@ class Generation:
                     self._refuse_call(item)
                 case Finish(reason=reason):
                     self.finish_reason = reason
-                case Usage(usage=usage):
+                case UsageReport(usage=usage):
                     self.usage = usage
 
     async def _show_fragment(self, item: ForeignFragment) -> None:
