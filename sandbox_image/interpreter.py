@@ -176,7 +176,9 @@ class Interpreter(BaseInterpreter):
         if compiled.is_empty:
             return None
         self._begin_statement(compiled)
-        plainly = "unraisablehook" in piece[2]
+        _, _, source = piece
+        # Code that may replace the hook would lose its own exception (bare_stack): it runs above frames of ours.
+        plainly = "unraisablehook" in source
         for code in (compiled.statements, compiled.value):
             if code is None:
                 continue
