@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import itertools
 import json
-import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from app.errors import UpstreamBroken
-from app.events import CodeSource
 from app.extraction.arguments import CODE_KEYS, CodeArguments
 from app.extraction.deltas import Delta
 from app.extraction.fence import FenceReader, SnippetEvent, SnippetStart, SnippetText
@@ -27,92 +25,25 @@ from app.extraction.names import CODE_TOOLS, canonical_tool, is_code_tool, runs_
 from app.extraction.tags import TagReader
 from app.extraction.thoughts import WithoutThoughts
 from app.extraction.tool_calls import ArgumentsFragment, Call, CallEvent, CallStarted, ToolCallAssembler
+from app.extraction.turn_items import (
+    CodeEnded,
+    CodeStarted,
+    CodeText,
+    ContentText,
+    Finish,
+    ForeignCall,
+    ForeignFragment,
+    ReasoningText,
+    RefusalText,
+    RefusedCall,
+    TurnItem,
+    UsageReport,
+)
 
 #: Everything one answer may hold; the longest outputs of models are some 128k tokens.
 MAX_CHARS = 16 * 1024 * 1024
 
 _TRUNCATED = frozenset({"length", "content_filter"})
-
-
-class ContentText(NamedTuple):
-    text: str
-    logprobs: Any = None
-
-
-class ReasoningText(NamedTuple):
-    """``key`` is the field it came in and has to be passed on in."""
-
-    text: str
-    key: str
-
-
-class RefusalText(NamedTuple):
-    text: str
-    logprobs: Any = None
-
-
-class CodeStarted(NamedTuple):
-    """``name`` is the tool's; empty for code in content."""
-
-    call_id: str
-    source: CodeSource
-    language: str
-    name: str
-
-
-class CodeText(NamedTuple):
-    call_id: str
-    text: str
-
-
-class CodeEnded(NamedTuple):
-    """Not ``complete``: cut off, or no code of ours after all."""
-
-    call_id: str
-    complete: bool
-
-
-class ForeignFragment(NamedTuple):
-    """More of a call that is for the client. The first one of a call may have no arguments."""
-
-    id: str
-    name: str
-    arguments: str
-
-
-class ForeignCall(NamedTuple):
-    """All of a call that is for the client. ``extras`` are fields to be echoed."""
-
-    id: str
-    name: str
-    arguments: str
-    complete: bool = True
-    extras: Mapping[str, Any] = {}
-
-
-class RefusedCall(NamedTuple):
-    """A call of a tool that no client has declared, in a language that does not run here. If it was taken for code of
-    ours first, its ``CodeEnded`` came before."""
-
-    id: str
-    name: str
-    language: str
-
-
-class Finish(NamedTuple):
-    reason: str
-
-
-class UsageReport(NamedTuple):
-    """Replaces earlier ones of the turn: some upstreams send it with every delta, cumulated."""
-
-    usage: dict[str, Any]
-
-
-TurnItem = (
-    ContentText | ReasoningText | RefusalText | CodeStarted | CodeText | CodeEnded
-    | ForeignFragment | ForeignCall | RefusedCall | Finish | UsageReport
-)  # fmt: skip
 
 
 @dataclass
@@ -125,10 +56,6 @@ class _CodeCall:
     ended: bool = False
     fragments: list[str] = field(default_factory=list)
     code: list[str] = field(default_factory=list)
-
-
-def _new_id() -> str:
-    return f"call_{uuid.uuid4().hex[:24]}"
 
 
 class TurnReader:
@@ -146,7 +73,8 @@ class TurnReader:
         self,
         sources: Collection[str] = ("tool", "fence", "tag"),
         tools: Collection[str] | None = None,
-        new_id: Callable[[], str] = _new_id,
+        *,
+        new_id: Callable[[], str],
         code_keys: Mapping[str, str] | None = None,
         own_tools: Collection[str] = (),
     ) -> None:

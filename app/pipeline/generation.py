@@ -13,7 +13,8 @@ from msgspec import UNSET
 from app.detection import SLICE, Chunk, Confirmer, Detector, SyntaxProblem, create_detector
 from app.events import ChunkDetected, CodeStart, Interrupt, Token, ToolCall, ToolCallDelta, TurnEnd
 from app.extraction.deltas import decode_delta
-from app.extraction.turn import (
+from app.extraction.turn import TurnReader
+from app.extraction.turn_items import (
     CodeEnded,
     CodeStarted,
     CodeText,
@@ -25,7 +26,6 @@ from app.extraction.turn import (
     RefusalText,
     RefusedCall,
     TurnItem,
-    TurnReader,
     UsageReport,
 )
 from app.pipeline.block import Block

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from app.errors import UpstreamBroken
 from app.extraction import turn
 from app.extraction.deltas import CallDelta, Delta, FunctionDelta, decode_delta
-from app.extraction.turn import (
+from app.extraction.turn import TurnReader
+from app.extraction.turn_items import (
     CodeEnded,
     CodeStarted,
     CodeText,
@@ -22,7 +23,6 @@ from app.extraction.turn import (
     RefusalText,
     RefusedCall,
     TurnItem,
-    TurnReader,
     UsageReport,
 )
 from app.sse.decoder import SSEDecoder
@@ -299,7 +299,7 @@ def test_without_content_sources_nothing_in_it_is_code() -> None:
 
 
 def test_ids_that_were_left_out_are_made() -> None:
-    reader = TurnReader()
+    reader = TurnReader(new_id=str)
     read(reader, calls(call(None, "", "python", "{}"), call(None, "", "python", "{}")))
     ids = {made["id"] for made in reader.assistant_message()["tool_calls"]}
     assert len(ids) == 2
