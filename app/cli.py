@@ -32,7 +32,7 @@ cli.add_typer(image, name="image")
 #: What writes clients' keys (the headers of a WebSocket) and prompts (rows of the database) at debug level.
 TELLTALES = ("uvicorn.error", "aiosqlite")
 
-Host = Annotated[str, typer.Option(help="Address to listen on.")]
+HostOption = Annotated[str, typer.Option(help="Address to listen on.")]
 Fd = Annotated[int | None, typer.Option(hidden=True, help="A listening socket to use instead of host and port.")]
 Tps = Annotated[float, typer.Option(min=0, help="Tokens per second; 0 is as fast as possible.")]
 Extra = Annotated[
@@ -51,12 +51,12 @@ def main() -> None:
 
 @cli.command()
 def serve(
-    host: Host = "127.0.0.1",
+    host: HostOption = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
     fd: Fd = None,
 ) -> None:
     """Run the gateway. Settings come from the environment (EAGER_...)."""
-    from app.api.origins import is_loopback
+    from app.api.edge.origins import is_loopback
     from app.config import unknown_variables
 
     settings = _settings()
@@ -75,7 +75,7 @@ def serve(
 
 @cli.command()
 def upstream(
-    host: Host = "127.0.0.1",
+    host: HostOption = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8001,
     tps: Tps = 50,
     ttft_ms: TtftMs = 200,
@@ -163,7 +163,7 @@ def sandbox_install(
     import subprocess
 
     from app.errors import SandboxError
-    from app.sandbox.environment import create_environment
+    from app.sandbox.local.environment import create_environment
 
     folder = folder or _settings().sandbox_env
     try:
@@ -184,7 +184,7 @@ def image_build(
 ) -> None:
     """Build the image that Docker sandboxes run, on the engines of EAGER_DOCKER_HOST."""
     from app.errors import SandboxError
-    from app.sandbox.image import build
+    from app.sandbox.docker.image import build
 
     settings = _settings()
     tags = tag or [settings.docker_image]
@@ -205,7 +205,7 @@ def image_build(
 
 def _log_requests(level: str) -> None:
     """Each line names the request that it is about."""
-    from app.api.request_id import RequestIdFilter
+    from app.api.edge.request_id import RequestIdFilter
 
     handler = logging.StreamHandler()
     handler.addFilter(RequestIdFilter())

@@ -1,4 +1,4 @@
-"""The interpreter of a session: reads executions from its channel, runs them as parts of a script, answers.
+"""Program. The interpreter of a session: reads executions from its channel, runs them as parts of a script, answers.
 
 It is as untrusted as the code it runs, and meant to be invisible to that code: one thread, a real ``__main__``, no
 frame of ours on the stack (see ``bare_stack.py``), the signals, streams and source file of ``python main.py``. What
@@ -27,14 +27,14 @@ from typing import Any, NoReturn
 
 from sandbox_image import bare_stack, checkpoint
 from sandbox_image.awaiting import Awaiter
-from sandbox_image.block import Block, Piece
-from sandbox_image.channel import Channel
+from sandbox_image.base_interpreter import BaseInterpreter, End, Raised, is_coroutine
+from sandbox_image.block import BlockCode, SourcePiece
+from sandbox_image.channel import SupervisorChannel
 from sandbox_image.mime import Bundle
 from sandbox_image.namespace import use_work_folder
-from sandbox_image.own_pages import Pages, take
+from sandbox_image.own_pages import PageRanges, take
 from sandbox_image.process import die_with_parent
 from sandbox_image.protocol import INTERPRETER, PROGRESS, encode_message
-from sandbox_image.session import End, Failure, Session, is_coroutine
 from sandbox_image.shell import Bash
 from sandbox_image.streams import Streams
 
@@ -51,20 +51,20 @@ def serve(channel: socket.socket, progress: mmap.mmap) -> NoReturn:
     os._exit(0)
 
 
-def steps(channel: socket.socket, progress: mmap.mmap, pages: Pages = ()) -> Iterator[object]:
+def steps(channel: socket.socket, progress: mmap.mmap, pages: PageRanges = ()) -> Iterator[object]:
     """The same as a generator for ``bare_stack``. User code runs whenever what it yields is dropped. ``pages`` are
     taken before the first code comes."""
     return Interpreter(channel, progress).steps(pages)
 
 
-class Interpreter(Session):
+class Interpreter(BaseInterpreter):
     """A session on the channel to its supervisor."""
 
     def __init__(self, channel: socket.socket, progress: mmap.mmap) -> None:
         super().__init__()
         self._progress = progress
         self._streams = Streams()
-        self._channel = Channel(channel, self._interrupts)
+        self._channel = SupervisorChannel(channel, self._interrupts)
         self._runner = bare_stack.Runner()
         self._old_main = sys.modules["__main__"]  # functions of the supervisor live in it
         self._bash: Bash | None = None
@@ -76,7 +76,7 @@ class Interpreter(Session):
         self._trace: Any = None
         use_work_folder()
 
-    def steps(self, pages: Pages = ()) -> Iterator[object]:
+    def steps(self, pages: PageRanges = ()) -> Iterator[object]:
         ahead: Iterator[object] | None = take(pages)
         self._channel.meanwhile = ahead
         for message in self._channel.receive():
@@ -105,7 +105,7 @@ class Interpreter(Session):
             ours = (self._channel.fileno(), fd, *self._streams.descriptors(), *self._interrupts.descriptors())
             positions = checkpoint.Positions(ours)
             pid = checkpoint.fork_copy()
-        except checkpoint.Refused as refusal:
+        except checkpoint.CopyRefused as refusal:
             answer = {"t": "refused", "reason": str(refusal)}
         except OSError as error:
             answer = {"t": "refused", "reason": f"no process can be started: {error.strerror or error}"}
@@ -168,7 +168,7 @@ class Interpreter(Session):
             self._recursion_limit = None
             sys.setrecursionlimit(self._default_recursion_limit)
 
-    def _run_chunk(self, block: Block, piece: Piece) -> Generator[object, None, Failure | None]:
+    def _run_chunk(self, block: BlockCode, piece: SourcePiece) -> Generator[object, None, Raised | None]:
         try:
             compiled = self._compile(block, *piece)
         except Exception as error:
@@ -176,7 +176,9 @@ class Interpreter(Session):
         if compiled.is_empty:
             return None
         self._begin_statement(compiled)
-        plainly = "unraisablehook" in piece[2]
+        _, _, source = piece
+        # Code that may replace the hook would lose its own exception (bare_stack): it runs above frames of ours.
+        plainly = "unraisablehook" in source
         for code in (compiled.statements, compiled.value):
             if code is None:
                 continue
@@ -235,7 +237,7 @@ class Interpreter(Session):
             self._recursion_limit = limit
             sys.setrecursionlimit(_OWN_RECURSION_LIMIT)
 
-    def _run_bash(self, block: Block, piece: Piece) -> Generator[object, None, Failure | None]:
+    def _run_bash(self, block: BlockCode, piece: SourcePiece) -> Generator[object, None, Raised | None]:
         yield from ()
         self._flush()
         line, _, source = piece

@@ -1,5 +1,6 @@
-"""The interpreter of a session that is a Jupyter kernel: sent there as source (``app/sandbox/kernel.py``), called by
-one comm message per execution, in the kernel's main thread. A cell would do, and costs 1.3 ms more.
+"""Program. The interpreter of a session that is a Jupyter kernel: sent there as source
+(``app/sandbox/jupyter/kernel.py``), called by one comm message per execution, in the kernel's main thread. A cell would
+do, and costs 1.3 ms more.
 
 Chunks run as in ``interpreter.py``: one file name, one set of future flags, lines that count through, the last
 expression only at the end, figures at the end of the block. What it says goes out as ``display_data`` of a MIME type of
@@ -31,11 +32,11 @@ from types import CodeType
 from typing import Any, Final
 
 from sandbox_image import first_uses, preload
-from sandbox_image.block import Block, Piece
+from sandbox_image.base_interpreter import BaseInterpreter, End, Raised, is_coroutine
+from sandbox_image.block import BlockCode, SourcePiece
 from sandbox_image.kernel_files import KernelFiles
 from sandbox_image.namespace import use_work_folder
 from sandbox_image.protocol import PROTOCOL_VERSION
-from sandbox_image.session import End, Failure, Session, is_coroutine
 
 #: The comm that takes our calls.
 COMM_ID: Final = "eager"
@@ -46,10 +47,10 @@ PROGRESS_MIME: Final = "application/vnd.eager.progress"
 #: A piece of a file, as base64.
 DATA_MIME: Final = "application/vnd.eager.data"
 
-_NO_BASH: Final[Failure] = NotImplementedError("this kernel runs Python only"), "compile"
+_NO_BASH: Final[Raised] = NotImplementedError("this kernel runs Python only"), "compile"
 
 
-class KernelInterpreter(Session):
+class KernelInterpreter(BaseInterpreter):
     """A session inside a kernel's shell."""
 
     def __init__(self, shell: Any) -> None:
@@ -147,7 +148,7 @@ class KernelInterpreter(Session):
         for exit, quitter in self._exits.items():  # hidden by IPython while a cell runs
             setattr(builtins, exit, quitter)
 
-    def _run_chunk(self, block: Block, piece: Piece) -> Failure | None:
+    def _run_chunk(self, block: BlockCode, piece: SourcePiece) -> Raised | None:
         try:
             compiled = self._compile(block, *piece)
         except Exception as error:

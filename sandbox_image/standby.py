@@ -1,4 +1,5 @@
-"""The supervisor's side of a transaction: the copy of the interpreter that stands by, and how it came to be.
+"""Supervisor. The supervisor's side of a transaction: the copy of the interpreter that stands by, and how it came to
+be.
 
     ask interpreter ─▶ it forks the copy, tells its pid over the copy's channel ─▶ files are copied ─▶ standing by
                     └▶ it refuses                                              └▶ too many: the copy is dropped
@@ -15,11 +16,11 @@ import signal
 from typing import Final
 
 from sandbox_image import process
-from sandbox_image.files import WorkFolder
 from sandbox_image.process import Lines
 from sandbox_image.protocol import INTERPRETER, PROGRESS, FrameDecoder, ProtocolError, encode_message
 from sandbox_image.relay import Relay
 from sandbox_image.snapshot import Snapshot, TooMuch
+from sandbox_image.work_folder import WorkFolder
 
 _REQUEST: Final = encode_message(INTERPRETER, {"op": "copy"})
 _WAKE: Final = encode_message(INTERPRETER, {"op": "wake"})

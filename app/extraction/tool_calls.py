@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from app.errors import UpstreamBroken
-from app.extraction.deltas import FunctionDelta, ToolCallDelta
+from app.extraction.deltas import CallDelta, FunctionDelta
 from app.extraction.half_characters import HalfCharacters
 from app.extraction.object_extent import ObjectExtent
 
@@ -105,7 +105,7 @@ class ToolCallAssembler:
     def __repr__(self) -> str:
         return f"<ToolCallAssembler calls={len(self.calls)}>"
 
-    def feed(self, deltas: Sequence[ToolCallDelta]) -> list[CallEvent]:
+    def feed(self, deltas: Sequence[CallDelta]) -> list[CallEvent]:
         events: list[CallEvent] = []
         for delta in deltas:
             self._take(delta, events)
@@ -120,7 +120,7 @@ class ToolCallAssembler:
         self._last = None
         return events
 
-    def _take(self, delta: ToolCallDelta, events: list[CallEvent]) -> None:
+    def _take(self, delta: CallDelta, events: list[CallEvent]) -> None:
         function = delta.function or _NO_FUNCTION
         id = delta.id if isinstance(delta.id, str) else ""
         name = function.name if isinstance(function.name, str) else ""

@@ -17,15 +17,16 @@ from app.events import (
     Interrupt,
     SessionLost,
 )
-from app.pipeline.block import Block, Status, code_end
+from app.pipeline.block import Block, BlockStatus, code_end
 from app.pipeline.emitter import Emitter
 from app.pipeline.place import Place
 from app.pipeline.queue import ExecutionQueue, Work
 from app.pipeline.stopwatch import TurnClock
 from app.pipeline.transaction import NoTransaction, Transaction
 from app.pipeline.work_folder import WorkFolderWatch
-from app.sandbox.messages import Display, Failure, Output, Result
-from app.sandbox.session import Execution, Session, Sink
+from app.sandbox.session import Session
+from app.sandbox.worker.execution import Execution, Sink
+from app.sandbox.worker.messages import Display, Failure, Output, Result
 
 OnError = Literal["interrupt", "continue"]
 
@@ -182,7 +183,7 @@ class Executor:
             )
         )
 
-    async def _end(self, block: Block, status: Status) -> None:
+    async def _end(self, block: Block, status: BlockStatus) -> None:
         block.status = status
         self._queue.drop(block)
         await self._transaction.end(block)

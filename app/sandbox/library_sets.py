@@ -6,7 +6,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-SANDBOX_FILES: Final = Path(__file__).parents[2] / "sandbox_image"
+import sandbox_image
+
+SANDBOX_FILES: Final = Path(sandbox_image.__file__).parent
 #: Libraries of the operator's own, empty as it is shipped.
 EXTRA_REQUIREMENTS: Final = SANDBOX_FILES / "requirements.extra.txt"
 

@@ -24,10 +24,10 @@ from pathlib import Path
 
 import pytest
 
-from app.sandbox.docker_users import SHARED_UID
+from app.sandbox.docker.users import SHARED_UID
+from app.sandbox.local.seccomp import ARCHITECTURES, DENIED
 from app.sandbox.pool import Pool
-from app.sandbox.seccomp import ARCHITECTURES, DENIED
-from app.sandbox.worker import Worker
+from app.sandbox.worker.worker import Worker
 from tests.attacks.attempt import Attempt, carry_out
 from tests.sandbox.backends import Opener, printed
 
@@ -168,12 +168,12 @@ class Arena:
 async def arena(opener: Opener, folder: Path) -> AsyncIterator[Arena]:
     with contextlib.closing(Host(folder)) as host:
         async with opener() as opened:
-            before = set(opened.leftovers())
+            before = opened.leftovers()
             async with Pool(opened.backend, warm=1, limit=4) as pool:
                 neighbour = await pool.acquire(60)
                 await printed(neighbour, NEIGHBOUR_STARTS)
                 yield Arena(pool, host, neighbour, await pool.acquire(60))
-            assert set(opened.leftovers()) <= before
+            assert opened.leftovers() <= before
 
 
 def _prelude(host: Host) -> str:

@@ -6,19 +6,18 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Annotated
 from uuid import uuid4
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from app.api.auth import Caller, authenticate
-from app.api.containers.host import Containers
+from app.api.containers.host import ContainerHost
 from app.api.containers.open_container import OpenContainer
 from app.api.containers.routes import file_names, find_files
+from app.api.edge.auth import AuthenticatedCaller, Caller
+from app.api.edge.openapi import STREAMED
 from app.api.event_stream import EventDocument, EventStream
 from app.api.idempotency import idempotent
-from app.api.openapi import STREAMED
 from app.api.options import drop_in_options, session_id, with_headers
 from app.api.responses.answer import Answer
 from app.api.responses.history import History, load_history
@@ -32,9 +31,9 @@ from app.api.turn_texts import OnlyJson, is_parsed
 from app.errors import RequestError
 from app.events import Done, Error, Event
 from app.gateway import Gateway
-from app.pipeline.emitter import Send
+from app.pipeline.emitter import SendEvent
 from app.pipeline.place import Place
-from app.pipeline.run import Options, run
+from app.pipeline.run import RunOptions, run
 from app.store.database import Store
 from app.store.files import FileRecord
 from app.upstream.completions import Completions
@@ -43,9 +42,7 @@ router = APIRouter()
 
 
 @router.post("/v1/responses", responses=STREAMED)
-async def create_response(
-    request: Request, caller: Annotated[Caller, Depends(authenticate)], body: ResponsesRequest
-) -> Response:
+async def create_response(request: Request, caller: AuthenticatedCaller, body: ResponsesRequest) -> Response:
     state = request.app.state
     gateway: Gateway = state.gateway
     upstream = gateway.require_upstream()
@@ -69,8 +66,8 @@ async def create_response(
         carry_events=gateway.events if asked.events is None else asked.events,
         created_at=time.time(),
     )
-    turn = _Turn(body, tools, choice, options, caller, answer, upstream, state.store, state.containers)
-    response = EventStream(turn.run, answer) if body.stream else EventDocument(turn.run, answer.document)
+    creation = _Creation(body, tools, choice, options, caller, answer, upstream, state.store, state.containers)
+    response = EventStream(creation.run, answer) if body.stream else EventDocument(creation.run, answer.document)
     return idempotent(
         request,
         caller,
@@ -82,7 +79,7 @@ async def create_response(
 
 
 @dataclass(frozen=True, slots=True)
-class _Turn:
+class _Creation:
     """What a response runs. All that it names is looked up here: a request that is repeated by its idempotency key is
     answered also when that is gone.
 
@@ -92,14 +89,14 @@ class _Turn:
     request: ResponsesRequest
     tools: Tools
     choice: ContainerChoice | None
-    options: Options
+    options: RunOptions
     caller: Caller
     answer: Answer
     upstream: Completions
     store: Store
-    containers: Containers
+    containers: ContainerHost
 
-    async def run(self, send: Send) -> None:
+    async def run(self, send: SendEvent) -> None:
         """
         Raises:
             EagerError: as ``pipeline.run``; or what the request names is not there, or not well formed.
