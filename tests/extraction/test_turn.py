@@ -299,11 +299,9 @@ def test_without_content_sources_nothing_in_it_is_code() -> None:
 
 
 def test_ids_that_were_left_out_are_made() -> None:
-    reader = TurnReader(new_id=str)
+    reader = new_reader()
     read(reader, calls(call(None, "", "python", "{}"), call(None, "", "python", "{}")))
-    ids = {made["id"] for made in reader.assistant_message()["tool_calls"]}
-    assert len(ids) == 2
-    assert all(id.startswith("call_") for id in ids)
+    assert [made["id"] for made in reader.assistant_message()["tool_calls"]] == ["new_0", "new_1"]
 
 
 def test_bash_is_ours() -> None:
