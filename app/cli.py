@@ -51,7 +51,7 @@ def serve(
     fd: Fd = None,
 ) -> None:
     """Run the gateway. Settings come from the environment (EAGER_...)."""
-    from app.api.origins import is_loopback
+    from app.api.edge.origins import is_loopback
     from app.config import unknown_variables
 
     settings = _settings()
@@ -157,7 +157,7 @@ def sandbox_install(
 
     import sandbox_image
     from app.errors import SandboxError
-    from app.sandbox.environment import create_environment
+    from app.sandbox.local.environment import create_environment
 
     requirements = Path(sandbox_image.__file__).with_name("requirements.lock")
     folder = folder or _settings().sandbox_env
@@ -178,7 +178,7 @@ def image_build(
 ) -> None:
     """Build the image that Docker sandboxes run, on the engines of EAGER_DOCKER_HOST."""
     from app.errors import SandboxError
-    from app.sandbox.image import build
+    from app.sandbox.docker.image import build
 
     settings = _settings()
     tags = tag or [settings.docker_image]
@@ -198,7 +198,7 @@ def image_build(
 
 def _log_requests(level: str) -> None:
     """Each line names the request that it is about."""
-    from app.api.request_id import RequestIdFilter
+    from app.api.edge.request_id import RequestIdFilter
 
     handler = logging.StreamHandler()
     handler.addFilter(RequestIdFilter())

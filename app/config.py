@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app.api.auth import Keyring, split_keys
-from app.sandbox.egress_rules import Rules
+from app.api.edge.auth import Keyring, split_keys
+from app.sandbox.egress.rules import Rules
 
 MiB = 1024 * 1024
 #: 16 TiB. Above it, numbers of bytes are none to bubblewrap and the kernel.

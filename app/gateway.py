@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from app.errors import RequestError
 from app.pipeline.place import AtHand, Late, LatePlace, NewPlace, Place
-from app.sandbox.egress import Egress
-from app.sandbox.engines import Engines
+from app.sandbox.docker.engines import Engines
+from app.sandbox.egress.proxy import Egress
 from app.sandbox.pool import Pool
 from app.sandbox.registry import SessionRegistry
 from app.sandbox.session import Session

@@ -14,35 +14,43 @@ from fastapi import Depends, FastAPI
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from starlette.middleware.cors import CORSMiddleware
 
-from app.api import chat, eager, errors, files, metrics, push, session_files, sessions, system
-from app.api.auth import AuthMiddleware, Keyring, authenticate
-from app.api.body_limit import BodyLimitMiddleware
-from app.api.containers import files as container_files
+from app.api.chat import routes as chat
+from app.api.containers import file_routes as container_files
 from app.api.containers import routes as containers
-from app.api.containers.host import Containers
-from app.api.limits import Admission, admitted
-from app.api.metrics import Metrics
-from app.api.open_requests import OpenRequests, ShutdownMiddleware
-from app.api.origins import EXPOSED_HEADERS, OriginMiddleware, Origins
-from app.api.request_id import RequestIdMiddleware
+from app.api.containers.host import ContainerHost
+from app.api.eager import push
+from app.api.eager import routes as eager
+from app.api.edge import errors
+from app.api.edge.auth import AuthMiddleware, Keyring, authenticate
+from app.api.edge.body_limit import BodyLimitMiddleware
+from app.api.edge.limits import Admission, admitted
+from app.api.edge.open_requests import OpenRequests, ShutdownMiddleware
+from app.api.edge.origins import EXPOSED_HEADERS, OriginMiddleware, Origins
+from app.api.edge.request_id import RequestIdMiddleware
+from app.api.files import routes as files
 from app.api.responses import create as responses
 from app.api.responses import stored
+from app.api.sessions import file_routes as session_files
+from app.api.sessions import routes as sessions
+from app.api.system import metrics
+from app.api.system import routes as system
+from app.api.system.metrics import Metrics
 from app.api.tools import code_tool_names
 from app.config import MiB, Settings
 from app.errors import EagerError, SandboxStartError, StorageError
 from app.gateway import Gateway
 from app.sandbox.backend import Backend
-from app.sandbox.docker import DockerBackend
-from app.sandbox.docker_container import DockerLimits
-from app.sandbox.egress import Egress
-from app.sandbox.egress_exchange import EgressLimits
-from app.sandbox.egress_rules import Rules
-from app.sandbox.engines import Engines
-from app.sandbox.environment import find_environment
-from app.sandbox.jupyter import JupyterBackend, Kernels
-from app.sandbox.kernel_local import LocalKernels
-from app.sandbox.kernel_server import ServerKernels
-from app.sandbox.local import LocalBackend, LocalLimits
+from app.sandbox.docker.backend import DockerBackend
+from app.sandbox.docker.container import DockerLimits
+from app.sandbox.docker.engines import Engines
+from app.sandbox.egress.exchange import EgressLimits
+from app.sandbox.egress.proxy import Egress
+from app.sandbox.egress.rules import Rules
+from app.sandbox.jupyter.backend import JupyterBackend, Kernels
+from app.sandbox.jupyter.local_kernels import LocalKernels
+from app.sandbox.jupyter.server_kernels import ServerKernels
+from app.sandbox.local.backend import LocalBackend, LocalLimits
+from app.sandbox.local.environment import find_environment
 from app.sandbox.pool import Pool
 from app.sandbox.registry import SessionRegistry
 from app.store.blobs import BlobStore
@@ -78,7 +86,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             app.state.gateway_name = name
             app.state.store, app.state.blobs, app.state.gateway = store, blobs, gateway
             app.state.metrics = Metrics(gateway, app.state.admission)
-            app.state.containers = Containers(
+            app.state.containers = ContainerHost(
                 store=store,
                 blobs=blobs,
                 registry=gateway.registry,

@@ -16,8 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from app.api.open_requests import OpenRequests
-from app.api.request_head import RequestHeadProtocol
+from app.api.edge.open_requests import OpenRequests
+from app.api.edge.request_head import RequestHeadProtocol
 from app.errors import EagerError
 
 log = logging.getLogger(__name__)

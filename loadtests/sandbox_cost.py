@@ -24,9 +24,9 @@ import msgspec
 
 from app.detection.chunk import Chunk
 from app.sandbox.backend import Backend
-from app.sandbox.messages import Display, Output, Result
-from app.sandbox.session import Execution
-from app.sandbox.worker import Worker
+from app.sandbox.worker.execution import Execution
+from app.sandbox.worker.messages import Display, Output, Result
+from app.sandbox.worker.worker import Worker
 from loadtests.measurement import RunFailed
 from loadtests.statistics import percentile
 
@@ -216,7 +216,7 @@ async def _time_us(call: Callable[[], Awaitable[object]]) -> float:
 
 
 class _Echo(asyncio.Protocol):
-    """Writes, and is told what comes back: what lies under ``app/sandbox/transport.py``."""
+    """Writes, and is told what comes back: what lies under ``app/sandbox/worker/transport.py``."""
 
     def __init__(self) -> None:
         self.answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()

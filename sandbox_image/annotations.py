@@ -1,4 +1,5 @@
-"""Module annotations over chunks, from Python 3.14 on: each chunk stores an ``__annotate__`` over the last one."""
+"""Program. Module annotations over chunks, from Python 3.14 on: each chunk stores an ``__annotate__`` over the last
+one."""
 
 from __future__ import annotations
 

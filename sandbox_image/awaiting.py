@@ -1,4 +1,4 @@
-"""Top-level ``await``: one event loop per session, as in ``python -m asyncio``.
+"""Program. Top-level ``await``: one event loop per session, as in ``python -m asyncio``.
 
 A program has that loop from its first ``await`` on, and all that follows runs inside it, also what does not await:
 ``asyncio.create_task(...)`` works, ``asyncio.run(...)`` is refused. Before that it is a script, which has none.

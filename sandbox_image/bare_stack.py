@@ -1,4 +1,4 @@
-"""Runs code with no frame of ours below it: stacks, ``stacklevel`` and the recursion limit are those of a script.
+"""Both. Runs code with no frame of ours below it: stacks, ``stacklevel`` and the recursion limit are those of a script.
 
 Theory. ``deque(steps(), maxlen=0)`` is a loop written in C: it resumes the generator ``steps`` and drops what that
 yields. While it drops an object the generator is suspended, so no Python frame of ours is on the stack. Each yielded

@@ -1,4 +1,5 @@
-"""The code of one block as far as it is known, and the compilation of its chunks as parts of that one program."""
+"""Program. The code of one block as far as it is known, and the compilation of its chunks as parts of that one
+program."""
 
 from __future__ import annotations
 import __future__

@@ -1,4 +1,4 @@
-"""The interpreter's end of its channel to the supervisor: frames in, messages out."""
+"""Program. The interpreter's end of its channel to the supervisor: frames in, messages out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""How an interpreter copies itself: the copy is the checkpoint, and goes on from there if the supervisor says so.
+"""Program. How an interpreter copies itself: the copy is the checkpoint, and goes on from there if the supervisor says
+so.
 
 Fork copies memory. What lies outside it must not matter, or the copy is refused: other threads (a fork has only one,
 and would wait for ever for their locks), child processes, sockets, pipes, shared memory, timers. Positions in open

@@ -1,4 +1,4 @@
-"""``display(...)``: the built-in function of notebooks, and IPython's functions of that name."""
+"""Program. ``display(...)``: the built-in function of notebooks, and IPython's functions of that name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way out of a sandbox without a network: a listener on its loopback whose other side is the gateway.
+"""Supervisor. The way out of a sandbox without a network: a listener on its loopback whose other side is the gateway.
 
 The supervisor opens the listener before any code of the user runs, hands it to the gateway over the control stream
 (``SCM_RIGHTS``, with one byte, before the first frame), and forgets it. A socket stays in the network namespace in

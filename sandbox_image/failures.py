@@ -1,4 +1,4 @@
-"""An exception of the program, told as CPython tells it for the whole program."""
+"""Program. An exception of the program, told as CPython tells it for the whole program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a figure is drawn from, as a value that can be compared.
+"""Program. What a figure is drawn from, as a value that can be compared.
 
 All of it is in attributes: of its artists, of what places and writes the ticks, and of what these refer to (transforms,
 paths, colormaps, fonts, layout). An attribute refers to another object when it was replaced, and matplotlib marks an

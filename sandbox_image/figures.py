@@ -1,5 +1,5 @@
-"""matplotlib figures: sent when the program shows them, or at the end of the block when they are still open and hold
-something."""
+"""Program. matplotlib figures: sent when the program shows them, or at the end of the block when they are still open
+and hold something."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The gateway's operations on the work folder, one at a time, beside everything else that the supervisor does.
+"""Supervisor. The gateway's operations on the work folder, one at a time, beside everything else that the supervisor
+does.
 
 What an operation is, is in ``files.py``; here it is started, carried on a piece per turn of the loop, and answered.
 """

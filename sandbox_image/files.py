@@ -1,4 +1,4 @@
-"""The work folder, as the supervisor may touch it. Its content is hostile: user code changes it while we look.
+"""Both. The work folder, as the supervisor may touch it. Its content is hostile: user code changes it while we look.
 
 Rules.
 1. A path is opened one component at a time, each relative to the descriptor of the folder before it and never through

@@ -1,5 +1,5 @@
-"""What takes long only the first time, done in the zygote: fonts, parsers of text, codecs, tables of their own.
-A program cannot tell it from a library that was just imported."""
+"""Both. What takes long only the first time, done in the zygote: fonts, parsers of text, codecs, tables of their own. A
+program cannot tell it from a library that was just imported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cuts a byte stream into frames that stay encoded, so that a relay can pass them on as they came."""
+"""Supervisor. Cuts a byte stream into frames that stay encoded, so that a relay can pass them on as they came."""
 
 from __future__ import annotations
 

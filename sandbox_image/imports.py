@@ -1,4 +1,5 @@
-"""Acts once a library has been imported, whoever imports it and whenever; costs a dictionary look-up per import."""
+"""Program. Acts once a library has been imported, whoever imports it and whenever; costs a dictionary look-up per
+import."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The interpreter of a session: reads executions from its channel, runs them as parts of a script, answers.
+"""Program. The interpreter of a session: reads executions from its channel, runs them as parts of a script, answers.
 
 It is as untrusted as the code it runs, and meant to be invisible to that code: one thread, a real ``__main__``, no
 frame of ours on the stack (see ``bare_stack.py``), the signals, streams and source file of ``python main.py``. What

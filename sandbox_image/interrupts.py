@@ -1,4 +1,4 @@
-"""Who gets SIGINT: user code while it runs (KeyboardInterrupt, as in a script), nobody between executions.
+"""Program. Who gets SIGINT: user code while it runs (KeyboardInterrupt, as in a script), nobody between executions.
 
 Between ``leave`` and ``enter`` runs our code: there SIGINT is only noted, by a C function so that no exception can come
 up in the middle of the loop, and other signals wait, because their handlers are user code as well: blocked, and where

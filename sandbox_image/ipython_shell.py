@@ -1,4 +1,5 @@
-"""An IPython shell around the program's namespace, for its magics only. Imported when the first magic comes."""
+"""Program. An IPython shell around the program's namespace, for its magics only. Imported when the first magic
+comes."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""The interpreter of a session that is a Jupyter kernel: sent there as source (``app/sandbox/kernel.py``), called by
-one comm message per execution, in the kernel's main thread. A cell would do, and costs 1.3 ms more.
+"""Program. The interpreter of a session that is a Jupyter kernel: sent there as source
+(``app/sandbox/jupyter/kernel.py``), called by one comm message per execution, in the kernel's main thread. A cell would
+do, and costs 1.3 ms more.
 
 Chunks run as in ``interpreter.py``: one file name, one set of future flags, lines that count through, the last
 expression only at the end, figures at the end of the block. What it says goes out as ``display_data`` of a MIME type of

@@ -1,4 +1,4 @@
-"""The work folder of a session that is a Jupyter kernel: the operations of ``files.py``, a piece per request.
+"""Program. The work folder of a session that is a Jupyter kernel: the operations of ``files.py``, a piece per request.
 
 Here they run in the process of user code, between two executions: the rules of ``files.py`` keep honest code from
 mistakes, they do not bind hostile code.

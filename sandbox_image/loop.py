@@ -1,4 +1,4 @@
-"""The loop of the first process in a sandbox: one gateway, one interpreter, and the bytes between them.
+"""Supervisor. The loop of the first process in a sandbox: one gateway, one interpreter, and the bytes between them.
 
 Rules.
 1. A frame of the interpreter is passed on when it is whole, so that one it never finishes holds up nobody, and after

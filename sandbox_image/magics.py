@@ -1,4 +1,5 @@
-"""IPython's ``%magic``, ``!shell`` and ``help?``: translated to Python calls, run by IPython or by a few of ours.
+"""Program. IPython's ``%magic``, ``!shell`` and ``help?``: translated to Python calls, run by IPython or by a few of
+ours.
 
 Code is only looked at here once it has failed to compile as Python: no line of these forms is valid Python.
 """

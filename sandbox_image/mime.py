@@ -1,4 +1,4 @@
-"""A value as a MIME bundle: all the ways in which it can show itself, bounded."""
+"""Program. A value as a MIME bundle: all the ways in which it can show itself, bounded."""
 
 from __future__ import annotations
 

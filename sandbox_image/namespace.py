@@ -1,4 +1,4 @@
-"""The module ``__main__`` of the program, as ``python main.py`` makes it."""
+"""Program. The module ``__main__`` of the program, as ``python main.py`` makes it."""
 
 from __future__ import annotations
 

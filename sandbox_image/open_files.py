@@ -1,4 +1,5 @@
-"""Files that a program leaves open. At its end as a script they are written out; here it is the end of its block."""
+"""Program. Files that a program leaves open. At its end as a script they are written out; here it is the end of its
+block."""
 
 from __future__ import annotations
 

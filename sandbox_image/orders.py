@@ -1,5 +1,5 @@
-"""What the gateway says to the supervisor: JSON objects whose fields are looked at one by one. It is trusted not to be
-hostile; what does not fit ends the sandbox."""
+"""Supervisor. What the gateway says to the supervisor: JSON objects whose fields are looked at one by one. It is
+trusted not to be hostile; what does not fit ends the sandbox."""
 
 from __future__ import annotations
 

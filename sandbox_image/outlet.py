@@ -1,4 +1,4 @@
-"""The writing end of a non-blocking descriptor."""
+"""Supervisor. The writing end of a non-blocking descriptor."""
 
 from __future__ import annotations
 

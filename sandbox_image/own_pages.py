@@ -1,4 +1,4 @@
-"""Memory that programs usually write to, made an interpreter's own while it waits for its first code.
+"""Both. Memory that programs usually write to, made an interpreter's own while it waits for its first code.
 
 A forked interpreter shares its memory with the zygote. The first write to a page copies it in a fault of some 3 us, and
 a reference count is a write: the first use of pandas or matplotlib takes 2,500 faults, a quarter of its time. Which

@@ -1,4 +1,4 @@
-"""Statements of which can be said, before they run, how little they do."""
+"""Program. Statements of which can be said, before they run, how little they do."""
 
 from __future__ import annotations
 

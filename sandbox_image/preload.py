@@ -1,4 +1,4 @@
-"""What an interpreter finds in place when it is forked: the environment variables and the libraries."""
+"""Both. What an interpreter finds in place when it is forked: the environment variables and the libraries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Processes of the sandbox as the supervisor sees them: its own standing, the birth of an interpreter, and deaths."""
+"""Supervisor. Processes of the sandbox as the supervisor sees them: its own standing, the birth of an interpreter, and
+deaths."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The protocol spoken between the gateway and a sandbox, over one byte stream. Standard library only:
-the same file is imported by the gateway and copied into the image.
+"""Both. The protocol spoken between the gateway and a sandbox, over one byte stream. Standard library only: the same
+file is imported by the gateway and copied into the image.
 
 Parties. The *gateway*; the *supervisor* (first process of the sandbox, owner of the stream); the
 *interpreter* (forked by the supervisor, runs the code of the user and is as untrusted as that code).

@@ -1,4 +1,5 @@
-"""The supervisor's side of one living interpreter: its output and its messages on their way to the gateway."""
+"""Supervisor. The supervisor's side of one living interpreter: its output and its messages on their way to the
+gateway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures that the program has saved: while they are as they were they need not be drawn again.
+"""Program. Figures that the program has saved: while they are as they were they need not be drawn again.
 
 A figure saved as PNG and not changed since is shown as it was saved. And ``plt.savefig`` draws the canvas once more
 when it has saved, for the sake of windows: as a statement of its own that is put off until a statement comes that may

@@ -1,6 +1,6 @@
-"""A session apart from how its chunks are run: the program and its blocks, how an execution begins, and what is told
-when a chunk has failed or a block has ended. ``interpreter.py`` and ``kernel.py`` are the two ways of running them.
-"""
+"""Program. A session apart from how its chunks are run: the program and its blocks, how an execution begins, and what
+is told when a chunk has failed or a block has ended. ``interpreter.py`` and ``kernel.py`` are the two ways of running
+them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The language ``bash``: one persistent bash per session, fed chunk by chunk.
+"""Program. The language ``bash``: one persistent bash per session, fed chunk by chunk.
 
 A chunk is run as the part of a script: a status other than zero does not stop the block (there is no ``set -e`` unless
 the script says it), ``exit`` ends the shell, and an interrupt ends it as well, as it ends a script. The next chunk then

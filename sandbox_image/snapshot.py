@@ -1,4 +1,4 @@
-"""The work folder at one moment, and the way back to it.
+"""Supervisor. The work folder at one moment, and the way back to it.
 
 It is taken while no code of the user runs, and put back when none is left alive, so nothing changes meanwhile; what is
 found was made by that code all the same: links are never followed. The bytes are kept in a file without a name that

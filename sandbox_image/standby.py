@@ -1,4 +1,5 @@
-"""The supervisor's side of a transaction: the copy of the interpreter that stands by, and how it came to be.
+"""Supervisor. The supervisor's side of a transaction: the copy of the interpreter that stands by, and how it came to
+be.
 
     ask interpreter ─▶ it forks the copy, tells its pid over the copy's channel ─▶ files are copied ─▶ standing by
                     └▶ it refuses                                              └▶ too many: the copy is dropped

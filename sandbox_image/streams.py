@@ -1,4 +1,4 @@
-"""sys.stdout and sys.stderr of the program: pipes that behave like a terminal, with an order between the two.
+"""Program. sys.stdout and sys.stderr of the program: pipes that behave like a terminal, with an order between the two.
 
 The supervisor reads two pipes and cannot know which was written first. So before a byte goes to one of them the other
 must have been read empty: then what the supervisor has taken, it took in the order of writing. Subprocesses and C code

@@ -1,4 +1,4 @@
-"""The first process of a sandbox, started by path or as a module:
+"""Supervisor. The first process of a sandbox, started by path or as a module:
 
     python -I /opt/eager/sandbox_image/supervisor.py --fd 3 --workdir /mnt/data --preload numpy,pandas
     python -I -m sandbox_image.supervisor --stdio

@@ -1,4 +1,5 @@
-"""Checkpoints of the interpreter, and the way back to them: the gateway's three orders, in the supervisor's loop.
+"""Supervisor. Checkpoints of the interpreter, and the way back to them: the gateway's three orders, in the supervisor's
+loop.
 
                   copy is made                      rollback: all else is killed            it answers
     (nothing) ── checkpoint ──▶ standing by ── rollback ──▶ being woken ─────────────▶ it is the interpreter

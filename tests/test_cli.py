@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from app import cli
 from app.demo import run as demo_run
 from app.demo.processes import ServerFailed
-from app.sandbox import environment, image
+from app.sandbox.docker import image
+from app.sandbox.local import environment
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_a_misspelt_setting_is_told(served: list[tuple[Any, ...]], caplog: pytes
 def test_log_lines_of_the_gateway_name_their_request() -> None:
     code = """
 import logging, app.cli
-from app.api.request_id import current_request
+from app.api.edge.request_id import current_request
 app.cli._log_requests("INFO")
 current_request.set("req_1 mine")
 logging.info("hello")

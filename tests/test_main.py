@@ -9,7 +9,7 @@ from app import main
 from app.config import Settings
 from app.errors import EagerError, SandboxStartError
 from app.sandbox.backend import Backend
-from app.sandbox.engines import Engines
+from app.sandbox.docker.engines import Engines
 
 RULES = ("pypi.example", "*.internal.example:443")
 

@@ -22,9 +22,9 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosedError
 
 from app import serving
-from app.api import open_requests
-from app.api.auth import ANYONE
-from app.api.request_head import RequestHeadProtocol
+from app.api.edge import open_requests
+from app.api.edge.auth import ANYONE
+from app.api.edge.request_head import RequestHeadProtocol
 from app.errors import SandboxStartError
 from tests.api.served import Served, served
 

@@ -21,9 +21,9 @@ import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from app.api.errors import error_response, failure_told_by, to_body
-from app.api.last_resort import failure_of
-from app.api.open_requests import OpenRequests
+from app.api.edge.errors import error_response, failure_told_by, to_body
+from app.api.edge.last_resort import failure_of
+from app.api.edge.open_requests import OpenRequests
 from app.errors import ClientLeft, EagerError
 from app.events import Done, Error, Event, ExecOutput, ExecResult, ExecStart
 from app.pipeline.emitter import Send as EventSend

@@ -22,8 +22,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from app.api.auth import Caller
-from app.api.errors import error_response
+from app.api.edge.auth import Caller
+from app.api.edge.errors import error_response
 from app.api.options import PREFIX
 from app.errors import RequestError
 from app.store.idempotency import IdempotencyKeys, KeyRecord

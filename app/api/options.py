@@ -12,7 +12,7 @@ from app.api.schemas import EagerOptions
 from app.api.tools import code_tool_names
 from app.errors import RequestError
 from app.gateway import Gateway
-from app.pipeline.run import OnFailure, Options
+from app.pipeline.run import OnFailure, RunOptions
 from app.pipeline.transaction import RollbackPolicy
 
 PREFIX = "x-eager-"
@@ -60,13 +60,13 @@ def pipeline_options(
     max_turns: int,
     on_error: OnFailure = "interrupt",
     rollback: RollbackPolicy = "off",
-) -> Options:
+) -> RunOptions:
     """The endpoint's defaults (the named arguments) and the deployment's filled in, limits applied."""
     if options.tools == "off":
         tools: frozenset[str] = frozenset()
     else:
         tools = gateway.tools if options.tools is None else code_tool_names(options.tools)
-    return Options(
+    return RunOptions(
         mode=options.mode,
         on_error=options.on_error or on_error,
         repair_from=options.repair_from,
@@ -81,7 +81,7 @@ def pipeline_options(
     )
 
 
-def drop_in_options(options: EagerOptions, gateway: Gateway, headers: Mapping[str, str]) -> Options:
+def drop_in_options(options: EagerOptions, gateway: Gateway, headers: Mapping[str, str]) -> RunOptions:
     """The same for OpenAI's endpoints: code runs to an answer, and what fails is repaired on the way."""
     return pipeline_options(
         options,

@@ -26,7 +26,7 @@ class Paragraphs:
     from reasoning."""
 
     def __init__(self) -> None:
-        self._texts = {"content": _Paragraphs(), "reasoning": _Paragraphs()}
+        self._texts = {"content": _TextParagraphs(), "reasoning": _TextParagraphs()}
 
     def __repr__(self) -> str:
         return f"Paragraphs({self._texts})"
@@ -41,7 +41,7 @@ class Paragraphs:
         return [*shown, event if text == event.text else msgspec.structs.replace(event, text=text)]
 
 
-class _Paragraphs:
+class _TextParagraphs:
     """Of one text. A turn's first line ends are left out: the empty line stands for them."""
 
     def __init__(self) -> None:

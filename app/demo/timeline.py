@@ -35,7 +35,7 @@ class Piece:
 
 
 @dataclass(slots=True)
-class Code:
+class WrittenCode:
     """One block of code, as far as it is written."""
 
     text: str = ""
@@ -69,7 +69,7 @@ class Timeline:
     def __init__(self) -> None:
         self.model = ""
         self.text = ""
-        self.codes: dict[str, Code] = {}
+        self.codes: dict[str, WrittenCode] = {}
         self.output: list[tuple[str, str]] = []
         self.generation: list[Span] = []
         self.execution: list[Span] = []
@@ -183,8 +183,8 @@ class Timeline:
         "done": _done,
     }
 
-    def _code(self, event: Mapping[str, Any]) -> Code:
-        return self.codes.setdefault(str(event.get("call_id")), Code())
+    def _code(self, event: Mapping[str, Any]) -> WrittenCode:
+        return self.codes.setdefault(str(event.get("call_id")), WrittenCode())
 
     def _set(self, event: Mapping[str, Any], chunk: int, state: State) -> None:
         if piece := self._code(event).chunks.get(chunk):

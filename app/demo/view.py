@@ -12,7 +12,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from app.demo.timeline import Code, Span, State, Timeline, printable
+from app.demo.timeline import Span, State, Timeline, WrittenCode, printable
 
 _MARKS: Final[Mapping[State | None, tuple[str, str]]] = {
     None: (" ", "dim"),
@@ -126,7 +126,7 @@ def _code_lines(timeline: Timeline) -> list[Text]:
     return lines
 
 
-def _marked_lines(code: Code) -> list[Text]:
+def _marked_lines(code: WrittenCode) -> list[Text]:
     highlighted = Syntax("", "python", theme="ansi_dark").highlight(printable(code.text))
     lines = []
     for state, line in zip(code.states_by_line(), highlighted.split("\n", allow_blank=True), strict=False):

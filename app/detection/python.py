@@ -16,12 +16,12 @@ from __future__ import annotations
 import re
 import sys
 
-from app.detection.blocks import CLAUSES, COMPOUND, Blocks, Fault
 from app.detection.chunk import Chunk, SyntaxProblem
 from app.detection.compiling import Refusal
 from app.detection.early import LONGEST, check_line, check_open_line
 from app.detection.scanner import Scanner
 from app.detection.source import AFTER, DEAD
+from app.detection.suites import CLAUSES, COMPOUND, Fault, Suites
 
 _DECORATORS = "@"
 # A line open in brackets is parsed again when it has grown by this factor: three times its own length in all.
@@ -49,7 +49,7 @@ class PythonDetector(Scanner):
         self._kind: str | None = None  # None before its first line is over
         self._has_magic = False
         # The logical line being read.
-        self._blocks = Blocks()
+        self._suites = Suites()
         self._after_semicolon = self._line_has_magic = False
         self._line_ended = False  # its code is, a comment follows
         self._tested = 0  # characters of it that were tested while it is open in brackets
@@ -76,7 +76,7 @@ class PythonDetector(Scanner):
 
     def flush(self) -> list[Chunk]:
         self._finish()
-        if self._problem is None and (fault := self._blocks.finish()):
+        if self._problem is None and (fault := self._suites.finish()):
             self._fail_with(fault, self._at)
         if self._problem is None:
             self._emit_pending()
@@ -122,21 +122,21 @@ class PythonDetector(Scanner):
     @property
     def _awaits_clause(self) -> bool:
         """A whole statement is pending only because a clause may continue it."""
-        return self._kind is not None and self._kind != _DECORATORS and not self._blocks.nested
+        return self._kind is not None and self._kind != _DECORATORS and not self._suites.nested
 
     def _on_line(self, column: int, alt: int) -> None:
         self._after_semicolon = False
-        if fault := self._blocks.enter(column, alt):
+        if fault := self._suites.enter(column, alt):
             self._fail_with(fault, self._line_at + 1)
-        elif self._awaits_clause and not self._blocks.current.allowed:
+        elif self._awaits_clause and not self._suites.current.allowed:
             self._emit_pending()
 
     def _on_word_part(self) -> None:
-        blocks = self._blocks
-        if self._after_semicolon or not blocks.current.allowed or blocks.continues(self._word):
+        suites = self._suites
+        if self._after_semicolon or not suites.current.allowed or suites.continues(self._word):
             return
         pending = self._awaits_clause
-        length, fault = blocks.decide(self._word)
+        length, fault = suites.decide(self._word)
         if fault:
             self._fail_with(fault, self._line_at + length)
         elif pending:
@@ -148,8 +148,8 @@ class PythonDetector(Scanner):
             if word in COMPOUND or word == "@":
                 self._fail("invalid syntax", offset)
             return
-        over = self._awaits_clause and word not in self._blocks.current.allowed
-        if fault := self._blocks.begin(word):
+        over = self._awaits_clause and word not in self._suites.current.allowed
+        if fault := self._suites.begin(word):
             self._fail_with(fault, offset)
         elif over:
             self._emit_pending()
@@ -160,7 +160,7 @@ class PythonDetector(Scanner):
     def _on_semicolon(self, offset: int) -> None:
         if offset == self._line_at + 1:
             self._fail("invalid syntax", offset)
-        elif self._blocks.nested or self._kind is not None or self._word in COMPOUND or self._word == "@":
+        elif self._suites.nested or self._kind is not None or self._word in COMPOUND or self._word == "@":
             return  # of a one-line suite, which it does not end
         elif self._end_line(offset, offset, code_end=offset - 1):
             self._emit_pending()
@@ -190,25 +190,25 @@ class PythonDetector(Scanner):
         line = text[self._line_at - self._taken : code_end - self._taken]
         self._pieces.append(text)
         self._taken = cut
-        word, blocks = self._word, self._blocks
+        word, suites = self._word, self._suites
         kind = self._kind_of(line)
         header = kind != "" and self._colon == self._significant
         if self._after_semicolon and kind:
             self._fail("invalid syntax", read)
         elif self._check_lines and not self._line_has_magic and len(line) <= LONGEST:
-            block = blocks.current
-            refusal = check_line(line, word, header=header, block=block.of, decorated=block.decorated)
+            suite = suites.current
+            refusal = check_line(line, word, header=header, block=suite.of, decorated=suite.decorated)
             self._refuse(refusal, read)
         self._line_has_magic = False
         self._tested, self._physical_at, self._suspicions = 0, -1, 0
         if self._mode == DEAD:
             return False
-        blocks.end(word, kind, header, self._line_at)
-        if blocks.nested:
+        suites.end(word, kind, header, self._line_at)
+        if suites.nested:
             return False
         if word not in CLAUSES:
             self._kind = _DECORATORS if word == "@" else kind or "simple"
-        return word != "@" and not header and not blocks.current.allowed
+        return word != "@" and not header and not suites.current.allowed
 
     def _kind_of(self, line: str) -> str:
         """The word of the clause that the line begins, "" if it is a simple statement."""
@@ -219,7 +219,7 @@ class PythonDetector(Scanner):
         if word in COMPOUND:
             return word
         soft = (word == "match" and self._colon == self._significant) or (
-            word == "case" and self._blocks.current.of == "match"
+            word == "case" and self._suites.current.of == "match"
         )
         return word if soft else ""
 
@@ -232,8 +232,8 @@ class PythonDetector(Scanner):
             return
         self._tested = length
         line = self._peek(offset)[self._line_at - self._taken :]
-        block = self._blocks.current
-        refusal = check_open_line(line, self._word, block=block.of, decorated=block.decorated)
+        suite = self._suites.current
+        refusal = check_open_line(line, self._word, block=suite.of, decorated=suite.decorated)
         self._refuse(refusal, offset)
 
     def _is_suspicious(self, begun: int, offset: int) -> bool:
@@ -242,7 +242,7 @@ class PythonDetector(Scanner):
             return False
         physical = self._peek(offset)[begun - self._taken :]
         code = physical.lstrip(" \t\f")
-        suspicious = len(physical) - len(code) <= self._blocks.current.column and code[:1].isidentifier()
+        suspicious = len(physical) - len(code) <= self._suites.current.column and code[:1].isidentifier()
         self._suspicions += suspicious
         return suspicious
 

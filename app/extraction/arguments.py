@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from app.extraction.fence import Code, CodeEnd, CodeStart, FenceReader, first_word
+from app.extraction.fence import FenceReader, SnippetEnd, SnippetStart, SnippetText, first_word
 from app.extraction.json_object import JsonObject, Key, ObjectEvent, Text, TextEnd
 from app.extraction.json_string import JsonString
 from app.extraction.names import canonical_language
@@ -62,7 +62,7 @@ def _is_text(property: Any) -> bool:
     return kind == "string" or (isinstance(kind, list) and "string" in kind)
 
 
-class _Form(Protocol):
+class _ArgumentsForm(Protocol):
     @property
     def language(self) -> str | None: ...
 
@@ -89,7 +89,7 @@ class CodeArguments:
         self._keys = tuple(keys)
         self._nesting = _nesting
         self._head = ""
-        self._form: _Form | None = None
+        self._form: _ArgumentsForm | None = None
 
     def __repr__(self) -> str:
         return f"<CodeArguments form={type(self._form).__name__} complete={self.complete}>"
@@ -164,13 +164,13 @@ class _Fenced:
         self.failed = self.language is None
         return code
 
-    def _code(self, events: Sequence[CodeStart | Code | CodeEnd]) -> str:
+    def _code(self, events: Sequence[SnippetStart | SnippetText | SnippetEnd]) -> str:
         texts = []
         for event in events:
             match event:
-                case CodeStart(language):
+                case SnippetStart(language):
                     self.language = self.language or language
-                case Code(text):
+                case SnippetText(text):
                     texts.append(text)
         return "".join(texts)
 

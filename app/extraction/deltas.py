@@ -46,7 +46,7 @@ class CustomDelta(msgspec.Struct):
     input: Any = None
 
 
-class ToolCallDelta(msgspec.Struct):
+class CallDelta(msgspec.Struct):
     """A fragment of one tool call. The last two fields are to be sent back as they came."""
 
     index: Any = None
@@ -65,7 +65,7 @@ class Delta(msgspec.Struct):
     #: The key it came under: ``reasoning_content`` or ``reasoning``.
     reasoning_key: str = "reasoning_content"
     refusal: str = ""
-    tool_calls: list[ToolCallDelta] = []
+    tool_calls: list[CallDelta] = []
     #: Mapped into OpenAI's enum.
     finish_reason: str | None = None
     usage: dict[str, Any] | None = None
@@ -80,7 +80,7 @@ class _Message(msgspec.Struct):
     reasoning: Any = None
     reasoning_details: Any = None
     refusal: Any = None
-    tool_calls: list[ToolCallDelta] | None = None
+    tool_calls: list[CallDelta] | None = None
     function_call: Any = None
     extra_content: Any = None
 
@@ -92,7 +92,7 @@ class _Choice(msgspec.Struct):
     logprobs: Any = None
 
 
-class _Wire(msgspec.Struct):
+class _Increment(msgspec.Struct):
     choices: list[_Choice] | None = None
     usage: Any = None
     error: Any = None
@@ -100,7 +100,7 @@ class _Wire(msgspec.Struct):
     message: Any = None
 
 
-_decoder = msgspec.json.Decoder(_Wire)
+_decoder = msgspec.json.Decoder(_Increment)
 
 
 def decode_delta(data: bytes | str) -> Delta:
@@ -130,14 +130,14 @@ def is_error(data: str) -> bool:
     return False
 
 
-def _decode(data: bytes | str) -> _Wire:
+def _decode(data: bytes | str) -> _Increment:
     try:
         return _decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     # msgspec refuses half surrogates, raw control characters and NaN; the json module takes all three.
     try:
-        return msgspec.convert(_encodable(json.loads(data, strict=False, parse_constant=lambda _: None)), _Wire)
+        return msgspec.convert(_encodable(json.loads(data, strict=False, parse_constant=lambda _: None)), _Increment)
     except (ValueError, RecursionError) as error:
         raise UpstreamBroken("the upstream sent an event that is not a chat completion") from error
 
@@ -180,12 +180,12 @@ def _read_choice(choice: _Choice, usage: dict[str, Any] | None) -> Delta:
     )
 
 
-def _legacy_call(given: Any) -> list[ToolCallDelta]:
+def _legacy_call(given: Any) -> list[CallDelta]:
     """``function_call``, which was there before tool calls and holds at most one: a call like any other. Upstreams that
     send both forms of it send them side by side."""
     if not isinstance(given, dict):
         return []
-    return [ToolCallDelta(index="function_call", function=FunctionDelta(given.get("name"), given.get("arguments")))]
+    return [CallDelta(index="function_call", function=FunctionDelta(given.get("name"), given.get("arguments")))]
 
 
 def _text(value: Any) -> str:

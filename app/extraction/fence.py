@@ -42,20 +42,20 @@ _MAYBE_FENCE = re.compile(
 _LANGUAGE = re.compile(r"[{.\s]*([^\s{},:=]*)")
 
 
-class CodeStart(NamedTuple):
+class SnippetStart(NamedTuple):
     language: str
     source: Literal["fence", "tag"] = "fence"
 
 
-class Code(NamedTuple):
+class SnippetText(NamedTuple):
     text: str
 
 
-class CodeEnd(NamedTuple):
+class SnippetEnd(NamedTuple):
     pass
 
 
-CodeEvent = CodeStart | Code | CodeEnd
+SnippetEvent = SnippetStart | SnippetText | SnippetEnd
 
 
 def first_word(info: str) -> str:
@@ -108,7 +108,7 @@ class FenceReader:
         self._rest = _Rest.UNDECIDED
         self._line = ""  # the undecided beginning of the current line
         self._code_line: list[str] = []  # the current line of code, for ``_strings``
-        self._events: list[CodeEvent] = []
+        self._events: list[SnippetEvent] = []
 
     def __repr__(self) -> str:
         return f"<FenceReader fence={self._fence} line={self._line!r}>"
@@ -117,13 +117,13 @@ class FenceReader:
     def in_fence(self) -> bool:
         return self._fence is not None
 
-    def feed(self, text: str) -> list[CodeEvent]:
+    def feed(self, text: str) -> list[SnippetEvent]:
         if self._rest is _Rest.SKIP and "\n" not in text:
             return []
         self._feed(text)
         return self._take_events()
 
-    def flush(self) -> list[CodeEvent]:
+    def flush(self) -> list[SnippetEvent]:
         """The message is over, which closes an open block."""
         while True:
             if self._line:
@@ -137,7 +137,7 @@ class FenceReader:
         self._start_line()
         return self._take_events()
 
-    def _take_events(self) -> list[CodeEvent]:
+    def _take_events(self) -> list[SnippetEvent]:
         events, self._events = self._events, []
         return events
 
@@ -218,7 +218,7 @@ class FenceReader:
     def _close(self) -> None:
         assert self._fence is not None
         if self._fence.language is not None:
-            self._events.append(CodeEnd())
+            self._events.append(SnippetEnd())
         self._fence = None
         self._code_line.clear()
         self._rest = _Rest.SKIP
@@ -230,7 +230,7 @@ class FenceReader:
         if self._doubt is not None:
             self._doubt.code.append(text)
         else:
-            self._events.append(Code(text))
+            self._events.append(SnippetText(text))
 
     def _end_code_line(self) -> None:
         if not self._code_line:
@@ -238,7 +238,7 @@ class FenceReader:
         self._strings.feed("".join(self._code_line))
         self._code_line.clear()
         if self._doubt is not None and self._strings.closings != self._doubt.closings:
-            self._events.append(Code("".join(self._doubt.code)))
+            self._events.append(SnippetText("".join(self._doubt.code)))
             self._doubt = None
 
     # outside a fence
@@ -274,7 +274,7 @@ class FenceReader:
         self._fence = _Fence(mark[0], len(mark), indent, language)
         self._strings = PythonStrings()
         if language is not None:
-            self._events.append(CodeStart(language))
+            self._events.append(SnippetStart(language))
 
     def _enter_containers(self, line: str) -> tuple[int, str, int]:
         """How many of the open containers the line continues, what is left of it inside them, and where that starts."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from typing import Any
 
 #: Tools whose calls are run here unless a request says otherwise.
 CODE_TOOLS = frozenset(
@@ -43,8 +44,7 @@ _BEFORE = re.compile(r"[\s\"'`]+")
 #: Namespaces that chat templates put their functions into: ``functions.`` (gpt-oss, Kimi), ``default_api.`` (Gemini).
 _NAMESPACE = re.compile(
     r"(?:functions?|tools?|default_api|default|api|assistant|commentary|analysis|multi_tool_use|tool_call|builtin|root)"
-    r"(?:\.|::?|/|__)(?=.)",
-    re.IGNORECASE,
+    r"(?:\.|::?|/|__)(?=.)"
 )
 _ANY_NAMESPACE = re.compile(r".*[./:](?=.)", re.DOTALL)
 #: Longest name that is looked at; OpenAI allows 64 characters.
@@ -92,6 +92,17 @@ def meant_tool(name: str, declared: Collection[str], tools: Collection[str] = CO
         if (plain := candidate.lower()) in tools:
             return next((known for known in declared if known.lower() == plain), candidate)
     return name
+
+
+def declared_tools(tools: Any) -> frozenset[str]:
+    """The names of a request's tools, as the model is told them."""
+    named = (tool.get(tool.get("type")) for tool in tools if _has_type(tool)) if isinstance(tools, list) else ()
+    names = (inner.get("name") for inner in named if isinstance(inner, dict))
+    return frozenset(name for name in names if isinstance(name, str))
+
+
+def _has_type(tool: Any) -> bool:
+    return isinstance(tool, dict) and isinstance(tool.get("type"), str)
 
 
 def canonical_language(name: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from typing import Protocol
 
 from app.extraction.arguments import CODE_KEYS, CodeArguments
-from app.extraction.fence import Code, CodeEnd, CodeEvent, CodeStart
+from app.extraction.fence import SnippetEnd, SnippetEvent, SnippetStart, SnippetText
 from app.extraction.json_object import JsonObject, Text, TextEnd
 from app.extraction.names import canonical_language, is_code_tool, runs_here
 from app.extraction.object_extent import ObjectExtent
@@ -24,12 +24,12 @@ _PARAMETER = re.compile(r"<parameter=([^<>]{1,64})>|</function>")
 _FUNCTION = re.compile(r"<function=([^<>\s]{1,64})>")
 
 
-class Body(Protocol):
+class TagBody(Protocol):
     done: bool
 
-    def feed(self, text: str, events: list[CodeEvent]) -> str: ...
+    def feed(self, text: str, events: list[SnippetEvent]) -> str: ...
 
-    def flush(self, events: list[CodeEvent]) -> None: ...
+    def flush(self, events: list[SnippetEvent]) -> None: ...
 
 
 class UntilTag:
@@ -68,31 +68,31 @@ class CodeBody:
         self._language = language
         self._begun = False
 
-    def feed(self, text: str, events: list[CodeEvent]) -> str:
+    def feed(self, text: str, events: list[SnippetEvent]) -> str:
         code, rest = self._text.feed(text)
         self._add(code, events)
         if self._text.found:
             self._end(events)
         return rest
 
-    def flush(self, events: list[CodeEvent]) -> None:
+    def flush(self, events: list[SnippetEvent]) -> None:
         self._add(self._text.flush(), events)
         self._end(events)
 
-    def _add(self, code: str, events: list[CodeEvent]) -> None:
+    def _add(self, code: str, events: list[SnippetEvent]) -> None:
         if not code or not self._runs:
             return
         if not self._begun:
             self._begun = True
-            events.append(CodeStart(self._language, "tag"))
+            events.append(SnippetStart(self._language, "tag"))
             code = code.removeprefix("\n")
         if code:
-            events.append(Code(code))
+            events.append(SnippetText(code))
 
-    def _end(self, events: list[CodeEvent]) -> None:
+    def _end(self, events: list[SnippetEvent]) -> None:
         self.done = True
         if self._begun:
-            events.append(CodeEnd())
+            events.append(SnippetEnd())
 
 
 class ArgumentsBody:
@@ -106,7 +106,7 @@ class ArgumentsBody:
         self._begun = False
         self._ended = False
 
-    def feed(self, text: str, events: list[CodeEvent]) -> str:
+    def feed(self, text: str, events: list[SnippetEvent]) -> str:
         if not self._ended:
             end = self._extent.feed(text)
             self._add(self._arguments.feed(text if end < 0 else text[:end]), events)
@@ -118,24 +118,24 @@ class ArgumentsBody:
         self.done = self._after.found
         return rest
 
-    def flush(self, events: list[CodeEvent]) -> None:
+    def flush(self, events: list[SnippetEvent]) -> None:
         if not self._ended:
             self._end(events)
 
-    def _add(self, code: str, events: list[CodeEvent]) -> None:
+    def _add(self, code: str, events: list[SnippetEvent]) -> None:
         language = self._arguments.language or "python"
         if not code or not runs_here(language):
             return
         if not self._begun:
             self._begun = True
-            events.append(CodeStart(language, "tag"))
-        events.append(Code(code))
+            events.append(SnippetStart(language, "tag"))
+        events.append(SnippetText(code))
 
-    def _end(self, events: list[CodeEvent]) -> None:
+    def _end(self, events: list[SnippetEvent]) -> None:
         self._ended = True
         self._add(self._arguments.flush(), events)
         if self._begun:
-            events.append(CodeEnd())
+            events.append(SnippetEnd())
 
 
 class WholeCallBody:
@@ -147,14 +147,14 @@ class WholeCallBody:
         self._text = UntilTag("</tool_call>")
         self._parts: list[str] = []
 
-    def feed(self, text: str, events: list[CodeEvent]) -> str:
+    def feed(self, text: str, events: list[SnippetEvent]) -> str:
         part, rest = self._text.feed(text)
         self._parts.append(part)
         if self._text.found:
             self.flush(events)
         return rest
 
-    def flush(self, events: list[CodeEvent]) -> None:
+    def flush(self, events: list[SnippetEvent]) -> None:
         self.done = True
         try:
             call = json.loads("".join(self._parts), strict=False)
@@ -167,7 +167,7 @@ class WholeCallBody:
         code = arguments.feed(value if isinstance(value, str) else json.dumps(value)) + arguments.flush()
         language = arguments.language or "python"
         if code and not arguments.failed and runs_here(language):
-            events += [CodeStart(language, "tag"), Code(code), CodeEnd()]
+            events += [SnippetStart(language, "tag"), SnippetText(code), SnippetEnd()]
 
 
 class FunctionBody:
@@ -183,7 +183,7 @@ class FunctionBody:
         self._value: list[str] = []
         self._language = "python"
 
-    def feed(self, text: str, events: list[CodeEvent]) -> str:
+    def feed(self, text: str, events: list[SnippetEvent]) -> str:
         while text and not self.done:
             if self._code is not None:
                 text = self._code.feed(text, events)
@@ -195,7 +195,7 @@ class FunctionBody:
                 text = self._between(text)
         return text
 
-    def flush(self, events: list[CodeEvent]) -> None:
+    def flush(self, events: list[SnippetEvent]) -> None:
         self.done = True
         if self._code is not None:
             self._code.flush(events)
@@ -235,9 +235,9 @@ class ToolCallBody:
         self.done = False
         self._tools = tools
         self._head = ""
-        self._body: Body | None = None
+        self._body: TagBody | None = None
 
-    def feed(self, text: str, events: list[CodeEvent]) -> str:
+    def feed(self, text: str, events: list[SnippetEvent]) -> str:
         if self._body is None:
             self._head += text
             text = self._decide()
@@ -246,7 +246,7 @@ class ToolCallBody:
             self.done = self._body.done
         return text
 
-    def flush(self, events: list[CodeEvent]) -> None:
+    def flush(self, events: list[SnippetEvent]) -> None:
         self.done = True
         if self._body is None and self._head.lstrip().startswith("{"):
             self._body = WholeCallBody(self._tools)
@@ -284,19 +284,19 @@ class StructuredBody:
         self._begun = False
         self._ended = False
 
-    def feed(self, text: str, events: list[CodeEvent]) -> str:
+    def feed(self, text: str, events: list[SnippetEvent]) -> str:
         for event in self._object.feed(text):
             match event:
                 case Text("code", code) if not self._ended:
                     if not self._begun:
                         self._begun = True
-                        events.append(CodeStart("python", "tag"))
-                    events.append(Code(code))
+                        events.append(SnippetStart("python", "tag"))
+                    events.append(SnippetText(code))
                 case TextEnd("code") if self._begun:
                     self.flush(events)
         return ""
 
-    def flush(self, events: list[CodeEvent]) -> None:
+    def flush(self, events: list[SnippetEvent]) -> None:
         if self._begun and not self._ended:
             self._ended = True
-            events.append(CodeEnd())
+            events.append(SnippetEnd())

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from app.extraction.fence import CodeEvent, FenceReader
+from app.extraction.fence import FenceReader, SnippetEvent
 from app.extraction.names import CODE_TOOLS, canonical_language
-from app.extraction.tag_bodies import Body, CodeBody, FunctionBody, StructuredBody, ToolCallBody
+from app.extraction.tag_bodies import CodeBody, FunctionBody, StructuredBody, TagBody, ToolCallBody
 
 #: Text is read in slices, so that what is copied behind each tag stays short.
 _SLICE_CHARS = 4096
@@ -36,23 +36,23 @@ class TagReader:
         self._tools = tools
         self._fence_code = fences
         self._fences = FenceReader()
-        self._body: Body | None = None
+        self._body: TagBody | None = None
         self._head: str | None = ""  # the start of the message, until it is known not to be structured
         self._held = ""
         self._after_space = True
         self._tick_run = 0
         self._inline_ticks = 0
-        self._events: list[CodeEvent] = []
+        self._events: list[SnippetEvent] = []
 
     def __repr__(self) -> str:
         return f"<TagReader body={type(self._body).__name__} held={self._held!r}>"
 
-    def feed(self, text: str) -> list[CodeEvent]:
+    def feed(self, text: str) -> list[SnippetEvent]:
         for start in range(0, len(text), _SLICE_CHARS):
             self._feed(text[start : start + _SLICE_CHARS])
         return self._take_events()
 
-    def flush(self) -> list[CodeEvent]:
+    def flush(self) -> list[SnippetEvent]:
         """The message is over, which closes what is open."""
         if self._head is not None:
             text, self._head = self._head, None
@@ -66,7 +66,7 @@ class TagReader:
         self._add_fence_events(self._fences.flush())
         return self._take_events()
 
-    def _take_events(self) -> list[CodeEvent]:
+    def _take_events(self) -> list[SnippetEvent]:
         events, self._events = self._events, []
         return events
 
@@ -118,7 +118,7 @@ class TagReader:
         self._pass(text[passed:])
         return ""
 
-    def _open(self, tag: re.Match[str]) -> Body:
+    def _open(self, tag: re.Match[str]) -> TagBody:
         if tag["code"]:
             return CodeBody(f"</{tag['code']}>", "python")
         if tag["call"]:
@@ -147,7 +147,7 @@ class TagReader:
             if match[0] == "\n":
                 self._inline_ticks = 0  # a lone backtick must not hide the rest of the message
 
-    def _add_fence_events(self, events: list[CodeEvent]) -> None:
+    def _add_fence_events(self, events: list[SnippetEvent]) -> None:
         if self._fence_code:
             self._events += events
 

@@ -41,7 +41,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from app.errors import UpstreamBroken
-from app.extraction.deltas import CustomDelta, FunctionDelta, ToolCallDelta
+from app.extraction.deltas import CallDelta, CustomDelta, FunctionDelta
 from app.extraction.half_characters import HalfCharacters
 from app.extraction.names import canonical_tool
 from app.extraction.object_extent import ObjectExtent
@@ -147,14 +147,14 @@ class ToolCallAssembler:
     def __repr__(self) -> str:
         return f"<ToolCallAssembler calls={len(self.calls)}>"
 
-    def feed(self, deltas: Sequence[ToolCallDelta]) -> list[CallEvent]:
+    def feed(self, deltas: Sequence[CallDelta]) -> list[CallEvent]:
         events: list[CallEvent] = []
         for delta in deltas:
             self._take(delta, events)
         return events
 
     def flush(self) -> list[CallEvent]:
-        """The answer is over, and so are all calls.
+        """The answer is over, and so are all calls. What comes behind that all the same is no more of them.
 
         Raises:
             UpstreamBroken: there is one without a name.
@@ -162,11 +162,14 @@ class ToolCallAssembler:
         events: list[CallEvent] = []
         for call in self.calls:
             self._end(call, events)
-        self._by_index.clear()
-        self._last = None
         return events
 
-    def _take(self, delta: ToolCallDelta, events: list[CallEvent]) -> None:
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is missing of any call, as far as the JSON tells."""
+        return all(call.complete for call in self.calls)
+
+    def _take(self, delta: CallDelta, events: list[CallEvent]) -> None:
         id = delta.id if isinstance(delta.id, str) else ""
         key = delta.index if isinstance(delta.index, int | str) else None
         kind, name, arguments = _content(delta)
@@ -280,7 +283,7 @@ class ToolCallAssembler:
             arguments = rest
 
     def _add(self, call: Call, arguments: str, events: list[CallEvent]) -> None:
-        if not arguments:
+        if not arguments or call.ended:
             return
         call.fragments.append(arguments)
         call.chars += len(arguments)
@@ -333,7 +336,7 @@ class ToolCallAssembler:
         events.append(CallEnded(call.ordinal))
 
 
-def _content(delta: ToolCallDelta) -> tuple[Kind, str, str]:
+def _content(delta: CallDelta) -> tuple[Kind, str, str]:
     """Kind, name and text of a fragment."""
     if delta.custom is not None:
         custom = delta.custom or _NO_CUSTOM

@@ -15,15 +15,28 @@ import json
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from app.errors import UpstreamBroken
-from app.events import Source
 from app.extraction.arguments import CODE_KEYS, CodeArguments
 from app.extraction.assistant_message import AssistantMessage
 from app.extraction.deltas import Delta
-from app.extraction.fence import Code, CodeEvent, CodeStart, FenceReader
+from app.extraction.fence import FenceReader, SnippetEvent, SnippetStart, SnippetText
 from app.extraction.half_characters import HalfCharacters
+from app.extraction.items import (
+    CodeEnded,
+    CodeStarted,
+    CodeText,
+    ContentText,
+    Finish,
+    ForeignCall,
+    ForeignFragment,
+    Item,
+    ReasoningText,
+    RefusalText,
+    RefusedCall,
+    Usage,
+)
 from app.extraction.names import CODE_TOOLS, canonical_tool, is_code_tool, meant_tool, runs_here
 from app.extraction.tags import TagReader
 from app.extraction.thoughts import WithoutThoughts
@@ -33,7 +46,6 @@ from app.extraction.tool_calls import (
     CallEvent,
     CallNamed,
     CallStarted,
-    Kind,
     ToolCallAssembler,
 )
 
@@ -41,90 +53,6 @@ from app.extraction.tool_calls import (
 MAX_CHARS = 16 * 1024 * 1024
 
 _TRUNCATED = frozenset({"length", "content_filter"})
-
-
-class ContentText(NamedTuple):
-    text: str
-    logprobs: Any = None
-
-
-class ReasoningText(NamedTuple):
-    """``key`` is the field it came in and has to be passed on in."""
-
-    text: str
-    key: str
-
-
-class RefusalText(NamedTuple):
-    text: str
-    logprobs: Any = None
-
-
-class CodeStarted(NamedTuple):
-    """``name`` is the tool's; empty for code in content."""
-
-    call_id: str
-    source: Source
-    language: str
-    name: str
-
-
-class CodeText(NamedTuple):
-    call_id: str
-    text: str
-
-
-class CodeEnded(NamedTuple):
-    """Not ``complete``: cut off, or no code of ours after all."""
-
-    call_id: str
-    complete: bool
-
-
-class ForeignFragment(NamedTuple):
-    """More of a call that is for the client. The first one of a call may have no arguments; those of a custom tool are
-    any text."""
-
-    id: str
-    name: str
-    arguments: str
-    kind: Kind = "function"
-
-
-class ForeignCall(NamedTuple):
-    """All of a call that is for the client. ``extras`` are fields to be echoed."""
-
-    id: str
-    name: str
-    arguments: str
-    complete: bool = True
-    extras: Mapping[str, Any] = {}
-    kind: Kind = "function"
-
-
-class RefusedCall(NamedTuple):
-    """A call of a tool that no client has declared, in a language that does not run here. If it was taken for code of
-    ours first, its ``CodeEnded`` came before."""
-
-    id: str
-    name: str
-    language: str
-
-
-class Finish(NamedTuple):
-    reason: str
-
-
-class Usage(NamedTuple):
-    """Replaces earlier ones of the turn: some upstreams send it with every delta, cumulated."""
-
-    usage: dict[str, Any]
-
-
-Item = (
-    ContentText | ReasoningText | RefusalText | CodeStarted | CodeText | CodeEnded
-    | ForeignFragment | ForeignCall | RefusedCall | Finish | Usage
-)  # fmt: skip
 
 
 @dataclass
@@ -182,6 +110,7 @@ class TurnReader:
         self._block_id = ""  # of the open block in content, or the last one
         self._in_block = False
         self._finish_reason: str | None = None
+        self._told = False
         self._chars = 0
         self._message = AssistantMessage()
         self._content_halves = HalfCharacters()
@@ -199,8 +128,8 @@ class TurnReader:
             self._read_calls(self._assembler.feed(delta.tool_calls), items)
         if delta.reasoning or delta.refusal or delta.reasoning_details or delta.extra_content is not None:
             self._read_rest(delta, items)
-        if (reason := delta.finish_reason) is not None and (self._finish_reason is None or reason in _TRUNCATED):
-            self._finish_reason = reason
+        if delta.finish_reason is not None:
+            self._finish(delta.finish_reason, items)
         if delta.usage is not None:
             items.append(Usage(delta.usage))
         return items
@@ -212,17 +141,36 @@ class TurnReader:
             UpstreamBroken: it holds a call without a name.
         """
         items: list[Item] = []
+        reason = self._finish_reason or self._missing_reason()
+        self._close(reason, items)
+        if not self._told:
+            self._tell(reason, items)
+        return items
+
+    def _finish(self, reason: str, items: list[Item]) -> None:
+        """A reason is the end, unless something is not whole: more of it may come, and does where each delta has a
+        reason. A limit counts in any case."""
+        if self._finish_reason is None or reason in _TRUNCATED:
+            self._finish_reason = reason
+        elif self._told:
+            return
+        if not self._in_block and self._assembler.is_whole:
+            self._close(self._finish_reason, items)
+            self._tell(self._finish_reason, items)
+
+    def _tell(self, reason: str, items: list[Item]) -> None:
+        self._told = True
+        items.append(Finish(reason))
+
+    def _close(self, reason: str, items: list[Item]) -> None:
         if text := self._content_halves.flush():
             self._read_content(text, None, items)
-        self._finish_reason = reason = self._finish_reason or self._missing_reason()
         truncated = reason in _TRUNCATED
         if self._blocks is not None:
             self._read_blocks(self._blocks.flush(), not truncated, items)
             self._blocks = None
         last = self._assembler.calls[-1] if truncated and self._assembler.calls else None
         self._read_calls(self._assembler.flush(), items, last)
-        items.append(Finish(reason))
-        return items
 
     def _missing_reason(self) -> str:
         calls = self._assembler.calls
@@ -258,12 +206,12 @@ class TurnReader:
         if self._blocks is not None and (text := self._scanned.feed(text)):
             self._read_blocks(self._blocks.feed(text), True, items)
 
-    def _read_blocks(self, events: Sequence[CodeEvent], complete: bool, items: list[Item]) -> None:
+    def _read_blocks(self, events: Sequence[SnippetEvent], complete: bool, items: list[Item]) -> None:
         for event in events:
             match event:
-                case Code(text):
+                case SnippetText(text):
                     items.append(CodeText(self._block_id, text))
-                case CodeStart(language, source):
+                case SnippetStart(language, source):
                     self._in_block = self.expects_code = True
                     self._block_id = self._new_id()
                     items.append(CodeStarted(self._block_id, source, language, ""))

@@ -24,8 +24,9 @@ from app.pipeline.queue import ExecutionQueue, Work
 from app.pipeline.stopwatch import TurnClock
 from app.pipeline.transaction import NoTransaction, Transaction
 from app.pipeline.work_folder import WorkFolderWatch
-from app.sandbox.messages import Display, Failure, Output, Result
-from app.sandbox.session import Execution, Session, Sink
+from app.sandbox.session import Session
+from app.sandbox.worker.execution import Execution, Sink
+from app.sandbox.worker.messages import Display, Failure, Output, Result
 
 OnError = Literal["interrupt", "continue"]
 

@@ -25,7 +25,7 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
+class NextBlock:
     """It is this block's turn: those before it are over. Comes before its first batch, as early as possible."""
 
     block: Block
@@ -82,13 +82,13 @@ class ExecutionQueue:
         self._pending.generation_over()
         self._changed.set()
 
-    async def take(self) -> Opening | Work | None:
+    async def take(self) -> NextBlock | Work | None:
         """The next batch, as soon as there is one; None when everything was taken and nothing can come."""
         while True:
             self._changed.clear()
             if (front := self._pending.front) is not None and front != self._opened:
                 self._opened = front
-                return Opening(self._blocks[front])
+                return NextBlock(self._blocks[front])
             if (batch := self._pending.take_batch()) is not None:
                 self._waiting_chars -= sum(len(chunk.source) for chunk in batch.chunks)
                 self._room.set()

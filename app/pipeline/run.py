@@ -27,7 +27,7 @@ from typing import Any, Literal
 
 from app.errors import EagerError
 from app.events import Done, Start, TurnEnd
-from app.extraction.names import CODE_TOOLS
+from app.extraction.names import CODE_TOOLS, declared_tools
 from app.extraction.turn import TurnReader
 from app.pipeline.block import Block
 from app.pipeline.emitter import Emitter, Send
@@ -56,7 +56,7 @@ KeepHidden = Callable[[Sequence[str], Sequence[Message]], Awaitable[None]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class RunOptions:
     """What a request may choose. ``max_turns`` counts upstream calls, ``max_repairs`` failed ones in a row;
     ``timeout_s`` is for all code of the request; ``own_tools`` are those of ``tools`` that the client has not declared,
     and is never shown a call of; ``code_keys`` has the argument that holds the code, by tool, where the tool's schema
@@ -84,7 +84,7 @@ class Options:
 
 async def run(
     body: dict[str, Any],
-    options: Options,
+    options: RunOptions,
     *,
     request_id: str,
     upstream: Completions,
@@ -105,7 +105,7 @@ class _Request:
     def __init__(
         self,
         body: dict[str, Any],
-        options: Options,
+        options: RunOptions,
         request_id: str,
         upstream: Completions,
         place: Place,
@@ -119,6 +119,7 @@ class _Request:
         self._place = place
         self._keep_hidden = keep_hidden
         self._given = len(body["messages"])
+        self._declared = declared_tools(body.get("tools"))
         self._emitter = Emitter(send)
         self._stopwatch = Stopwatch()
         self._budget_s = options.timeout_s
@@ -232,6 +233,7 @@ class _Request:
                 tools=options.tools,
                 code_keys=options.code_keys,
                 own_tools=options.own_tools,
+                declared=self._declared,
             ),
             turn=turn,
             emitter=emitter,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.sandbox.messages import Display, Failure, Output, Result
+from app.sandbox.worker.messages import Display, Failure, Output, Result
 
 #: Characters of one block's output that are shown to a model; the middle of more is left out.
 LIMIT_CHARS = 32_000

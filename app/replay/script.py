@@ -39,7 +39,7 @@ class BadRequest(Exception):
     """The request cannot be answered; the message says why."""
 
 
-class Options(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, rename={"form": "as"}):
+class ReplayOptions(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, rename={"form": "as"}):
     """The field ``replay`` of a request body.
 
     Attributes:
@@ -83,7 +83,7 @@ class Script:
     prompt_tokens: int
 
 
-def options_of(body: Mapping[str, Any], *, defaults: Options) -> Options:
+def options_of(body: Mapping[str, Any], *, defaults: ReplayOptions) -> ReplayOptions:
     """Defaults, overridden by the suffix of the model name (``NAME@TPS``), overridden by the field ``replay``.
 
     Raises:
@@ -100,12 +100,12 @@ def options_of(body: Mapping[str, Any], *, defaults: Options) -> Options:
     if not isinstance(wanted, dict):
         raise BadRequest("replay: an object is needed")
     try:
-        return msgspec.convert(fields | wanted, Options)
+        return msgspec.convert(fields | wanted, ReplayOptions)
     except msgspec.ValidationError as error:
         raise BadRequest(f"replay: {error}") from None
 
 
-def script_of(body: Mapping[str, Any], programs: Mapping[str, str], options: Options) -> Script:
+def script_of(body: Mapping[str, Any], programs: Mapping[str, str], options: ReplayOptions) -> Script:
     """The answer to a chat-completions body.
 
     Raises:
@@ -134,7 +134,11 @@ def script_of(body: Mapping[str, Any], programs: Mapping[str, str], options: Opt
 
 
 def _script(
-    messages: list[dict[str, Any]], opening: dict[str, Any], tokens: list[dict[str, Any]], reason: str, options: Options
+    messages: list[dict[str, Any]],
+    opening: dict[str, Any],
+    tokens: list[dict[str, Any]],
+    reason: str,
+    options: ReplayOptions,
 ) -> Script:
     finish = reason if options.finish is msgspec.UNSET else options.finish
     prompt_tokens = sum(len(_text_of(message)) for message in messages) // options.chars

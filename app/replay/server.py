@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from app.replay.script import BadRequest, Options, Script, options_of, script_of
+from app.replay.script import BadRequest, ReplayOptions, Script, options_of, script_of
 
 #: Older records are forgotten.
 _RECORDS_KEPT: Final = 10_000
@@ -37,7 +37,7 @@ class Record:
     client_left: bool = False
 
 
-class _ClientLeft(Exception):
+class _Disconnected(Exception):
     """The connection is closed: nobody reads any more."""
 
 
@@ -45,7 +45,7 @@ class _Replay(Response):
     """A script being played. Token n (from 1) of a request that came at t is due at t + TTFT + n / tps (EAGER Eq. 3):
     the schedule is absolute, so that lateness of one token does not add up."""
 
-    def __init__(self, script: Script, options: Options, record: Record, *, stream: bool, usage: bool) -> None:
+    def __init__(self, script: Script, options: ReplayOptions, record: Record, *, stream: bool, usage: bool) -> None:
         super().__init__()
         self._script, self._options, self._record = script, options, record
         self._stream, self._usage = stream, usage
@@ -57,13 +57,13 @@ class _Replay(Response):
                 watcher = group.create_task(self._watch(receive))
                 await (self._play(send) if self._stream else self._answer(send))
                 watcher.cancel()
-        except* _ClientLeft:
+        except* _Disconnected:
             self._record.client_left = not self._record.finished
 
     async def _watch(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
-        raise _ClientLeft
+        raise _Disconnected
 
     async def _play(self, send: Send) -> None:
         started = asyncio.get_running_loop().time()
@@ -145,7 +145,7 @@ def create_app(
     programs: Mapping[str, str], *, tps: float = 50, ttft_ms: float = 200, chars_per_token: int = 4
 ) -> FastAPI:
     """The server. ``tps`` 0 means as fast as possible; requests may override all three."""
-    defaults = Options(tps=tps, ttft_ms=ttft_ms, chars=chars_per_token)
+    defaults = ReplayOptions(tps=tps, ttft_ms=ttft_ms, chars=chars_per_token)
     records: deque[Record] = deque(maxlen=_RECORDS_KEPT)
     app = FastAPI(title="Eager replay upstream", openapi_url=None)
 

@@ -1,11 +1,11 @@
-"""What starts sandboxes: bubblewrap on this machine (``local.py``), a Docker Engine (``docker.py``), or whoever runs
-Jupyter kernels (``jupyter.py``)."""
+"""What starts sandboxes: bubblewrap on this machine (``local/``), a Docker Engine (``docker/``), or whoever runs
+Jupyter kernels (``jupyter/``)."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from app.sandbox.worker import Worker
+from app.sandbox.worker.worker import Worker
 
 
 class Backend(Protocol):

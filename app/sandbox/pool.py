@@ -32,8 +32,8 @@ from typing import Final, Self
 from app.detection.chunk import Chunk
 from app.errors import SandboxError, SandboxStartError, SandboxUnavailable
 from app.sandbox.backend import Backend
-from app.sandbox.messages import Display, Output, Result
-from app.sandbox.worker import Worker
+from app.sandbox.worker.messages import Display, Output, Result
+from app.sandbox.worker.worker import Worker
 
 log = logging.getLogger(__name__)
 

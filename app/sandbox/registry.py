@@ -21,7 +21,7 @@ from typing import Self
 
 from app.errors import RequestError, SandboxGone, SandboxUnavailable, SessionBusy
 from app.sandbox.pool import Pool
-from app.sandbox.worker import Worker
+from app.sandbox.worker.worker import Worker
 
 
 @dataclass(frozen=True, slots=True)

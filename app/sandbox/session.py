@@ -1,43 +1,17 @@
 """The face of a sandbox: what the pipeline may ask of one checked-out worker.
 
-``worker.py`` implements it over the protocol of our supervisor, which every backend speaks (``kernel_channel.py`` for a
-Jupyter kernel).
+``worker/worker.py`` implements it over the protocol of our supervisor, which every backend speaks
+(``jupyter/channel.py`` for a Jupyter kernel).
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 from app.detection.chunk import Chunk
-from app.sandbox.messages import Display, Failure, FileReply, Output, Result
-
-#: Receives what running code says, in order, while it runs. Slow sinks slow the code down (back-pressure).
-Sink = Callable[[Output | Display | Result], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Execution:
-    """How one batch ended.
-
-    Attributes:
-        status: ``exit`` is a call of sys.exit(); ``timeout`` and ``interrupted`` were imposed from here;
-            ``lost`` means that the interpreter died: the session lives on with a fresh one, its state is gone.
-        ran: chunks that finished without an error.
-        durations_ns: run time of each chunk that was started, as the interpreter measured it.
-        failure: the error, for status ``error``; also set for ``lost`` and output limits, in the same form.
-        exit_code: for ``exit``.
-        state_lost: the interpreter is a fresh one: always with ``lost``; with ``timeout`` and output limits if the
-            code did not stop when interrupted.
-    """
-
-    status: Literal["ok", "error", "exit", "interrupted", "timeout", "lost"]
-    ran: int
-    durations_ns: list[int] = field(default_factory=list)
-    failure: Failure | None = None
-    exit_code: int | None = None
-    state_lost: bool = False
+from app.sandbox.worker.execution import Execution, Sink
+from app.sandbox.worker.messages import FileReply
 
 
 class Session(Protocol):

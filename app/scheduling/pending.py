@@ -30,7 +30,7 @@ class Batch:
 
 
 @dataclass(slots=True, eq=False)
-class _Block:
+class _BlockQueue:
     name: str
     chunks: list[Chunk] = field(default_factory=list)
     #: Some chunk that is free to run is not a deferred one.
@@ -45,8 +45,8 @@ class Pending:
     """The queue between detection and execution. Pure: the caller wakes the executor."""
 
     def __init__(self) -> None:
-        self._blocks: dict[str, _Block] = {}
-        self._order: deque[_Block] = deque()
+        self._blocks: dict[str, _BlockQueue] = {}
+        self._order: deque[_BlockQueue] = deque()
         self._generating = True
 
     def __repr__(self) -> str:
@@ -64,7 +64,7 @@ class Pending:
     def begin(self, block: str) -> None:
         """The model has begun ``block``: it runs after those begun before. ``add`` and ``end`` imply it."""
         if block not in self._blocks:
-            self._blocks[block] = _Block(block)
+            self._blocks[block] = _BlockQueue(block)
             self._order.append(self._blocks[block])
 
     def add(self, block: str, chunk: Chunk, decision: Decision) -> None:
@@ -118,7 +118,7 @@ class Pending:
         """Chunks never taken, with their blocks, in order; without those of blocks that were dropped."""
         return [(block.name, chunk) for block in self._order for chunk in block.chunks]
 
-    def _take(self, block: _Block, count: int) -> Batch:
+    def _take(self, block: _BlockQueue, count: int) -> Batch:
         taken, block.chunks = block.chunks[:count], block.chunks[count:]
         block.worth_running = False
         block.serial_from = 0 if block.chunks else None

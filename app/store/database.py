@@ -81,7 +81,7 @@ def _engine(url: URL) -> AsyncEngine:
     # A database in memory lives in its one connection, which transactions must take turns with.
     one = {"poolclass": AsyncAdaptedQueuePool, "pool_size": 1, "max_overflow": 0}
     pool: dict[str, Any] = one if in_memory else {}
-    arguments = {"timeout": BUSY_S, "factory": _Connection}
+    arguments = {"timeout": BUSY_S, "factory": _SqliteConnection}
     engine = create_async_engine(url, hide_parameters=True, connect_args=arguments, **pool)
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     return engine
@@ -103,7 +103,7 @@ async def _write_ahead(engine: AsyncEngine) -> None:
             await asyncio.sleep(0.02)
 
 
-class _Connection(sqlite3.Connection):
+class _SqliteConnection(sqlite3.Connection):
     """Closing it ends its transaction. SQLite puts that off while there are cursors, and those of a request that was
     cancelled live on in its traceback, until they are found to be garbage; meanwhile nobody else could write."""
 

@@ -92,7 +92,7 @@ class Upstream:
         deadline = self._deadline()
         response = await self._send("POST", "chat/completions", body, headers, deadline)
         batches = EventBatches(
-            _Body(response),
+            _ResponseBody(response),
             is_json=response.content_type == "application/json",
             deadline=deadline,
             idle_timeout_s=self._idle_timeout_s,
@@ -185,7 +185,7 @@ class Upstream:
         return asyncio.get_running_loop().time() + self._first_byte_timeout_s
 
 
-class _Body:
+class _ResponseBody:
     """The ``Connection`` of a response."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:

@@ -1,4 +1,5 @@
-"""Where the model's answers come from: a server (``client.py``), or an app that pushes its own (``api/push.py``)."""
+"""Where the model's answers come from: a server (``client.py``), or an app that pushes its own
+(``api/eager/push.py``)."""
 
 from __future__ import annotations
 

@@ -12,9 +12,9 @@ import pytest
 from starlette.types import Message
 
 from app.api import event_stream
+from app.api.eager.wire import EagerWire, completion_document
+from app.api.edge.open_requests import OpenRequests
 from app.api.event_stream import EventDocument, EventStream, while_client_stays
-from app.api.open_requests import OpenRequests
-from app.api.wire import EagerWire, completion_document
 from app.errors import ClientLeft, UpstreamBroken, UpstreamRefused
 from app.events import Event, ExecOutput, ExecResult, ExecStart, Token
 from app.pipeline.emitter import Send

@@ -15,8 +15,8 @@ from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from app.api.auth import Caller
-from app.api.errors import error_response, install
+from app.api.edge.auth import Caller
+from app.api.edge.errors import error_response, install
 from app.api.idempotency import MAX_BODY, idempotent
 from app.errors import SandboxUnavailable, UpstreamBroken
 from app.store.database import open_store

@@ -24,10 +24,10 @@ from pathlib import Path
 
 import pytest
 
-from app.sandbox.docker_users import SHARED_UID
+from app.sandbox.docker.users import SHARED_UID
+from app.sandbox.local.seccomp import ARCHITECTURES, DENIED
 from app.sandbox.pool import Pool
-from app.sandbox.seccomp import ARCHITECTURES, DENIED
-from app.sandbox.worker import Worker
+from app.sandbox.worker.worker import Worker
 from tests.attacks.attempt import Attempt, carry_out
 from tests.sandbox.backends import Opener, printed
 

@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from app.errors import SandboxGone
-from app.sandbox.messages import Display, Output, Result
-from app.sandbox.session import Execution
-from app.sandbox.worker import Worker
+from app.sandbox.worker.execution import Execution
+from app.sandbox.worker.messages import Display, Output, Result
+from app.sandbox.worker.worker import Worker
 from tests.sandbox.fakes import chunks_of
 
 #: Kept of what an attempt prints; the rest is counted.

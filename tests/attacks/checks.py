@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from app.errors import SandboxGone
-from app.sandbox.worker import Worker
+from app.sandbox.worker.worker import Worker
 from tests.attacks.attempt import Check
 from tests.sandbox.backends import printed
 

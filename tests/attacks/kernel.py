@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from app.sandbox.seccomp import DENIED
+from app.sandbox.local.seccomp import DENIED
 from tests.attacks.attempt import Attempt as OneAttempt
 from tests.attacks.checks import then
 

@@ -3,7 +3,7 @@ from collections.abc import AsyncIterator, Iterator
 import docker
 import pytest
 
-from app.sandbox.docker import DockerBackend
+from app.sandbox.docker.backend import DockerBackend
 from tests.backends import SANDBOX_IMAGE, require_backend
 
 

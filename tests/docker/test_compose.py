@@ -10,7 +10,7 @@ import docker
 import httpx
 import pytest
 
-from app.sandbox.owner import Owner
+from app.sandbox.docker.owner import Owner
 from tests.scenarios.client import body, collect, of_type, session, text
 from tests.scenarios.test_corpus import PROGRAMS, files
 

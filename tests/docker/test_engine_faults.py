@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from app.errors import SandboxStartError
-from app.sandbox.docker import DockerBackend
+from app.sandbox.docker.backend import DockerBackend
 from app.sandbox.pool import Pool
 from tests.docker.own_engine import SMALL_IMAGE, OwnEngine
 from tests.sandbox.backends import _descriptors, printed

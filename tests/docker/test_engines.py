@@ -17,9 +17,9 @@ import docker
 import pytest
 
 from app.errors import SandboxGone
-from app.sandbox.docker import DockerBackend
-from app.sandbox.engines import Engines
-from app.sandbox.owner import Owner
+from app.sandbox.docker.backend import DockerBackend
+from app.sandbox.docker.engines import Engines
+from app.sandbox.docker.owner import Owner
 from app.sandbox.pool import Pool
 from tests.backends import SANDBOX_IMAGE
 from tests.docker.conftest import containers_of
@@ -28,7 +28,7 @@ from tests.sandbox.backends import printed
 from tests.sandbox.fakes import Recorder, chunks_of, run
 
 #: Of 127.0.0.1, signed by itself: authority, server and client in one.
-TLS = Path(__file__).parents[1] / "sandbox" / "tls"
+TLS = Path(__file__).parents[1] / "sandbox" / "egress" / "tls"
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
 

@@ -15,10 +15,10 @@ import pytest
 from docker.errors import NotFound
 
 from app.errors import SandboxGone, SandboxStartError
-from app.sandbox.docker import DockerBackend
-from app.sandbox.owner import Owner
+from app.sandbox.docker.backend import DockerBackend
+from app.sandbox.docker.owner import Owner
 from app.sandbox.pool import Pool
-from app.sandbox.worker import Worker
+from app.sandbox.worker.worker import Worker
 from tests.backends import SANDBOX_IMAGE
 from tests.docker.conftest import containers_of
 from tests.sandbox.backends import printed
@@ -91,7 +91,7 @@ class _CancelledAt:
 
 START_AND_WAIT = f"""
 import asyncio, sys
-from app.sandbox.docker import DockerBackend
+from app.sandbox.docker.backend import DockerBackend
 async def main():
     worker = await DockerBackend(image={SANDBOX_IMAGE!r}, transport=sys.argv[1]).start()
     print(worker.id, flush=True)

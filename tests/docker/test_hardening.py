@@ -8,9 +8,9 @@ from pathlib import Path
 import docker
 import pytest
 
-from app.sandbox.docker import DockerBackend
-from app.sandbox.docker_users import HOST_UIDS
-from app.sandbox.worker import Worker
+from app.sandbox.docker.backend import DockerBackend
+from app.sandbox.docker.users import HOST_UIDS
+from app.sandbox.worker.worker import Worker
 from tests.sandbox.backends import printed
 
 pytestmark = pytest.mark.docker

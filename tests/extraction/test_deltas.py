@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from app.errors import UpstreamBroken
-from app.extraction.deltas import Delta, FunctionDelta, ToolCallDelta, decode_delta
+from app.extraction.deltas import CallDelta, Delta, FunctionDelta, decode_delta
 
 
 def chunk(delta: Any = None, finish_reason: Any = None, **fields: Any) -> str:
@@ -38,7 +38,7 @@ def test_fields_may_be_missing_null_or_odd(data: str) -> None:
 def test_the_older_form_of_a_call_is_a_call_unless_it_comes_beside_the_new_one() -> None:
     given = {"name": "get_weather", "arguments": "{}"}
     (call,) = decode_delta(chunk({"content": None, "function_call": given})).tool_calls
-    assert call == ToolCallDelta(index="function_call", function=FunctionDelta("get_weather", "{}"))
+    assert call == CallDelta(index="function_call", function=FunctionDelta("get_weather", "{}"))
     beside = decode_delta(chunk({"tool_calls": [{"index": 0, "function": given}], "function_call": given})).tool_calls
     assert [delta.index for delta in beside] == [0]
     assert decode_delta(chunk({"function_call": "odd"})).tool_calls == []

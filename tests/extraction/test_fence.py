@@ -2,25 +2,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.extraction.fence import MAX_CONTAINERS, MAX_CUTS, Code, CodeEnd, CodeEvent, CodeStart, FenceReader, first_word
+from app.extraction.fence import (
+    MAX_CONTAINERS,
+    MAX_CUTS,
+    FenceReader,
+    SnippetEnd,
+    SnippetEvent,
+    SnippetStart,
+    SnippetText,
+    first_word,
+)
 from tests.extraction.splits import cut_lists, pieces, plain_splits
 
 
-def blocks(events: list[CodeEvent]) -> list[str]:
+def blocks(events: list[SnippetEvent]) -> list[str]:
     """The code of each block; checks that starts and ends alternate."""
     found: list[str] = []
     is_open = False
     for event in events:
         match event:
-            case CodeStart():
+            case SnippetStart():
                 assert not is_open
                 is_open = True
                 found.append("")
-            case Code(text):
+            case SnippetText(text):
                 assert is_open
                 assert text
                 found[-1] += text
-            case CodeEnd():
+            case SnippetEnd():
                 assert is_open
                 is_open = False
     assert not is_open
@@ -137,18 +146,18 @@ def test_finds_what_a_markdown_parser_finds(lines: list[str], cuts: list[int]) -
 def test_code_is_held_back_only_while_it_may_be_a_fence(size: int) -> None:
     reader = FenceReader()
     reader.feed("```python\n")
-    assert reader.feed("x = ") == [Code("x = ")]
-    assert reader.feed("1\n``") == [Code("1\n")]
+    assert reader.feed("x = ") == [SnippetText("x = ")]
+    assert reader.feed("1\n``") == [SnippetText("1\n")]
     assert reader.feed("`") == []
-    assert reader.feed(" y\n") == [Code("``` y\n")]
+    assert reader.feed(" y\n") == [SnippetText("``` y\n")]
     assert reader.feed("  ") == []
-    assert reader.feed("z") == [Code("  z")]
+    assert reader.feed("z") == [SnippetText("  z")]
 
 
 def test_a_long_line_is_not_held_back_for_ever() -> None:
     reader = FenceReader()
     reader.feed("```python\n")
-    assert blocks([CodeStart("python"), *reader.feed(" " * 5000), CodeEnd()]) == [" " * 5000]
+    assert blocks([SnippetStart("python"), *reader.feed(" " * 5000), SnippetEnd()]) == [" " * 5000]
     for fragments in plain_splits("```python " + "x" * 5000 + "\ny\n```\n"):
         assert read(fragments) == []
 

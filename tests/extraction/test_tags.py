@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.extraction.fence import CodeEvent, CodeStart
+from app.extraction.fence import SnippetEvent, SnippetStart
 from app.extraction.tags import TagReader
 from tests.extraction.splits import cut_lists, pieces, plain_splits
 from tests.extraction.test_fence import blocks
@@ -15,9 +15,9 @@ CALL = json.dumps({"name": "python", "arguments": {"code": CODE}})
 
 def read(fragments: list[str], *, fences: bool = True) -> list[str]:
     reader = TagReader(fences=fences)
-    events: list[CodeEvent] = [event for fragment in fragments for event in reader.feed(fragment)]
+    events: list[SnippetEvent] = [event for fragment in fragments for event in reader.feed(fragment)]
     events += reader.flush()
-    sources = [event.source for event in events if isinstance(event, CodeStart)]
+    sources = [event.source for event in events if isinstance(event, SnippetStart)]
     return [f"{source}: {code}" for source, code in zip(sources, blocks(events), strict=True)]
 
 

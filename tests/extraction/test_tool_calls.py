@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import UpstreamBroken
-from app.extraction.deltas import FunctionDelta, ToolCallDelta
+from app.extraction.deltas import CallDelta, FunctionDelta
 from app.extraction.repetition import MAX_REPETITIONS
 from app.extraction.tool_calls import MAX_CALLS, ArgumentsFragment, CallEnded, CallStarted, ToolCallAssembler
 from tests.extraction.splits import cut_lists, pieces
@@ -15,10 +15,8 @@ from tests.extraction.splits import cut_lists, pieces
 A, B = json.dumps({"code": "print('}{')"}), json.dumps({"city": "Paris"})
 
 
-def fragment(
-    index: Any = None, id: Any = None, name: Any = None, arguments: Any = None, **extras: Any
-) -> ToolCallDelta:
-    return ToolCallDelta(index=index, id=id, function=FunctionDelta(name=name, arguments=arguments), **extras)
+def fragment(index: Any = None, id: Any = None, name: Any = None, arguments: Any = None, **extras: Any) -> CallDelta:
+    return CallDelta(index=index, id=id, function=FunctionDelta(name=name, arguments=arguments), **extras)
 
 
 def assembler() -> ToolCallAssembler:
@@ -26,7 +24,7 @@ def assembler() -> ToolCallAssembler:
     return ToolCallAssembler(lambda: f"new_{next(numbers)}")
 
 
-def assemble(*deltas: list[ToolCallDelta]) -> list[tuple[str, str, str]]:
+def assemble(*deltas: list[CallDelta]) -> list[tuple[str, str, str]]:
     """Id, name and arguments of each call, from its events; checks them against ``calls``."""
     reader = assembler()
     events = [event for delta in deltas for event in reader.feed(delta)] + reader.flush()
@@ -49,7 +47,7 @@ def assemble(*deltas: list[ToolCallDelta]) -> list[tuple[str, str, str]]:
     return [(id, name, arguments) for id, name, arguments in calls]
 
 
-CASES: dict[str, tuple[list[list[ToolCallDelta]], list[tuple[str, str, str]]]] = {
+CASES: dict[str, tuple[list[list[CallDelta]], list[tuple[str, str, str]]]] = {
     "openai": (
         [[fragment(0, "c1", "python", "")], [fragment(0, arguments=A[:5])], [fragment(0, arguments=A[5:])]],
         [("c1", "python", A)],
@@ -287,15 +285,15 @@ CASES: dict[str, tuple[list[list[ToolCallDelta]], list[tuple[str, str, str]]]] =
         [("c1", "functions.python:0", A)],
     ),
     "arguments under another name": (
-        [[ToolCallDelta(index=0, id="c1", function=FunctionDelta(name="python", parameters=json.loads(A)))]],
+        [[CallDelta(index=0, id="c1", function=FunctionDelta(name="python", parameters=json.loads(A)))]],
         [("c1", "python", A)],
     ),
-    "no function": ([[ToolCallDelta(index=0, id="c1")], [fragment(0, None, "python", A)]], [("c1", "python", A)]),
+    "no function": ([[CallDelta(index=0, id="c1")], [fragment(0, None, "python", A)]], [("c1", "python", A)]),
 }
 
 
 @pytest.mark.parametrize(("deltas", "expected"), CASES.values(), ids=CASES.keys())
-def test_calls_are_assembled(deltas: list[list[ToolCallDelta]], expected: list[tuple[str, str, str]]) -> None:
+def test_calls_are_assembled(deltas: list[list[CallDelta]], expected: list[tuple[str, str, str]]) -> None:
     assert assemble(*deltas) == expected
 
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from app.errors import UpstreamBroken
 from app.extraction import turn
-from app.extraction.deltas import CustomDelta, Delta, FunctionDelta, ToolCallDelta, decode_delta
-from app.extraction.turn import (
+from app.extraction.deltas import CallDelta, CustomDelta, Delta, FunctionDelta, decode_delta
+from app.extraction.items import (
     CodeEnded,
     CodeStarted,
     CodeText,
@@ -22,9 +22,9 @@ from app.extraction.turn import (
     ReasoningText,
     RefusalText,
     RefusedCall,
-    TurnReader,
     Usage,
 )
+from app.extraction.turn import TurnReader
 from app.sse.decoder import SSEDecoder
 
 STREAMS = pathlib.Path(__file__).parent.parent / "streams"
@@ -71,11 +71,11 @@ def text_of(items: list[Item], kind: type[ContentText | ReasoningText | RefusalT
     return "".join(item.text for item in items if isinstance(item, kind))
 
 
-def call(index: Any = 0, id: Any = None, name: Any = None, arguments: Any = None, **extras: Any) -> ToolCallDelta:
-    return ToolCallDelta(index=index, id=id, function=FunctionDelta(name=name, arguments=arguments), **extras)
+def call(index: Any = 0, id: Any = None, name: Any = None, arguments: Any = None, **extras: Any) -> CallDelta:
+    return CallDelta(index=index, id=id, function=FunctionDelta(name=name, arguments=arguments), **extras)
 
 
-def calls(*deltas: ToolCallDelta, **fields: Any) -> Delta:
+def calls(*deltas: CallDelta, **fields: Any) -> Delta:
     return Delta(tool_calls=list(deltas), **fields)
 
 
@@ -184,10 +184,11 @@ def test_the_order_of_items_is_the_order_of_the_stream() -> None:
         ForeignFragment("c2", "get", "{"),
         ForeignFragment("c2", "get", "}"),
         RefusalText("no"),
-        Usage({"total_tokens": 1}),
         ForeignCall("c2", "get", "{}"),
         Finish("tool_calls"),
+        Usage({"total_tokens": 1}),
     ]
+    assert reader.flush() == []
 
 
 def test_a_code_call_ends_the_reading_of_blocks() -> None:
@@ -252,10 +253,10 @@ def test_what_comes_behind_a_finish_reason_belongs_to_the_answer() -> None:
         new_reader(),
         calls(call(0, "c1", "python", '{"code": "a'), finish_reason="tool_calls"),
         calls(call(1, None, None, ' = 1"}'), finish_reason="stop"),
-        Delta(content="```python\nb\n", finish_reason="stop"),
+        Delta(content="b", finish_reason="stop"),
     )
     assert codes(items) == [("tool", "python", "a = 1", True)]
-    assert items[-1] == Finish("tool_calls")
+    assert items[-2:] == [Finish("tool_calls"), ContentText("b")]
     items = read(new_reader(), Delta(content="```python\nb", finish_reason="stop"), Delta(content=" = 1\n```\n"))
     assert codes(items) == [("fence", "python", "b = 1\n", True)]
 
@@ -295,8 +296,8 @@ def test_a_name_that_was_declared_with_decorations_is_that_tool() -> None:
 
 def test_a_call_of_a_custom_tool_is_the_clients_whatever_its_name() -> None:
     reader = new_reader()
-    head = ToolCallDelta(index=0, id="c1", custom=CustomDelta(name="python", input='{"a": 1}'))
-    items = read(reader, calls(head), calls(ToolCallDelta(index=0, custom=CustomDelta(input='{"b": 2}'))))
+    head = CallDelta(index=0, id="c1", custom=CustomDelta(name="python", input='{"a": 1}'))
+    items = read(reader, calls(head), calls(CallDelta(index=0, custom=CustomDelta(input='{"b": 2}'))))
     assert codes(items) == []
     assert items[-2] == ForeignCall("c1", "python", '{"a": 1}{"b": 2}', kind="custom")
     assert reader.assistant_message()["tool_calls"] == [
@@ -397,8 +398,7 @@ def test_a_language_that_comes_too_late_ends_the_code() -> None:
 def test_literals_are_code_only_at_the_end() -> None:
     reader = new_reader()
     assert reader.feed(calls(call(0, "c1", "python", "{1, 2}"))) == []
-    assert reader.feed(Delta(finish_reason="stop")) == []
-    assert codes(reader.flush()) == [("tool", "python", "{1, 2}", True)]
+    assert codes(reader.feed(Delta(finish_reason="stop"))) == [("tool", "python", "{1, 2}", True)]
 
 
 def test_half_characters_are_joined_in_every_channel() -> None:

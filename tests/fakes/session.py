@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from app.detection.chunk import Chunk
-from app.sandbox.messages import Display, Failure, FileReply, Output, Result
-from app.sandbox.session import Execution, Sink
+from app.sandbox.worker.execution import Execution, Sink
+from app.sandbox.worker.messages import Display, Failure, FileReply, Output, Result
 
 
 @dataclass

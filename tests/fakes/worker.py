@@ -9,8 +9,8 @@ from typing import Any
 
 from app.detection.chunk import Chunk
 from app.errors import SandboxGone, SessionBusy
-from app.sandbox.messages import FileEntry, FileReply
-from app.sandbox.session import Execution, Sink
+from app.sandbox.worker.execution import Execution, Sink
+from app.sandbox.worker.messages import FileEntry, FileReply
 from tests.fakes.session import FakeSession
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from app.errors import SandboxGone, UpstreamBroken, UpstreamRefused
 from app.events import CodeEnd, CodeStart, Done, Error, Event, ExecEnd, ExecError, ExecStart, Interrupt, Start, TurnEnd
-from app.sandbox.session import Execution
+from app.sandbox.worker.execution import Execution
 from tests.fakes.session import FakeSession, failing
 from tests.pipeline.test_run import Request
 

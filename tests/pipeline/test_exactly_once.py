@@ -21,9 +21,10 @@ from app.detection.chunk import Chunk
 from app.events import Done, Event
 from app.pipeline.follow_up import Message
 from app.pipeline.place import AtHand
-from app.pipeline.run import Options, run
-from app.sandbox.messages import Failure
-from app.sandbox.session import Execution, Session, Sink
+from app.pipeline.run import RunOptions, run
+from app.sandbox.session import Session
+from app.sandbox.worker.execution import Execution, Sink
+from app.sandbox.worker.messages import Failure
 from tests.backends import require_backend
 from tests.fakes.session import FakeSession
 from tests.sandbox.backends import open_local
@@ -198,7 +199,7 @@ async def repaired(model: Model, session: Session, **options: Any) -> None:
 
     await run(
         {"model": "m", "messages": [{"role": "user", "content": "Go."}]},
-        Options(on_error="repair", max_repairs=99, max_turns=99, **options),
+        RunOptions(on_error="repair", max_repairs=99, max_turns=99, **options),
         request_id="req",
         upstream=model,
         place=AtHand(session, ""),

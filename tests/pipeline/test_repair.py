@@ -10,9 +10,9 @@ import pytest
 
 from app.events import CodeEnd, ExecStart, Interrupt, Token, ToolCall, ToolCallDelta
 from app.pipeline.follow_up import Message
-from app.pipeline.run import Options
-from app.sandbox.messages import Failure, Output
-from app.sandbox.session import Execution
+from app.pipeline.run import RunOptions
+from app.sandbox.worker.execution import Execution
+from app.sandbox.worker.messages import Failure, Output
 from tests.fakes.session import failing
 from tests.pipeline.test_run import Request
 
@@ -345,7 +345,7 @@ async def test_an_answer_that_repeats_its_code_and_output_is_the_last() -> None:
 
 
 def test_only_repair_from_partial_code_and_interrupt_stop_generation() -> None:
-    assert Options(on_error="interrupt").stop_on_error
-    assert Options(on_error="repair").stop_on_error
-    assert not Options(on_error="repair", repair_from="full").stop_on_error
-    assert not Options(on_error="continue").stop_on_error
+    assert RunOptions(on_error="interrupt").stop_on_error
+    assert RunOptions(on_error="repair").stop_on_error
+    assert not RunOptions(on_error="repair", repair_from="full").stop_on_error
+    assert not RunOptions(on_error="continue").stop_on_error

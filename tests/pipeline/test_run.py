@@ -29,9 +29,9 @@ from app.events import (
 )
 from app.pipeline.follow_up import Message
 from app.pipeline.place import AtHand
-from app.pipeline.run import Options, run
-from app.sandbox.messages import Failure, Output, Result
-from app.sandbox.session import Execution
+from app.pipeline.run import RunOptions, run
+from app.sandbox.worker.execution import Execution
+from app.sandbox.worker.messages import Failure, Output, Result
 from tests.fakes.session import FakeSession, failing
 from tests.fakes.upstream import FakeUpstream
 
@@ -44,7 +44,7 @@ class Request:
         self.session = FakeSession()
         self.events: list[Event] = []
         self.kept: dict[tuple[str, ...], list[Message]] = {}
-        self.options = Options(**options)
+        self.options = RunOptions(**options)
         self._came = asyncio.Condition()
 
     async def run(self, extra: dict[str, Any] | None = None) -> None:

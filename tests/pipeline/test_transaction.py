@@ -9,8 +9,8 @@ import pytest
 
 from app.errors import UpstreamBroken
 from app.events import CodeEnd, CodeStart, ExecEnd, ExecOutput, Rollback
-from app.sandbox.messages import Failure, Output
-from app.sandbox.session import Execution
+from app.sandbox.worker.execution import Execution
+from app.sandbox.worker.messages import Failure, Output
 from tests.fakes.session import failing
 from tests.pipeline.test_run import Request
 

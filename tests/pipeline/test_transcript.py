@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.pipeline.transcript import Transcript
-from app.sandbox.messages import Display, Failure, Output, Result
+from app.sandbox.worker.messages import Display, Failure, Output, Result
 
 
 def test_a_short_transcript_is_complete_and_in_order() -> None:

@@ -10,7 +10,7 @@ from msgspec import UNSET
 
 from app.events import CodeEnd, FileChange
 from app.pipeline.work_folder import CHANGES_LIMIT, FILES_LIMIT, WorkFolderWatch
-from app.sandbox.messages import FileEntry, FileReply
+from app.sandbox.worker.messages import FileEntry, FileReply
 from tests.fakes.session import FakeSession, failing
 from tests.pipeline.test_run import Request
 

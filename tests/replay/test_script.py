@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.replay.script import BadRequest, Options, Script, options_of, script_of
+from app.replay.script import BadRequest, ReplayOptions, Script, options_of, script_of
 
-DEFAULTS = Options(tps=50, ttft_ms=200, chars=4)
+DEFAULTS = ReplayOptions(tps=50, ttft_ms=200, chars=4)
 PROGRAMS = {"demo": "print('default')\n", "dev-01": "x = 1\nprint(x)\n"}
 CODE_TOOL = {"type": "function", "function": {"name": "Python", "parameters": {"properties": {"script": {}}}}}
 
@@ -19,7 +19,7 @@ def body(model: str = "dev-01", content: Any = "go", **more: Any) -> dict[str, A
     return {"model": model, "messages": [{"role": "user", "content": content}], **more}
 
 
-def script(request: dict[str, Any], options: Options = DEFAULTS) -> Script:
+def script(request: dict[str, Any], options: ReplayOptions = DEFAULTS) -> Script:
     return script_of(request, PROGRAMS, options)
 
 

@@ -19,15 +19,15 @@ import docker
 import pytest
 
 from app.sandbox.backend import Backend
-from app.sandbox.docker import GATEWAY_LABEL, DockerBackend
-from app.sandbox.docker_container import DockerLimits
-from app.sandbox.docker_users import SHARED_UID, Users
-from app.sandbox.environment import inspect_python
-from app.sandbox.jupyter import JupyterBackend
-from app.sandbox.kernel_local import LocalKernels
-from app.sandbox.local import LocalBackend, LocalLimits
+from app.sandbox.docker.backend import GATEWAY_LABEL, DockerBackend
+from app.sandbox.docker.container import DockerLimits
+from app.sandbox.docker.users import SHARED_UID, Users
+from app.sandbox.jupyter.backend import JupyterBackend
+from app.sandbox.jupyter.local_kernels import LocalKernels
+from app.sandbox.local.backend import LocalBackend, LocalLimits
+from app.sandbox.local.environment import inspect_python
 from app.sandbox.pool import Pool
-from app.sandbox.worker import Worker
+from app.sandbox.worker.worker import Worker
 from tests.backends import SANDBOX_ENV, SANDBOX_IMAGE, require_backend
 from tests.sandbox.fakes import Recorder, chunks_of, run
 

@@ -10,10 +10,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from app.detection.chunk import Chunk
-from app.sandbox.messages import Display, Output, Result
-from app.sandbox.session import Execution
-from app.sandbox.transport import Channel, connect_socket
-from app.sandbox.worker import Worker
+from app.sandbox.worker.execution import Execution
+from app.sandbox.worker.messages import Display, Output, Result
+from app.sandbox.worker.transport import Channel, connect_socket
+from app.sandbox.worker.worker import Worker
 from sandbox_image.protocol import CONTROL, INTERPRETER, PROTOCOL_VERSION, FrameDecoder, encode_frame, encode_message
 
 READY = {

@@ -10,8 +10,8 @@ import pytest
 
 from app.errors import SandboxStartError, SandboxUnavailable
 from app.sandbox.pool import Pool
-from app.sandbox.transport import Channel, connect_socket
-from app.sandbox.worker import Worker
+from app.sandbox.worker.transport import Channel, connect_socket
+from app.sandbox.worker.worker import Worker
 from tests.sandbox.fakes import FakeSandbox, chunks_of, run
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from app.errors import RequestError, SandboxGone, SandboxUnavailable, SessionBusy
 from app.sandbox.registry import SessionRegistry
-from app.sandbox.states import State
+from app.sandbox.worker.states import State
 from tests.sandbox.fakes import chunks_of, run
 from tests.sandbox.test_pool import FakeBackend, fake_pool, until
 

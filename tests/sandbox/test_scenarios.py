@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from app.errors import SandboxGone
-from app.sandbox.messages import Display, Output, Result
-from app.sandbox.session import Execution
-from app.sandbox.worker import Worker
+from app.sandbox.worker.execution import Execution
+from app.sandbox.worker.messages import Display, Output, Result
+from app.sandbox.worker.worker import Worker
 from tests.sandbox.backends import MEMORY_BYTES, Opener, printed, scenario
 from tests.sandbox.fakes import Recorder, chunks_of, run
 

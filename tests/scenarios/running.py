@@ -16,11 +16,11 @@ from types import TracebackType
 from typing import Any
 
 from app.detection import Chunk, Confirmer, SyntaxProblem, create_detector
-from app.sandbox.environment import inspect_python
-from app.sandbox.local import LocalBackend
-from app.sandbox.messages import Display, Failure, Output, Result
-from app.sandbox.session import Execution
-from app.sandbox.worker import Worker
+from app.sandbox.local.backend import LocalBackend
+from app.sandbox.local.environment import inspect_python
+from app.sandbox.worker.execution import Execution
+from app.sandbox.worker.messages import Display, Failure, Output, Result
+from app.sandbox.worker.worker import Worker
 from tests.sandbox_image.whole_file import DUMP
 
 _PATIENCE_S = 120.0

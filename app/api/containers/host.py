@@ -9,10 +9,10 @@ from uuid import uuid4
 from weakref import WeakKeyDictionary
 
 from app.api.containers.open_container import OpenContainer
-from app.api.responses.schemas import is_id
+from app.api.ids import is_id
 from app.errors import RequestError
 from app.sandbox.registry import SessionRegistry
-from app.sandbox.worker import Worker
+from app.sandbox.worker.worker import Worker
 from app.store.blobs import BlobStore
 from app.store.containers import ContainerRecord
 from app.store.database import Store
@@ -26,7 +26,7 @@ DEFAULT_MEMORY_LIMIT = "1g"
 CONTAINER_PREFIX = "cntr_"
 
 
-class Containers:
+class ContainerHost:
     """``app.state.containers``. The session of a container has the container's id.
 
     Args:

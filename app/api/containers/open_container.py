@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Mapping, Sequence
 from uuid import uuid4
 
-from app.api.spool import Write
+from app.api.files.spool import Write
 from app.errors import RequestError
 from app.pipeline.work_folder import is_hidden
-from app.sandbox.messages import FileReply
-from app.sandbox.worker import Worker
+from app.sandbox.worker.messages import FileReply
+from app.sandbox.worker.worker import Worker
 from app.store.blobs import BlobStore
 from app.store.containers import ContainerFileRecord
 from app.store.database import Store

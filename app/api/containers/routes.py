@@ -8,14 +8,14 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from app.api.auth import Caller, authenticate
-from app.api.containers.host import Containers, new_container_id
+from app.api.containers.host import ContainerHost, new_container_id
 from app.api.containers.schemas import CreateContainer, container_object
+from app.api.edge.auth import Caller, authenticate
 from app.api.event_stream import while_client_stays
-from app.api.filenames import base_name
-from app.api.files import find_file
+from app.api.files.filenames import base_name
+from app.api.files.routes import find_file
+from app.api.ids import is_id
 from app.api.listing import list_object, page_query
-from app.api.responses.schemas import is_id
 from app.errors import RequestError
 from app.store.database import Store
 from app.store.files import FileRecord
@@ -28,7 +28,7 @@ AuthenticatedCaller = Annotated[Caller, Depends(authenticate)]
 @router.post("")
 async def create_container(request: Request, caller: AuthenticatedCaller, body: CreateContainer) -> dict[str, Any]:
     """A sandbox that is kept until it was not used for as long as ``expires_after`` says."""
-    containers: Containers = request.app.state.containers
+    containers: ContainerHost = request.app.state.containers
     minutes = body.expires_after.minutes if body.expires_after else None
     if minutes is not None and minutes > containers.idle_minutes:
         raise RequestError(
@@ -58,7 +58,7 @@ async def list_containers(
     name: Annotated[str | None, Query(max_length=255)] = None,
 ) -> dict[str, Any]:
     state = request.app.state
-    containers: Containers = state.containers
+    containers: ContainerHost = state.containers
     records, more = await state.store.containers.list(owner=caller.name, page=page, name=name)
     now = time.time()
     return list_object([container_object(record, containers.status(record, now)) for record in records], has_more=more)
@@ -73,13 +73,13 @@ async def get_container(request: Request, caller: AuthenticatedCaller, container
 @router.delete("/{container_id}")
 async def delete_container(request: Request, caller: AuthenticatedCaller, container_id: str) -> dict[str, Any]:
     """Ends its sandbox at once, whatever it runs."""
-    containers: Containers = request.app.state.containers
+    containers: ContainerHost = request.app.state.containers
     await containers.delete(container_id, owner=caller.name)
     return {"id": container_id, "object": "container.deleted", "deleted": True}
 
 
 async def _describe(request: Request, caller: Caller, container_id: str) -> dict[str, Any]:
-    containers: Containers = request.app.state.containers
+    containers: ContainerHost = request.app.state.containers
     record = await containers.find(container_id, owner=caller.name)
     return container_object(record, containers.status(record, time.time()))
 

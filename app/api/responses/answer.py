@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from app.api.errors import failure_told_by
+from app.api.edge.errors import failure_told_by
 from app.api.responses.events import Emitted, ResponseStream
 from app.api.responses.place import ContainerPlace
 from app.api.responses.request import envelope, includes_logprobs, includes_outputs

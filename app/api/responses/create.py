@@ -12,13 +12,13 @@ from uuid import uuid4
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
-from app.api.auth import Caller, authenticate
-from app.api.containers.host import Containers
+from app.api.containers.host import ContainerHost
 from app.api.containers.open_container import OpenContainer
 from app.api.containers.routes import file_names, find_files
+from app.api.edge.auth import Caller, authenticate
+from app.api.edge.openapi import STREAMED
 from app.api.event_stream import EventDocument, EventStream
 from app.api.idempotency import idempotent
-from app.api.openapi import STREAMED
 from app.api.options import drop_in_options, session_id, with_headers
 from app.api.responses.answer import Answer
 from app.api.responses.history import History, load_history
@@ -34,7 +34,7 @@ from app.events import Done, Error, Event
 from app.gateway import Gateway
 from app.pipeline.emitter import Send
 from app.pipeline.place import Place
-from app.pipeline.run import Options, run
+from app.pipeline.run import RunOptions, run
 from app.store.database import Store
 from app.store.files import FileRecord
 from app.upstream.completions import Completions
@@ -69,8 +69,8 @@ async def create_response(
         carry_events=gateway.events if asked.events is None else asked.events,
         created_at=time.time(),
     )
-    turn = _Turn(body, tools, choice, options, caller, answer, upstream, state.store, state.containers)
-    response = EventStream(turn.run, answer) if body.stream else EventDocument(turn.run, answer.document)
+    creation = _Creation(body, tools, choice, options, caller, answer, upstream, state.store, state.containers)
+    response = EventStream(creation.run, answer) if body.stream else EventDocument(creation.run, answer.document)
     return idempotent(
         request,
         caller,
@@ -82,7 +82,7 @@ async def create_response(
 
 
 @dataclass(frozen=True, slots=True)
-class _Turn:
+class _Creation:
     """What a response runs. All that it names is looked up here: a request that is repeated by its idempotency key is
     answered also when that is gone.
 
@@ -92,12 +92,12 @@ class _Turn:
     request: ResponsesRequest
     tools: Tools
     choice: ContainerChoice | None
-    options: Options
+    options: RunOptions
     caller: Caller
     answer: Answer
     upstream: Completions
     store: Store
-    containers: Containers
+    containers: ContainerHost
 
     async def run(self, send: Send) -> None:
         """

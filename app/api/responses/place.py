@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from functools import partial
 from typing import NoReturn
 
-from app.api.containers.host import Containers, new_container_id
+from app.api.containers.host import ContainerHost, new_container_id
 from app.api.containers.open_container import OpenContainer
 from app.api.responses.tools import ContainerChoice
 from app.errors import RequestError, SessionBusy
@@ -49,7 +49,7 @@ class ContainerPlace:
 @asynccontextmanager
 async def container_place(
     choice: ContainerChoice,
-    containers: Containers,
+    containers: ContainerHost,
     *,
     owner: str,
     used_before: str | None,

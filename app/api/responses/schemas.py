@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any, Literal, TypeGuard
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -11,8 +10,6 @@ from app.api.schemas import EagerOptions
 from app.api.wellformed import well_formed
 
 Item = dict[str, Any]
-
-ID = re.compile(r"[!-~]{1,128}")
 
 
 class ResponsesRequest(BaseModel):
@@ -51,8 +48,3 @@ class ResponsesRequest(BaseModel):
         """A field that is null was not given: some languages' clients send all that they know."""
         body = well_formed(given)
         return {name: value for name, value in body.items() if value is not None} if isinstance(body, dict) else body
-
-
-def is_id(value: object) -> TypeGuard[str]:
-    """Whether this may be the id of something, and can be looked up in any database."""
-    return isinstance(value, str) and ID.fullmatch(value) is not None

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from app.api.auth import Caller, authenticate
+from app.api.edge.auth import Caller, authenticate
 from app.api.listing import list_object, page_query
 from app.api.responses.request import INCLUDE_OUTPUTS
 from app.errors import RequestError

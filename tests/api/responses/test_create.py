@@ -14,7 +14,7 @@ import pytest
 from pydantic import BaseModel
 
 from app.errors import UpstreamBroken, UpstreamRefused
-from app.sandbox.messages import Output, Result
+from app.sandbox.worker.messages import Output, Result
 from tests.api.responses.lint import lint
 from tests.api.served import Served, served
 from tests.fakes.session import failing

@@ -7,8 +7,8 @@ import openai
 import pytest
 from fastapi import FastAPI
 
-from app.api.auth import Keyring
-from app.api.errors import install
+from app.api.edge.auth import Keyring
+from app.api.edge.errors import install
 from app.api.responses.outputs import without_outputs
 from app.api.responses.request import envelope
 from app.api.responses.schemas import ResponsesRequest

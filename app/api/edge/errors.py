@@ -1,0 +1,158 @@
+"""Every error of every path in OpenAI's shape: ``{"error": {"message", "type", "param", "code"}}`` (PROTOCOL.md 5).
+
+SDKs choose their exception class by the status alone and decide by it whether to retry; message, param and code they
+read from the body. FastAPI's own ``{"detail": ...}`` would leave them all empty, so its handlers are replaced.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, HTTPConnection
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from app.api.edge.openapi import document_errors
+from app.errors import ClientLeft, EagerError, RequestError
+from app.events import Error, ErrorBody
+
+log = logging.getLogger(__name__)
+
+#: Statuses at which a client may come back soon. SDKs would wait half a second by themselves.
+COME_BACK = {429, 503}
+COME_BACK_S = 1
+
+#: All else is logged, with its traceback.
+FORESEEN = (EagerError, RequestValidationError, HTTPException, ClientDisconnect)
+
+#: How pydantic names members of a union, beside what is no identifier (``list[str]``).
+UNION_MEMBERS = {"bool", "float", "int", "str"}
+
+#: Types that pydantic names where one member of a union was not met.
+BUILT_IN = {"bool", "dict", "float", "int", "list", "str"}
+
+#: What the framework, or a middleware, may answer by an ``HTTPException``: status -> type, code.
+FRAMEWORK = {
+    404: ("invalid_request_error", "unknown_url"),
+    405: ("invalid_request_error", "method_not_allowed"),
+    408: ("timeout", "request_timeout"),
+    413: ("invalid_request_error", "request_too_large"),
+}
+
+
+def install(app: FastAPI) -> None:
+    """Make ``app`` answer all its errors in OpenAI's shape, and say so in its OpenAPI document."""
+    for kind in (*FORESEEN, Exception):
+        app.add_exception_handler(kind, _answer)
+    document_errors(app)
+
+
+def translate(error: Exception) -> EagerError:
+    """Any exception as one of ours. What we did not foresee says nothing about itself to the client."""
+    match error:
+        case EagerError():
+            return error
+        case ClientDisconnect():
+            return ClientLeft("The client left while it sent its request.")
+        case RequestValidationError():
+            return _validation_error(error)
+        case HTTPException():
+            return _framework_error(error)
+        case _:
+            return EagerError("The server had an error while processing your request.")
+
+
+def to_body(error: Exception) -> ErrorBody:
+    """The ``error`` object that tells a client about ``error``."""
+    ours = translate(error)
+    return ErrorBody(message=ours.message, type=ours.type, param=ours.param, code=ours.code)
+
+
+def failure_told_by(event: Error) -> EagerError:
+    """What the event tells, for a client that has not been told anything yet."""
+    error = event.error
+    failure = EagerError(error.message, param=error.param)
+    failure.status, failure.type, failure.code = event.status, error.type, error.code
+    failure.headers = dict(event.headers or {})
+    return failure
+
+
+class ErrorResponse(Response):
+    """An error as HTTP.
+
+    Once a statement has run a retry would run it again, so such a request (``request.state.code_ran``) is answered
+    with ``x-should-retry: false``, which OpenAI's SDKs obey.
+    """
+
+    def __init__(self, error: EagerError) -> None:
+        body = {"message": error.message, "type": error.type, "param": error.param, "code": error.code}
+        # ASCII only: a message may quote a lone surrogate of the client's, which has no UTF-8.
+        content = json.dumps({"error": body}).encode()
+        headers = {name.lower(): value for name, value in error.headers.items()}
+        if error.status in COME_BACK and not headers.keys() & {"retry-after", "retry-after-ms"}:
+            headers["retry-after"] = str(COME_BACK_S)
+        super().__init__(content, error.status, headers, media_type="application/json")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope.get("state", {}).get("code_ran"):
+            self.headers["x-should-retry"] = "false"
+        await super().__call__(scope, receive, send)
+
+
+def error_response(error: Exception) -> Response:
+    """The HTTP answer for ``error``."""
+    return ErrorResponse(translate(error))
+
+
+async def _answer(request: HTTPConnection, error: Exception) -> Response:
+    ours = translate(error)
+    if not isinstance(error, FORESEEN):
+        request_id = request.scope.get("state", {}).get("request_id")
+        log.error("request %s failed", request_id, exc_info=error)
+        if request_id:  # the answer to the unforeseen is sent from outside of the middleware that adds it
+            ours.headers["x-request-id"] = request_id
+    elif ours.code == "unknown_url":
+        ours.message = f"Invalid URL ({request.scope.get('method', 'WEBSOCKET')} {request.url.path})"
+    return ErrorResponse(ours)
+
+
+def _framework_error(error: HTTPException) -> RequestError:
+    type, code = FRAMEWORK.get(error.status_code, ("invalid_request_error", "invalid_value"))
+    ours = RequestError(str(error.detail), code=code, status=error.status_code)
+    ours.type = type
+    ours.headers = dict(error.headers or {})
+    return ours
+
+
+def _validation_error(error: RequestValidationError) -> RequestError:
+    """The first problem of the request; always a 400, since OpenAI never answers 422."""
+    problem = error.errors()[0]
+    param = _param(problem["loc"])
+    match problem["type"]:
+        case "json_invalid":
+            reason = problem.get("ctx", {}).get("error", "invalid JSON")
+            return RequestError(f"We could not parse the JSON body of your request: {reason}")
+        case "missing" if param is None:
+            return RequestError("The request has no body.", code="missing_required_parameter")
+        case "missing":
+            return RequestError(
+                f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter"
+            )
+        case _ if param is None and isinstance(error.body, bytes):
+            return RequestError("The body must be JSON, sent with 'Content-Type: application/json'.")
+        case _:
+            return RequestError(f"Invalid value for '{param or 'body'}': {problem['msg']}.", param=param)
+
+
+def _is_field(step: str) -> bool:
+    return step.isidentifier() and step not in UNION_MEMBERS
+
+
+def _param(location: tuple[str | int, ...]) -> str | None:
+    """``("body", "messages", 0, "role")`` -> ``messages.0.role``. Names of a union's members are left out."""
+    steps = [str(step) for step in location[1:] if isinstance(step, int) or _is_field(step)]
+    return ".".join(steps) or None

@@ -1,0 +1,1 @@
+"""``/v1/files``, and how a file travels: names, forms, temporary copies."""

@@ -1,0 +1,13 @@
+"""Ids that clients send."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, TypeGuard
+
+_ID: Final = re.compile(r"[!-~]{1,128}")
+
+
+def is_id(value: object) -> TypeGuard[str]:
+    """Whether this may be the id of something, and can be looked up in any database."""
+    return isinstance(value, str) and _ID.fullmatch(value) is not None

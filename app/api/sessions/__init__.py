@@ -1,0 +1,1 @@
+"""``/v1/sessions``: interpreters that outlive a request, and the files in their work folders."""

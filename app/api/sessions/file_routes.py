@@ -1,0 +1,102 @@
+"""``/v1/sessions/{id}/files``: the work folder of a session, by path."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.convertors import PathConvertor, register_url_convertor
+from starlette.responses import Response
+
+from app.api.edge.auth import Caller
+from app.api.edge.openapi import BYTES
+from app.api.files.spool import Spool, SpooledFile, Write
+from app.errors import RequestError
+from app.gateway import Gateway
+from app.sandbox.registry import SessionRegistry
+from app.sandbox.worker.messages import FileReply
+
+#: Files of one listing.
+LIMIT = 1000
+
+UPLOAD = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+
+class _AnyPath(PathConvertor):
+    """Names may have line breaks in them; Starlette's own paths have none."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("any_path", _AnyPath())
+router = APIRouter(prefix="/v1/sessions/{session_id}/files")
+
+
+def _registry(request: Request) -> SessionRegistry:
+    gateway: Gateway = request.app.state.gateway
+    return gateway.registry
+
+
+def _owner(request: Request) -> str:
+    caller: Caller = request.state.caller
+    return caller.name
+
+
+@router.get("")
+async def list_session_files(request: Request, session_id: str) -> dict[str, Any]:
+    """What lies in the work folder; paths are relative to it. ``truncated``: there are more."""
+    async with _registry(request).use(session_id, owner=_owner(request)) as worker:
+        reply = await worker.list_files(LIMIT)
+    _check(reply)
+    data = [
+        {"path": entry.path, "object": "session.file", "bytes": entry.size, "modified_at": entry.mtime_ns // 10**9}
+        for entry in reply.entries or ()
+    ]
+    return {"object": "list", "data": data, "truncated": reply.truncated}
+
+
+@router.put("/{path:any_path}", openapi_extra=UPLOAD)
+async def put_session_file(request: Request, session_id: str, path: str) -> dict[str, Any]:
+    """The body, as it is, becomes the file; folders that lack are made."""
+    registry, owner = _registry(request), _owner(request)
+    registry.get(session_id, owner=owner)
+    async with Spool(max_bytes=request.app.state.max_file_bytes) as spool:
+        async for data in request.stream():
+            await spool.write(data)
+        async with registry.use(session_id, owner=owner) as worker:
+            reply = await worker.put_file(path, spool.size, spool)
+    _check(reply)
+    return {"path": path, "object": "session.file", "bytes": spool.size}
+
+
+@router.get("/{path:any_path}", response_class=Response, responses=BYTES)
+async def get_session_file(request: Request, session_id: str, path: str) -> Response:
+    """The bytes of a file."""
+    registry, owner = _registry(request), _owner(request)
+    limit_bytes = request.app.state.max_file_bytes
+
+    async def fetch(write: Write) -> None:
+        async with registry.use(session_id, owner=owner) as worker:
+            reply = await worker.get_file(path, limit_bytes=limit_bytes, sink=write)
+        _check(reply, status=404)
+
+    return SpooledFile(fetch, filename=path.rpartition("/")[2], max_bytes=limit_bytes)
+
+
+@router.delete("/{path:any_path}")
+async def delete_session_file(request: Request, session_id: str, path: str) -> dict[str, Any]:
+    async with _registry(request).use(session_id, owner=_owner(request)) as worker:
+        reply = await worker.remove_file(path)
+    _check(reply, status=404)
+    return {"path": path, "object": "session.file.deleted", "deleted": True}
+
+
+def _check(reply: FileReply, *, status: int = 400) -> None:
+    if not reply.ok:
+        code = "file_not_found" if status == 404 else "invalid_value"
+        raise RequestError(f"The file cannot be had: {reply.error}.", param="path", code=code, status=status)

@@ -1,0 +1,97 @@
+"""``/v1/sessions``: interpreters that outlive a request, for ``eager.session`` and for code without a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from app.api.containers.host import CONTAINER_PREFIX
+from app.api.eager.wire import EagerWire, execution_document
+from app.api.edge.auth import Caller
+from app.api.edge.openapi import STREAMED
+from app.api.event_stream import EventDocument, EventStream, while_client_stays
+from app.api.schemas import ExecuteRequest
+from app.gateway import Gateway, new_id
+from app.pipeline.emitter import Send
+from app.pipeline.place import AtHand
+from app.pipeline.program import run_program
+from app.sandbox.registry import SessionEntry
+
+router = APIRouter(prefix="/v1/sessions")
+
+
+def _gateway(request: Request) -> Gateway:
+    gateway: Gateway = request.app.state.gateway
+    return gateway
+
+
+def _owner(request: Request) -> str:
+    caller: Caller = request.state.caller
+    return caller.name
+
+
+def _describe(entry: SessionEntry) -> dict[str, Any]:
+    return {
+        "id": entry.id,
+        "object": "session",
+        "status": "busy" if entry.busy else "idle",
+        "created_at": int(entry.created_at),
+        "last_used_at": int(entry.last_used_at),
+        "expires_after_s": entry.expires_after_s,
+    }
+
+
+@router.post("")
+async def create_session(request: Request) -> dict[str, Any]:
+    """A fresh session. It expires after the deployment's idle time without use."""
+    gateway = _gateway(request)
+    creating = gateway.registry.create(owner=_owner(request), deadline_s=gateway.checkout_timeout_s)
+    return _describe(await while_client_stays(request.receive, creating))
+
+
+@router.get("")
+async def list_sessions(request: Request) -> dict[str, Any]:
+    """The caller's sessions. Containers, which are sessions too, have a list of their own."""
+    entries = _gateway(request).registry.list(owner=_owner(request))
+    sessions = [entry for entry in entries if not entry.id.startswith(CONTAINER_PREFIX)]
+    return {"object": "list", "data": [_describe(entry) for entry in sessions]}
+
+
+@router.get("/{session_id}")
+async def get_session(request: Request, session_id: str) -> dict[str, Any]:
+    return _describe(_gateway(request).registry.get(session_id, owner=_owner(request)))
+
+
+@router.delete("/{session_id}")
+async def delete_session(request: Request, session_id: str) -> dict[str, Any]:
+    """Ends the session at once, whatever it runs."""
+    _gateway(request).registry.delete(session_id, owner=_owner(request))
+    return {"id": session_id, "object": "session.deleted", "deleted": True}
+
+
+@router.post("/{session_id}/execute", responses=STREAMED)
+async def execute(request: Request, session_id: str, body: ExecuteRequest) -> Response:
+    """Run code as one program: streamed as events, or answered with one object."""
+    gateway, owner = _gateway(request), _owner(request)
+
+    async def pipeline(send: Send) -> None:
+        async with gateway.registry.use(session_id, owner=owner) as worker:
+            await run_program(
+                body.code,
+                call_id=new_id("exec"),
+                language=body.language,
+                timeout_s=min(body.timeout_s or gateway.timeout_s, gateway.timeout_s),
+                place=AtHand(worker, session_id),
+                send=send,
+            )
+
+    return EventStream(pipeline, EagerWire()) if body.stream else EventDocument(pipeline, execution_document)
+
+
+@router.post("/{session_id}/interrupt")
+async def interrupt(request: Request, session_id: str) -> dict[str, Any]:
+    """Stop what the session runs: its execution ends with ``interrupted``. Does nothing to an idle session."""
+    await _gateway(request).registry.interrupt(session_id, owner=_owner(request))
+    return {"id": session_id, "object": "session.interrupted"}

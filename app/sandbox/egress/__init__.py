@@ -1,0 +1,1 @@
+"""The egress proxy: the only way from a sandbox to a network."""

@@ -1,0 +1,1 @@
+"""One live sandbox: its states, its executions, the questions to its supervisor, the bytes below them."""
