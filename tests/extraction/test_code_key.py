@@ -8,7 +8,8 @@ import pytest
 
 from app.extraction.arguments import code_key
 from app.extraction.deltas import Delta
-from app.extraction.turn import CodeText, TurnReader
+from app.extraction.items import CodeText
+from app.extraction.turn import TurnReader
 from tests.extraction.test_turn import call, calls
 
 TEXT = {"type": "string"}

@@ -7,7 +7,8 @@ import pytest
 from msgspec.structs import replace
 
 from app.extraction.deltas import decode_delta
-from app.extraction.turn import CodeText, TurnReader
+from app.extraction.items import CodeText
+from app.extraction.turn import TurnReader
 from loadtests.load import LoadFailed, middle, request_body, summarize
 from loadtests.load_client import LoadClient, Stream, run_streams
 from loadtests.load_upstream import PROSE_MARKER, STATEMENT, TOKENS_PER_STATEMENT, LoadUpstream, frames, sent_s
