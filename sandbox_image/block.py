@@ -42,7 +42,7 @@ class Compiled:
         return self.statements is None and self.value is None
 
 
-class Block:
+class BlockCode:
     """One program: one file name, one docstring, one set of future flags, lines that count through.
 
     A shadow file holds what was received, so that everything that reads sources (inspect, pickle, spawned processes,
@@ -59,7 +59,7 @@ class Block:
         self._head = True  # only the docstring and future imports so far
 
     def __repr__(self) -> str:
-        return f"<Block {self.name!r}, {len(self._lines)} lines known>"
+        return f"<BlockCode {self.name!r}, {len(self._lines)} lines known>"
 
     def add(self, pieces: Iterable[Piece]) -> None:
         """Make source known, before any of it is compiled: a statement is then shown with its trailing comment."""
@@ -209,13 +209,13 @@ class Shadows:
         self._folder: str | None = None
         self._count = 0
 
-    def new_block(self, name: str, *, counts: bool) -> Block:
+    def new_block(self, name: str, *, counts: bool) -> BlockCode:
         """One that does not count leaves its file name to the next."""
         if self._folder is None:
             self._folder = _make_folder()
         self._count += counts
         number = f"_{self._count}" if self._count > 1 else ""
-        return Block(name, os.path.join(self._folder, f"main{number}.py"))
+        return BlockCode(name, os.path.join(self._folder, f"main{number}.py"))
 
 
 def _make_folder() -> str:

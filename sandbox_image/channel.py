@@ -22,7 +22,7 @@ _SMALL_FRAME = 1 << 24
 _FD_BYTES = array.array("i").itemsize
 
 
-class Channel:
+class SupervisorChannel:
     """Messages belong to the execution in flight. Threads of the program send too; what they show when nothing is in
     flight is lost. Frames are sent whole, whatever interrupts. Forked children are mute."""
 

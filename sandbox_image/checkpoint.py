@@ -30,7 +30,7 @@ _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 _libc = ctypes.PyDLL(None, use_errno=True)
 
 
-class Refused(Exception):
+class CopyRefused(Exception):
     """The copy would not be what the interpreter is; the message says why."""
 
 
@@ -41,7 +41,7 @@ class Positions:
         """``ours`` are descriptors that are not the program's.
 
         Raises:
-            Refused: something is open whose state a fork does not copy.
+            CopyRefused: something is open whose state a fork does not copy.
         """
         known = set(filter(None, map(_identity, ours)))
         self._positions: list[tuple[int, int]] = []
@@ -52,12 +52,12 @@ class Positions:
                 continue
             if stat.S_ISREG(status.st_mode):
                 if not status.st_nlink:
-                    raise Refused("a file without a name is open")
+                    raise CopyRefused("a file without a name is open")
                 self._positions.append((fd, os.lseek(fd, 0, os.SEEK_CUR)))
                 continue
             kind = stat.S_IFMT(status.st_mode)
             if kind not in _HARMLESS and (status.st_dev, status.st_ino) not in known:
-                raise Refused(_KINDS.get(kind, "an event descriptor is open"))
+                raise CopyRefused(_KINDS.get(kind, "an event descriptor is open"))
 
     def put_back(self) -> None:
         for fd, position in self._positions:
@@ -70,18 +70,18 @@ def require_copyable(progress: mmap.mmap) -> None:
         progress: the one piece of shared memory that is ours.
 
     Raises:
-        Refused: a fork would not copy the state of the program.
+        CopyRefused: a fork would not copy the state of the program.
     """
     if len(os.listdir("/proc/self/task")) > 1:
-        raise Refused("other threads are running")
+        raise CopyRefused("other threads are running")
     if _has_children():
-        raise Refused("child processes are running")
+        raise CopyRefused("child processes are running")
     if signal.getsignal(signal.SIGCHLD) is not signal.SIG_DFL:
-        raise Refused("the program handles SIGCHLD")
+        raise CopyRefused("the program handles SIGCHLD")
     if any(signal.getitimer(timer)[0] for timer in _TIMERS):
-        raise Refused("a timer is running")
+        raise CopyRefused("a timer is running")
     if _shares_memory(progress):
-        raise Refused("memory is shared (mmap, multiprocessing)")
+        raise CopyRefused("memory is shared (mmap, multiprocessing)")
 
 
 def fork_copy() -> int:

@@ -27,14 +27,14 @@ from typing import Any, NoReturn
 
 from sandbox_image import bare_stack, checkpoint
 from sandbox_image.awaiting import Awaiter
-from sandbox_image.block import Block, Piece
-from sandbox_image.channel import Channel
+from sandbox_image.block import BlockCode, Piece
+from sandbox_image.channel import SupervisorChannel
 from sandbox_image.mime import Bundle
 from sandbox_image.namespace import use_work_folder
 from sandbox_image.own_pages import Pages, take
 from sandbox_image.process import die_with_parent
 from sandbox_image.protocol import INTERPRETER, PROGRESS, encode_message
-from sandbox_image.session import End, Failure, Session, is_coroutine
+from sandbox_image.session import BaseInterpreter, End, Failure, is_coroutine
 from sandbox_image.shell import Bash
 from sandbox_image.streams import Streams
 
@@ -57,14 +57,14 @@ def steps(channel: socket.socket, progress: mmap.mmap, pages: Pages = ()) -> Ite
     return Interpreter(channel, progress).steps(pages)
 
 
-class Interpreter(Session):
+class Interpreter(BaseInterpreter):
     """A session on the channel to its supervisor."""
 
     def __init__(self, channel: socket.socket, progress: mmap.mmap) -> None:
         super().__init__()
         self._progress = progress
         self._streams = Streams()
-        self._channel = Channel(channel, self._interrupts)
+        self._channel = SupervisorChannel(channel, self._interrupts)
         self._runner = bare_stack.Runner()
         self._old_main = sys.modules["__main__"]  # functions of the supervisor live in it
         self._bash: Bash | None = None
@@ -105,7 +105,7 @@ class Interpreter(Session):
             ours = (self._channel.fileno(), fd, *self._streams.descriptors(), *self._interrupts.descriptors())
             positions = checkpoint.Positions(ours)
             pid = checkpoint.fork_copy()
-        except checkpoint.Refused as refusal:
+        except checkpoint.CopyRefused as refusal:
             answer = {"t": "refused", "reason": str(refusal)}
         except OSError as error:
             answer = {"t": "refused", "reason": f"no process can be started: {error.strerror or error}"}
@@ -168,7 +168,7 @@ class Interpreter(Session):
             self._recursion_limit = None
             sys.setrecursionlimit(self._default_recursion_limit)
 
-    def _run_chunk(self, block: Block, piece: Piece) -> Generator[object, None, Failure | None]:
+    def _run_chunk(self, block: BlockCode, piece: Piece) -> Generator[object, None, Failure | None]:
         try:
             compiled = self._compile(block, *piece)
         except Exception as error:
@@ -176,7 +176,9 @@ class Interpreter(Session):
         if compiled.is_empty:
             return None
         self._begin_statement(compiled)
-        plainly = "unraisablehook" in piece[2]
+        _, _, source = piece
+        # Code that may replace the hook would lose its own exception (bare_stack): it runs above frames of ours.
+        plainly = "unraisablehook" in source
         for code in (compiled.statements, compiled.value):
             if code is None:
                 continue
@@ -235,7 +237,7 @@ class Interpreter(Session):
             self._recursion_limit = limit
             sys.setrecursionlimit(_OWN_RECURSION_LIMIT)
 
-    def _run_bash(self, block: Block, piece: Piece) -> Generator[object, None, Failure | None]:
+    def _run_bash(self, block: BlockCode, piece: Piece) -> Generator[object, None, Failure | None]:
         yield from ()
         self._flush()
         line, _, source = piece

@@ -17,22 +17,24 @@ ONE_BLAS_THREAD: Final = dict.fromkeys(
 )
 
 
+def environment(python: str, workdir: str, temporary: str) -> dict[str, str]:
+    """The whole environment of user code that ``python`` runs in ``workdir``, but for TMPDIR, which stays as it is."""
+    folders = dict.fromkeys([os.path.dirname(python), "/usr/local/bin", "/usr/bin", "/bin"])
+    return ONE_BLAS_THREAD | {
+        "HOME": workdir,
+        "PATH": ":".join(folders),
+        "LANG": "C.UTF-8",
+        "MPLBACKEND": "Agg",
+        "MPLCONFIGDIR": os.path.join(temporary, "matplotlib"),
+        "XDG_CACHE_HOME": os.path.join(temporary, "cache"),  # fontconfig's would be in the work folder, for all to see
+    }
+
+
 def set_environment(workdir: str) -> None:
-    """The whole environment of user code, but for TMPDIR, which stays. To be called before any library is imported."""
-    here = os.path.dirname(sys.executable)
-    temporary = tempfile.gettempdir()
-    folders = dict.fromkeys([here, "/usr/local/bin", "/usr/bin", "/bin"])
+    """To be called before any library is imported."""
     kept = {name: value for name, value in os.environ.items() if name == "TMPDIR"}
     os.environ.clear()
-    os.environ.update(
-        kept | ONE_BLAS_THREAD,
-        HOME=workdir,
-        PATH=":".join(folders),
-        LANG="C.UTF-8",
-        MPLBACKEND="Agg",
-        MPLCONFIGDIR=os.path.join(temporary, "matplotlib"),
-        XDG_CACHE_HOME=os.path.join(temporary, "cache"),  # fontconfig's would be in the work folder, for all to see
-    )
+    os.environ.update(kept | environment(sys.executable, workdir, tempfile.gettempdir()))
 
 
 def import_modules(names: Sequence[str]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from sandbox_image import failures, open_files
 from sandbox_image.annotations import AnnotationChain
 from sandbox_image.awaiting import Awaiter
-from sandbox_image.block import Block, Compiled, Shadows
+from sandbox_image.block import BlockCode, Compiled, Shadows
 from sandbox_image.display import Displays
 from sandbox_image.interrupts import Interrupts
 from sandbox_image.magics import Magics
@@ -42,7 +42,7 @@ def _has_finalizer(value: object) -> bool:
     return any("__del__" in kind.__dict__ for kind in type(value).__mro__)
 
 
-class Session(ABC):
+class BaseInterpreter(ABC):
     """All state of a session that is not user data. Methods of the program's objects run in ``_interruptible`` only."""
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class Session(ABC):
         self._displays.install()
         self._magics = Magics(self._main, self._displays)
         self._shadows = Shadows()
-        self._block: Block | None = None
+        self._block: BlockCode | None = None
         self._value: Any = None  # of the last statement so far, until the next one runs
         self._made_by: CodeType | None = None  # the value
 
@@ -83,7 +83,7 @@ class Session(ABC):
         """This is a child that user code forked."""
         return os.getpid() != self._pid
 
-    def _begin(self, name: str, *, trial: bool) -> Block:
+    def _begin(self, name: str, *, trial: bool) -> BlockCode:
         """The block that an execution belongs to. From here on it may be interrupted. A ``trial`` is of no program."""
         block = self._block
         new = block is None or block.over or block.name != name
@@ -98,7 +98,7 @@ class Session(ABC):
         self._interrupts.begin(new_block=new)  # forgets interrupts that came too late
         return block
 
-    def _compile(self, block: Block, line: int, column: int, source: str) -> Compiled:
+    def _compile(self, block: BlockCode, line: int, column: int, source: str) -> Compiled:
         try:
             return block.compile(line, column, source)
         except SyntaxError:
@@ -130,7 +130,7 @@ class Session(ABC):
             self._interruptible(exec, code, {"pop": values.pop})
         self._value = None
 
-    def _fail(self, block: Block, index: int, error: BaseException, phase: Literal["compile", "run"]) -> End:
+    def _fail(self, block: BlockCode, index: int, error: BaseException, phase: Literal["compile", "run"]) -> End:
         """Tell how a chunk failed."""
         if isinstance(error, SystemExit):
             code = self._interruptible(failures.exit_code, error)
@@ -151,7 +151,7 @@ class Session(ABC):
         self._say({"t": "error", "chunk": index, **described})
         return {"status": "error", "code": None}
 
-    def _end_execution(self, block: Block, status: str, *, final: bool, cut: bool) -> None:
+    def _end_execution(self, block: BlockCode, status: str, *, final: bool, cut: bool) -> None:
         """Show what is to be seen at the end of a block, if this is its end; ``cut``: its last statement is missing."""
         if status == "ok" and final and not cut:
             self._show_result()

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.preparation import failure_of
+
 SANDBOX_ENV = Path(".eager/sandbox-env/bin/python")
 SANDBOX_IMAGE = "eager-sandbox:latest"
 
@@ -36,6 +38,8 @@ def _missing(name: str) -> str | None:
         return "no jupyter_client, or no ipykernel in the sandbox environment: run `make install`"
     if os.environ.get("EAGER_TEST_DOCKER") == "off":
         return "EAGER_TEST_DOCKER=off"
+    if failure := failure_of("docker"):
+        return failure
     import docker
     from docker.errors import DockerException
 

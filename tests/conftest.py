@@ -1,6 +1,14 @@
 """What holds for all tests."""
 
+from __future__ import annotations
+
 import signal
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from tests import distribution, preparation
 
 #: What Python itself ignores at its start.
 IGNORED_BY_PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}
@@ -12,3 +20,22 @@ def pytest_configure() -> None:
     for number in signal.valid_signals() - IGNORED_BY_PYTHON:
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items[:] = distribution.in_order(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> distribution.ByUnit:
+    return distribution.ByUnit(config, log)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """A test's time limit begins when what it needs is there."""
+    for job in preparation.JOBS:
+        if item.get_closest_marker(job):
+            preparation.wait_for(job)
+    return (yield)

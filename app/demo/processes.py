@@ -6,7 +6,7 @@ import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, NoReturn
 
 import httpx
 
@@ -27,13 +27,14 @@ class ServerProcess:
         self.pid = process.pid
         self._name, self._process, self._log = name, process, log
 
-    def check(self) -> None:
-        """
+    async def ended(self) -> NoReturn:
+        """Waits for the end of the process.
+
         Raises:
             ServerFailed: it has ended.
         """
-        if self._process.returncode is not None:
-            raise ServerFailed(f"{self._name} ended with status {self._process.returncode}:\n{self.last_words()}")
+        status = await self._process.wait()
+        raise ServerFailed(f"{self._name} ended with status {status}:\n{self.last_words()}")
 
     def last_words(self) -> str:
         self._log.seek(0)
@@ -72,24 +73,46 @@ async def wait_ready(
     Raises:
         ServerFailed: not in time, or the server has ended.
     """
-    reason = "it does not answer"
+    probe = _Probe(url, is_ready)
+    awaited = [asyncio.create_task(probe.succeeds())]
+    if server is not None:
+        awaited.append(asyncio.create_task(server.ended()))
     try:
-        async with asyncio.timeout(limit_s), httpx.AsyncClient(timeout=_PROBE_TIMEOUT_S, trust_env=False) as client:
-            while True:
-                if server is not None:
-                    server.check()
-                try:
-                    answer = await client.get(url)
-                except httpx.TransportError:
-                    pass
-                else:
-                    if answer.status_code == 200 and is_ready(answer.json()):
-                        return
-                    reason = answer.text[:1000]
-                await asyncio.sleep(_POLL_S)
-    except TimeoutError:
+        done, _ = await asyncio.wait(awaited, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in awaited:
+            task.cancel()
+        await asyncio.wait(awaited)
+    if not done:
         words = f"\n{server.last_words()}" if server is not None else ""
-        raise ServerFailed(f"{url} is not ready after {limit_s:.0f} s: {reason}{words}") from None
+        raise ServerFailed(f"{url} is not ready after {limit_s:.0f} s: {probe.reason}{words}")
+
+
+class _Probe:
+    """Asks ``url`` again and again; ``reason`` is why it has not succeeded yet."""
+
+    def __init__(self, url: str, is_ready: Callable[[Any], bool]) -> None:
+        self.reason = "it does not answer"
+        self._url, self._is_ready = url, is_ready
+
+    async def succeeds(self) -> None:
+        async with httpx.AsyncClient(timeout=_PROBE_TIMEOUT_S, trust_env=False) as client:
+            while True:
+                if await self._ask(client):
+                    return
+                await asyncio.sleep(_POLL_S)
+
+    async def _ask(self, client: httpx.AsyncClient) -> bool:
+        try:
+            answer = await client.get(self._url)
+        except httpx.TransportError:
+            return False
+        if answer.status_code == 200 and self._is_ready(answer.json()):
+            return True
+        self.reason = answer.text[:1000]
+        return False
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

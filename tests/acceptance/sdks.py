@@ -16,6 +16,8 @@ from typing import IO, Any
 
 import pytest
 
+from tests.preparation import failure_of
+
 CLIENTS = Path(__file__).with_name("clients")
 ENVIRONMENT = Path(".eager/sdk-env").absolute()
 #: SDKs that would call home are told not to.
@@ -70,9 +72,10 @@ def require_sdks() -> None:
     """Skip the test, or fail it, if the environment is not there."""
     if (ENVIRONMENT / "installed").exists() and os.environ.get("EAGER_TEST_SDKS") != "off":
         return
+    missing = f"no client SDKs: {failure_of('sdks') or 'scripts/sdk-env makes them'}"
     if os.environ.get("EAGER_TEST_SDKS") == "required":
-        pytest.fail("no client SDKs: scripts/sdk-env makes them")
-    pytest.skip("no client SDKs: scripts/sdk-env makes them")
+        pytest.fail(missing)
+    pytest.skip(missing)
 
 
 class Client:

@@ -12,6 +12,7 @@ from tests.acceptance.test_repair import BEFORE, FAILING, PROGRAM
 from tests.acceptance.upstream import Upstream
 
 TOLD = "The tool said: r= 42 é😀\n42"
+pytestmark = pytest.mark.sdks
 STREAM = pytest.mark.parametrize("stream", [pytest.param(True, id="stream"), pytest.param(False, id="whole")])
 
 

@@ -168,12 +168,12 @@ class Arena:
 async def arena(opener: Opener, folder: Path) -> AsyncIterator[Arena]:
     with contextlib.closing(Host(folder)) as host:
         async with opener() as opened:
-            before = set(opened.leftovers())
+            before = opened.leftovers()
             async with Pool(opened.backend, warm=1, limit=4) as pool:
                 neighbour = await pool.acquire(60)
                 await printed(neighbour, NEIGHBOUR_STARTS)
                 yield Arena(pool, host, neighbour, await pool.acquire(60))
-            assert set(opened.leftovers()) <= before
+            assert opened.leftovers() <= before
 
 
 def _prelude(host: Host) -> str:

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from app.sandbox.docker.owner import Owner
+from tests.preparation import base_image
 from tests.scenarios.client import body, collect, of_type, session, text
 from tests.scenarios.test_corpus import PROGRAMS, files
 
@@ -49,7 +50,7 @@ def gateway_url(engine: docker.DockerClient) -> Iterator[str]:
         (pytest.fail if os.environ.get("EAGER_TEST_DOCKER") == "required" else pytest.skip)("no Docker Compose")
     port = free_port()
     environment = {
-        "EAGER_BASE_IMAGE": os.environ.get("EAGER_TEST_BASE_IMAGE", "eager-base:bookworm"),
+        "EAGER_BASE_IMAGE": base_image(),
         "EAGER_PORT": str(port),
         "EAGER_REPLAY_PORT": str(free_port()),
         "EAGER_UPSTREAM_BASE_URL": "",

@@ -11,7 +11,7 @@ from app.errors import SandboxStartError
 from app.sandbox.docker.backend import DockerBackend
 from app.sandbox.pool import Pool
 from tests.docker.own_engine import SMALL_IMAGE, OwnEngine
-from tests.sandbox.backends import _descriptors, printed
+from tests.sandbox.backends import leaves_no_descriptor, printed
 from tests.scenarios.client import body, collect, events, of_type, text
 from tests.scenarios.servers import eager
 
@@ -29,7 +29,6 @@ def own_engine() -> Iterator[OwnEngine]:
 @contextlib.asynccontextmanager
 async def pool_on(engine: OwnEngine, transport: str) -> AsyncIterator[Pool]:
     """A pool whose engine calls are given up after a second, and which tries again at once. It leaves nothing."""
-    before = _descriptors()
     backend = DockerBackend(
         image=SMALL_IMAGE,
         engine=engine.address,
@@ -41,12 +40,12 @@ async def pool_on(engine: OwnEngine, transport: str) -> AsyncIterator[Pool]:
     async def soon(seconds: float) -> None:
         await asyncio.sleep(min(seconds, 0.1))
 
-    async with Pool(backend, warm=1, limit=3, sleep=soon) as pool:
-        yield pool
-        async with pool.checkout(60) as worker:
-            assert await printed(worker, "print(6 * 7)\n") == "42\n"
-    assert await asyncio.to_thread(engine.containers) == []
-    assert _descriptors() <= before
+    with leaves_no_descriptor():
+        async with Pool(backend, warm=1, limit=3, sleep=soon) as pool:
+            yield pool
+            async with pool.checkout(60) as worker:
+                assert await printed(worker, "print(6 * 7)\n") == "42\n"
+        assert await asyncio.to_thread(engine.containers) == []
 
 
 async def warm(pool: Pool) -> None:

@@ -5,15 +5,16 @@ To add one: a function like ``open_local`` and a line in ``BACKENDS``.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import docker
 import pytest
@@ -26,7 +27,7 @@ from app.sandbox.jupyter.backend import JupyterBackend
 from app.sandbox.jupyter.local_kernels import LocalKernels
 from app.sandbox.local.backend import LocalBackend, LocalLimits
 from app.sandbox.local.environment import inspect_python
-from app.sandbox.pool import Pool
+from app.sandbox.pool import Pool, PoolStatistics
 from app.sandbox.worker.worker import Worker
 from tests.backends import SANDBOX_ENV, SANDBOX_IMAGE, require_backend
 from tests.sandbox.fakes import Recorder, chunks_of, run
@@ -42,7 +43,7 @@ class Opened:
     """``leftovers`` names what is still there after everything was closed."""
 
     backend: Backend
-    leftovers: Callable[[], list[str]]
+    leftovers: Callable[[], set[str]]
 
 
 Opener = Callable[[], AbstractAsyncContextManager[Opened]]
@@ -55,14 +56,18 @@ async def open_local() -> AsyncIterator[Opened]:
         memory_bytes=MEMORY_BYTES, processes=PROCESSES, work_bytes=32 << 20, tmp_bytes=16 << 20, shared_bytes=16 << 20
     )
     backend = LocalBackend(inspect_python(python), limits=limits, output_limit_bytes=OUTPUT_LIMIT_BYTES)
-    yield Opened(backend, _local_leftovers)
+    yield Opened(backend, _since(_of_this_process()))
 
 
-def _local_leftovers() -> list[str]:
+def _since(before: set[str]) -> Callable[[], set[str]]:
+    return lambda: _of_this_process() - before
+
+
+def _of_this_process() -> set[str]:
+    """Its children and its cgroups."""
     children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-    found = [f"process {pid}: {Path('/proc', pid, 'comm').read_text()}" for pid in children]
     groups = Path("/sys/fs/cgroup").glob(f"**/eager-{os.getpid()}")
-    return found + [str(group) for group in groups]
+    return {f"process {pid}: {Path('/proc', pid, 'comm').read_text()}" for pid in children} | set(map(str, groups))
 
 
 @asynccontextmanager
@@ -85,13 +90,12 @@ async def open_docker(transport: Literal["unix", "attach"], runtime: str | None 
     yield Opened(backend, lambda: _docker_leftovers(backend.instance))
 
 
-def _docker_leftovers(instance: str) -> list[str]:
+def _docker_leftovers(instance: str) -> set[str]:
     client = docker.from_env(timeout=10)
     try:
         found = client.containers.list(all=True, filters={"label": f"{GATEWAY_LABEL}={instance}"})
-        return [f"container {container.name}" for container in found] + [
-            str(folder) for folder in Path(tempfile.gettempdir()).glob(f"eager-sockets-{os.getpid()}-*")
-        ]
+        folders = Path(tempfile.gettempdir()).glob(f"eager-sockets-{os.getpid()}-*")
+        return {f"container {container.name}" for container in found} | set(map(str, folders))
     finally:
         client.close()
 
@@ -100,13 +104,13 @@ def _docker_leftovers(instance: str) -> list[str]:
 async def open_jupyter() -> AsyncIterator[Opened]:
     require_backend("jupyter")
     kernels = LocalKernels("python3", environment=SANDBOX_ENV.parents[1])
-    yield Opened(JupyterBackend(kernels, output_limit_bytes=OUTPUT_LIMIT_BYTES), _kernel_leftovers)
+    processes = _since(_of_this_process())
 
+    def leftovers() -> set[str]:
+        folders = Path(tempfile.gettempdir()).glob(f"eager-kernel-{os.getpid()}-*")
+        return processes() | set(map(str, folders))
 
-def _kernel_leftovers() -> list[str]:
-    return _local_leftovers() + [
-        str(folder) for folder in Path(tempfile.gettempdir()).glob(f"eager-kernel-{os.getpid()}-*")
-    ]
+    yield Opened(JupyterBackend(kernels, output_limit_bytes=OUTPUT_LIMIT_BYTES), leftovers)
 
 
 #: A kernel isolates nothing, so only these run over one, each looked at: code that is harmless where it runs as us.
@@ -149,17 +153,47 @@ BACKENDS: dict[str, tuple[Opener, pytest.MarkDecorator]] = {
 }
 
 
+class SharedPool:
+    """One pool for scenario after scenario. After each it has to serve on, and to leave nothing: ``settle``."""
+
+    def __init__(self, pool: Pool, opened: Opened) -> None:
+        self.pool = pool
+        self._opened = opened
+        self._at_rest: int | None = None
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, opener: Opener) -> AsyncIterator[Self]:
+        with leaves_no_descriptor():
+            async with opener() as opened:
+                async with Pool(opened.backend, warm=1, limit=3) as pool:
+                    shared = cls(pool, opened)
+                    await shared.settle()
+                    yield shared
+                    async with pool.checkout(60) as worker:
+                        assert await printed(worker, "print(6 * 7)\n") == "42\n"
+                assert opened.leftovers() == set()
+
+    async def settle(self) -> None:
+        """Until all there is is one sandbox on the shelf, started since the last was taken, which has run a line."""
+        async with asyncio.timeout(60):
+            while _at_work(self.pool.statistics()):
+                await asyncio.sleep(0.005)
+        left = self._opened.leftovers()
+        self._at_rest = self._at_rest or len(left)
+        assert len(left) == self._at_rest, left
+
+
+def _at_work(state: PoolStatistics) -> bool:
+    return (state.warm, state.starting, state.busy, state.closing, state.waiting) != (1, 0, 0, 0, 0)
+
+
 @asynccontextmanager
 async def scenario(opener: Opener) -> AsyncIterator[Pool]:
-    """A pool for one scenario. Afterwards it has to serve on, and then to leave nothing."""
-    before = _descriptors()
-    async with opener() as opened:
-        async with Pool(opened.backend, warm=1, limit=3) as pool:
-            yield pool
-            async with pool.checkout(60) as worker:
-                assert await printed(worker, "print(6 * 7)\n") == "42\n"
-        assert opened.leftovers() == []
-    assert _descriptors() <= before
+    """A pool for one scenario, which has to serve on afterwards, and to leave nothing."""
+    async with SharedPool.open(opener) as shared:
+        yield shared.pool
+        await shared.settle()
 
 
 async def printed(worker: Worker, source: str) -> str:
@@ -168,6 +202,22 @@ async def printed(worker: Worker, source: str) -> str:
     execution = await run(worker, chunks_of(source), sink, timeout_s=60)
     assert execution.status == "ok", (execution, sink.text("stderr"))
     return sink.text()
+
+
+@contextmanager
+def leaves_nothing() -> Iterator[None]:
+    """Neither process nor cgroup nor descriptor."""
+    leftovers = _since(_of_this_process())
+    with leaves_no_descriptor():
+        yield
+        assert leftovers() == set()
+
+
+@contextmanager
+def leaves_no_descriptor() -> Iterator[None]:
+    before = _descriptors()
+    yield
+    assert _descriptors() <= before
 
 
 def _descriptors() -> set[str]:

@@ -1,5 +1,5 @@
-"""What a sandbox has to survive, over every real backend. Each scenario ends by proving that the pool serves on and
-that no process, folder or descriptor is left (``scenario``)."""
+"""What a sandbox has to survive, over every real backend. After each scenario the pool has to serve on, and no process,
+container or folder may be left (``pool``); after the last, no descriptor."""
 
 import asyncio
 import os
@@ -8,11 +8,14 @@ from collections.abc import AsyncIterator
 import pytest
 
 from app.errors import SandboxGone
+from app.sandbox.pool import Pool
 from app.sandbox.worker.execution import Execution
 from app.sandbox.worker.messages import Display, Output, Result
 from app.sandbox.worker.worker import Worker
-from tests.sandbox.backends import MEMORY_BYTES, Opener, printed, scenario
+from tests.sandbox.backends import MEMORY_BYTES, printed
 from tests.sandbox.fakes import Recorder, chunks_of, run
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 KILL_EVERYTHING = """
 import os, signal
@@ -32,8 +35,8 @@ async def survives(worker: Worker, source: str, *, timeout_s: float = 30) -> Exe
     return execution
 
 
-async def test_names_stay_from_execution_to_execution(opener: Opener) -> None:
-    async with scenario(opener) as pool, pool.checkout(60) as worker:
+async def test_names_stay_from_execution_to_execution(pool: Pool) -> None:
+    async with pool.checkout(60) as worker:
         first = await run(worker, chunks_of("x = 20\n", "def double(n):\n    return 2 * n\n"), final=False)
         assert (first.status, first.ran, len(first.durations_ns)) == ("ok", 2, 2)
         sink = Recorder()
@@ -41,13 +44,13 @@ async def test_names_stay_from_execution_to_execution(opener: Opener) -> None:
         assert (second.status, sink.text()) == ("ok", "42\n")
 
 
-async def test_the_first_program_of_a_sandbox_is_main_py_in_an_empty_folder(opener: Opener) -> None:
+async def test_the_first_program_of_a_sandbox_is_main_py_in_an_empty_folder(pool: Pool) -> None:
     source = "import os, sys\nprint(os.path.basename(__file__), sys.argv == [__file__], os.listdir())\n"
-    async with scenario(opener) as pool, pool.checkout(60) as worker:
+    async with pool.checkout(60) as worker:
         assert await printed(worker, source) == "main.py True []\n"
 
 
-async def test_a_module_of_the_program_is_found_before_a_library_and_from_another_folder(opener: Opener) -> None:
+async def test_a_module_of_the_program_is_found_before_a_library_and_from_another_folder(pool: Pool) -> None:
     source = (
         "import os, sys\n"
         "open('colorsys.py', 'w').write('here = __file__\\n')\n"
@@ -57,18 +60,18 @@ async def test_a_module_of_the_program_is_found_before_a_library_and_from_anothe
         "import colorsys\n"
         "print(colorsys.here == os.path.join(folder, 'colorsys.py'), sys.path[0] == folder, '' in sys.path)\n"
     )
-    async with scenario(opener) as pool, pool.checkout(60) as worker:
+    async with pool.checkout(60) as worker:
         assert await printed(worker, source) == "True True False\n"
 
 
-async def test_two_sessions_do_not_see_each_other(opener: Opener) -> None:
-    async with scenario(opener) as pool, pool.checkout(60) as first, pool.checkout(60) as second:
+async def test_two_sessions_do_not_see_each_other(pool: Pool) -> None:
+    async with pool.checkout(60) as first, pool.checkout(60) as second:
         await printed(first, "x = 1\nopen('file', 'w').close()\n")
         assert await printed(second, "import os\nprint('x' in globals(), os.listdir())\n") == "False []\n"
 
 
-async def test_output_comes_while_the_code_runs(opener: Opener) -> None:
-    async with scenario(opener) as pool, pool.checkout(60) as worker, asyncio.TaskGroup() as tasks:
+async def test_output_comes_while_the_code_runs(pool: Pool) -> None:
+    async with pool.checkout(60) as worker, asyncio.TaskGroup() as tasks:
         sink = Recorder()
         source = "import time\nprint('started', flush=True)\ntime.sleep(60)\n"
         running = tasks.create_task(run(worker, chunks_of(source), sink, timeout_s=None))
@@ -79,16 +82,16 @@ async def test_output_comes_while_the_code_runs(opener: Opener) -> None:
         assert (await running).status == "interrupted"
 
 
-async def test_the_value_of_the_last_expression_is_the_result(opener: Opener) -> None:
-    async with scenario(opener) as pool, pool.checkout(60) as worker:
+async def test_the_value_of_the_last_expression_is_the_result(pool: Pool) -> None:
+    async with pool.checkout(60) as worker:
         sink = Recorder()
         await run(worker, chunks_of("6 * 7\n"), sink)
         results = [message for message in sink.messages if isinstance(message, Result)]
         assert [result.data["text/plain"] for result in results] == ["42"]
 
 
-async def test_both_streams_are_kept_apart_and_keep_their_order(opener: Opener) -> None:
-    async with scenario(opener) as pool, pool.checkout(60) as worker:
+async def test_both_streams_are_kept_apart_and_keep_their_order(pool: Pool) -> None:
+    async with pool.checkout(60) as worker:
         sink = Recorder()
         source = """
 import os, sys
@@ -102,8 +105,8 @@ status = os.system("echo child")
         assert sink.text("stderr") == "warning\n"
 
 
-async def test_an_error_names_its_chunk_and_line_and_the_session_goes_on(opener: Opener) -> None:
-    async with scenario(opener) as pool, pool.checkout(60) as worker:
+async def test_an_error_names_its_chunk_and_line_and_the_session_goes_on(pool: Pool) -> None:
+    async with pool.checkout(60) as worker:
         execution = await run(worker, chunks_of("a = 1\n", "b = a / 0\n", "c = 3\n"))
         assert (execution.status, execution.ran, execution.state_lost) == ("error", 1, False)
         assert execution.failure is not None
@@ -111,14 +114,14 @@ async def test_an_error_names_its_chunk_and_line_and_the_session_goes_on(opener:
         assert await printed(worker, "print(a, 'c' in globals())\n") == "1 False\n"
 
 
-async def test_sys_exit_ends_the_block_and_not_the_session(opener: Opener) -> None:
-    async with scenario(opener) as pool, pool.checkout(60) as worker:
+async def test_sys_exit_ends_the_block_and_not_the_session(pool: Pool) -> None:
+    async with pool.checkout(60) as worker:
         execution = await survives(worker, "import sys\nsys.exit(3)\n")
         assert (execution.status, execution.exit_code, execution.state_lost) == ("exit", 3, False)
 
 
-async def test_an_endless_loop_is_interrupted_at_its_deadline(opener: Opener) -> None:
-    async with scenario(opener) as pool, pool.checkout(60) as worker:
+async def test_an_endless_loop_is_interrupted_at_its_deadline(pool: Pool) -> None:
+    async with pool.checkout(60) as worker:
         await printed(worker, "kept = 1\n")
         execution = await survives(worker, "while True:\n    pass\n", timeout_s=0.1)
         assert (execution.status, execution.state_lost) == ("timeout", False)
@@ -133,20 +136,20 @@ async def test_an_endless_loop_is_interrupted_at_its_deadline(opener: Opener) ->
     ],
     ids=["SIGINT ignored", "KeyboardInterrupt caught"],
 )
-async def test_code_that_cannot_be_interrupted_is_killed_and_the_session_says_so(opener: Opener, source: str) -> None:
-    async with scenario(opener) as pool, pool.checkout(60) as worker:
+async def test_code_that_cannot_be_interrupted_is_killed_and_the_session_says_so(pool: Pool, source: str) -> None:
+    async with pool.checkout(60) as worker:
         execution = await survives(worker, source, timeout_s=0.1)
         assert (execution.status, execution.state_lost) == ("timeout", True)
 
 
-async def test_code_that_stops_itself_is_stopped_at_its_deadline(opener: Opener) -> None:
-    async with scenario(opener) as pool, pool.checkout(60) as worker:
+async def test_code_that_stops_itself_is_stopped_at_its_deadline(pool: Pool) -> None:
+    async with pool.checkout(60) as worker:
         execution = await survives(worker, "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)\n", timeout_s=0.1)
         assert execution.status == "timeout"
 
 
-async def test_code_that_interrupts_itself_has_failed(opener: Opener) -> None:
-    async with scenario(opener) as pool, pool.checkout(60) as worker:
+async def test_code_that_interrupts_itself_has_failed(pool: Pool) -> None:
+    async with pool.checkout(60) as worker:
         execution = await survives(worker, "import signal\nsignal.raise_signal(signal.SIGINT)\n")
         assert execution.status == "error"
         assert execution.failure is not None
@@ -164,8 +167,8 @@ async def test_code_that_interrupts_itself_has_failed(opener: Opener) -> None:
     ],
     ids=["_exit", "SIGKILL", "segmentation fault", "abort", "kill everything"],
 )
-async def test_an_interpreter_that_dies_is_replaced(opener: Opener, source: str, name: str) -> None:
-    async with scenario(opener) as pool, pool.checkout(60) as worker:
+async def test_an_interpreter_that_dies_is_replaced(pool: Pool, source: str, name: str) -> None:
+    async with pool.checkout(60) as worker:
         await printed(worker, "kept = 1\n")
         execution = await run(worker, [*chunks_of("a = 1\n"), *chunks_of(source, first=1)])
         assert (execution.status, execution.ran, execution.state_lost) == ("lost", 1, True)
@@ -174,16 +177,16 @@ async def test_an_interpreter_that_dies_is_replaced(opener: Opener, source: str,
         assert await printed(worker, "print('kept' in globals())\n") == "False\n"
 
 
-async def test_a_memory_bomb_hits_the_limit(opener: Opener) -> None:
-    async with scenario(opener) as pool, pool.checkout(60) as worker:
+async def test_a_memory_bomb_hits_the_limit(pool: Pool) -> None:
+    async with pool.checkout(60) as worker:
         source = f"blocks = []\nfor n in range({4 * MEMORY_BYTES >> 20}):\n    blocks.append(b'x' * (1 << 20))\n"
         execution = await survives(worker, source)
         assert execution.failure is not None
         assert execution.failure.ename in ("MemoryLimitExceeded", "MemoryError", "InterpreterKilled")
 
 
-async def test_a_fork_bomb_hits_the_limit_and_is_gone_after_a_reset(opener: Opener) -> None:
-    async with scenario(opener) as pool, pool.checkout(60) as worker:
+async def test_a_fork_bomb_hits_the_limit_and_is_gone_after_a_reset(pool: Pool) -> None:
+    async with pool.checkout(60) as worker:
         source = "import os\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        pass\n"
         execution = await run(worker, chunks_of(source), timeout_s=1)
         assert execution.status in ("timeout", "lost")
@@ -192,8 +195,8 @@ async def test_a_fork_bomb_hits_the_limit_and_is_gone_after_a_reset(opener: Open
         assert int(await printed(worker, count)) <= 4
 
 
-async def test_a_flood_of_output_is_delivered_whole_with_little_memory(opener: Opener) -> None:
-    async with scenario(opener) as pool, pool.checkout(60) as worker:
+async def test_a_flood_of_output_is_delivered_whole_with_little_memory(pool: Pool) -> None:
+    async with pool.checkout(60) as worker:
         received = 0
         most = 0
 
@@ -209,8 +212,8 @@ async def test_a_flood_of_output_is_delivered_whole_with_little_memory(opener: O
         assert most < 2 << 20
 
 
-async def test_a_cancelled_execution_leaves_a_usable_session(opener: Opener) -> None:
-    async with scenario(opener) as pool, pool.checkout(60) as worker, asyncio.TaskGroup() as tasks:
+async def test_a_cancelled_execution_leaves_a_usable_session(pool: Pool) -> None:
+    async with pool.checkout(60) as worker, asyncio.TaskGroup() as tasks:
         sink = Recorder()
         source = "kept = 1\nprint('started', flush=True)\nwhile True:\n    pass\n"
         running = tasks.create_task(run(worker, chunks_of(source), sink, timeout_s=None))
@@ -221,8 +224,8 @@ async def test_a_cancelled_execution_leaves_a_usable_session(opener: Opener) -> 
         assert await printed(worker, "print(kept)\n") == "1\n"
 
 
-async def test_a_checkout_left_while_code_runs_ends_the_code(opener: Opener) -> None:
-    async with scenario(opener) as pool, asyncio.TaskGroup() as tasks:
+async def test_a_checkout_left_while_code_runs_ends_the_code(pool: Pool) -> None:
+    async with asyncio.TaskGroup() as tasks:
         sink = Recorder()
 
         async def request() -> None:
@@ -240,8 +243,8 @@ async def test_a_checkout_left_while_code_runs_ends_the_code(opener: Opener) -> 
         assert pool.statistics().busy == 0
 
 
-async def test_a_sandbox_closed_under_running_code_is_gone(opener: Opener) -> None:
-    async with scenario(opener) as pool, pool.checkout(60) as worker, asyncio.TaskGroup() as tasks:
+async def test_a_sandbox_closed_under_running_code_is_gone(pool: Pool) -> None:
+    async with pool.checkout(60) as worker, asyncio.TaskGroup() as tasks:
         sink = Recorder()
 
         async def request() -> None:
@@ -254,8 +257,8 @@ async def test_a_sandbox_closed_under_running_code_is_gone(opener: Opener) -> No
         await running
 
 
-async def test_there_is_no_network(opener: Opener) -> None:
-    async with scenario(opener) as pool, pool.checkout(60) as worker:
+async def test_there_is_no_network(pool: Pool) -> None:
+    async with pool.checkout(60) as worker:
         source = """
 import socket
 for family, address in (
@@ -274,8 +277,8 @@ for family, address in (
         assert await printed(worker, source) == "unreachable\n" * 4
 
 
-async def test_only_the_work_folder_and_tmp_can_be_written(opener: Opener) -> None:
-    async with scenario(opener) as pool, pool.checkout(60) as worker:
+async def test_only_the_work_folder_and_tmp_can_be_written(pool: Pool) -> None:
+    async with pool.checkout(60) as worker:
         source = """
 for folder in ("/", "/usr", "/usr/bin", "/etc", "/opt/eager/sandbox_image", "/proc/sys/kernel", "/dev", "/sys"):
     try:
@@ -289,16 +292,16 @@ for folder in (".", "/tmp", "/dev/shm"):
         assert await printed(worker, source) == ""
 
 
-async def test_the_work_folder_has_a_quota(opener: Opener) -> None:
-    async with scenario(opener) as pool, pool.checkout(60) as worker:
+async def test_the_work_folder_has_a_quota(pool: Pool) -> None:
+    async with pool.checkout(60) as worker:
         source = "with open('big', 'wb') as file:\n    for n in range(1024):\n        file.write(bytes(1 << 20))\n"
         execution = await survives(worker, source)
         assert execution.failure is not None or execution.status == "lost"
 
 
-async def test_nothing_of_the_host_is_visible(opener: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EAGER_TEST_SECRET", "hunter2")
-    async with scenario(opener) as pool, pool.checkout(60) as worker:
+async def test_nothing_of_the_host_is_visible(pool: Pool) -> None:
+    assert os.environ["EAGER_TEST_SECRET"] == "hunter2"
+    async with pool.checkout(60) as worker:
         source = f"""
 import os
 print([name for name in os.environ if name.startswith("EAGER")])
@@ -316,8 +319,8 @@ print(os.getuid() != 0, os.path.exists("/var/run/docker.sock"))
         assert await printed(worker, source) == "[]\nFalse\nFalse False False\nTrue False\n"
 
 
-async def test_the_supervisor_is_out_of_reach(opener: Opener) -> None:
-    async with scenario(opener) as pool, pool.checkout(60) as worker:
+async def test_the_supervisor_is_out_of_reach(pool: Pool) -> None:
+    async with pool.checkout(60) as worker:
         source = """
 import ctypes, os
 for path in ("mem", "fd/3", "fd/4", "fd/7", "fd/9"):
@@ -332,14 +335,14 @@ print(libc.ptrace(16, 1, 0, 0), libc.mount(None, b"/mnt", b"tmpfs", 0, None))
         assert await printed(worker, source) == "-1 -1\n"
 
 
-async def test_there_are_no_namespaces_to_be_had(opener: Opener) -> None:
-    async with scenario(opener) as pool, pool.checkout(60) as worker:
+async def test_there_are_no_namespaces_to_be_had(pool: Pool) -> None:
+    async with pool.checkout(60) as worker:
         source = "import ctypes\nprint(ctypes.CDLL(None).unshare(0x10000000))\n"
         assert await printed(worker, source) == "-1\n"
 
 
-async def test_nothing_is_told_of_the_supervisor(opener: Opener) -> None:
-    async with scenario(opener) as pool, pool.checkout(60) as worker:
+async def test_nothing_is_told_of_the_supervisor(pool: Pool) -> None:
+    async with pool.checkout(60) as worker:
         source = """
 for path in ("environ", "maps", "io", "auxv"):
     try:
@@ -351,8 +354,8 @@ for path in ("environ", "maps", "io", "auxv"):
         assert await printed(worker, source) == ""
 
 
-async def test_files_go_in_and_out(opener: Opener) -> None:
-    async with scenario(opener) as pool, pool.checkout(60) as worker:
+async def test_files_go_in_and_out(pool: Pool) -> None:
+    async with pool.checkout(60) as worker:
         content = os.urandom(300_000)
 
         async def source() -> AsyncIterator[bytes]:
@@ -380,8 +383,8 @@ async def test_files_go_in_and_out(opener: Opener) -> None:
         assert not (await worker.get_file("../../etc/passwd", limit_bytes=1 << 20, sink=sink)).ok
 
 
-async def test_output_of_a_thread_that_outlives_its_execution_comes_with_the_next(opener: Opener) -> None:
-    async with scenario(opener) as pool, pool.checkout(60) as worker:
+async def test_output_of_a_thread_that_outlives_its_execution_comes_with_the_next(pool: Pool) -> None:
+    async with pool.checkout(60) as worker:
         source = """
 import threading
 go = threading.Event()

@@ -7,8 +7,11 @@ import asyncio
 import pytest
 
 from app.errors import SandboxGone, SessionBusy
-from tests.sandbox.backends import Opener, printed, scenario
+from app.sandbox.pool import Pool
+from tests.sandbox.backends import printed
 from tests.sandbox.fakes import chunks_of, fake_worker, run
+
+on_the_pool_s_loop = pytest.mark.asyncio(loop_scope="module")
 
 
 async def test_a_transaction_is_three_questions_to_the_supervisor() -> None:
@@ -83,8 +86,9 @@ async def test_a_dead_sandbox_answers_nothing() -> None:
             await worker.checkpoint()
 
 
-async def test_state_and_files_go_back_and_the_session_goes_on(opener: Opener) -> None:
-    async with scenario(opener) as pool, pool.checkout(60) as worker:
+@on_the_pool_s_loop
+async def test_state_and_files_go_back_and_the_session_goes_on(pool: Pool) -> None:
+    async with pool.checkout(60) as worker:
         await printed(worker, "import os\nx = [1]\nopen('kept', 'w').write('old')\n")
         assert await worker.checkpoint() is None
         await printed(worker, "x.append(2)\nopen('kept', 'w').write('new')\nopen('more', 'w').close()\n")
@@ -96,13 +100,14 @@ async def test_state_and_files_go_back_and_the_session_goes_on(opener: Opener) -
         assert await printed(worker, "print(x)\n") == "[1, 3]\n"
 
 
-async def test_an_interpreter_that_dies_or_hangs_is_replaced_by_its_copy(opener: Opener) -> None:
+@on_the_pool_s_loop
+async def test_an_interpreter_that_dies_or_hangs_is_replaced_by_its_copy(pool: Pool) -> None:
     hostile = [
         "import os\nos.kill(os.getpid(), 9)\n",
         "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass\n",
         "import os\nwhile True:\n    os.fork()\n",
     ]
-    async with scenario(opener) as pool, pool.checkout(60) as worker:
+    async with pool.checkout(60) as worker:
         await printed(worker, "x = 1\n")
         for code in hostile:
             assert await worker.checkpoint() is None
@@ -112,8 +117,9 @@ async def test_an_interpreter_that_dies_or_hangs_is_replaced_by_its_copy(opener:
             assert await printed(worker, "print(x)\n") == "1\n"
 
 
-async def test_code_that_kills_all_it_can_takes_its_checkpoint_with_it_and_no_more(opener: Opener) -> None:
-    async with scenario(opener) as pool, pool.checkout(60) as worker:
+@on_the_pool_s_loop
+async def test_code_that_kills_all_it_can_takes_its_checkpoint_with_it_and_no_more(pool: Pool) -> None:
+    async with pool.checkout(60) as worker:
         assert await worker.checkpoint() is None
         await run(worker, chunks_of("import os\nos.kill(-1, 9)\nos._exit(1)\n"))
         reason = await worker.rollback()

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from sandbox_image.block import Block, Piece
+from sandbox_image.block import BlockCode, Piece
 
 
-def block_with(*pieces: Piece, folder: Path | None = None) -> tuple[Block, list[Any]]:
+def block_with(*pieces: Piece, folder: Path | None = None) -> tuple[BlockCode, list[Any]]:
     """A block after all pieces; what each compiled to, or the SyntaxError."""
-    block = Block("b", str(folder / "main.py") if folder else "/proc/nowhere/main.py")
+    block = BlockCode("b", str(folder / "main.py") if folder else "/proc/nowhere/main.py")
     block.add(pieces)
     compiled: list[Any] = []
     for piece in pieces:
@@ -106,7 +106,7 @@ def test_future_imports_are_allowed_in_the_head_only() -> None:
 
 
 def test_sources_can_be_read_back(tmp_path: Path) -> None:
-    block = Block("b", str(tmp_path / "main.py"))
+    block = BlockCode("b", str(tmp_path / "main.py"))
     block.add([(1, 0, "a = 1\r\nb = 2;"), (2, 6, " c = '\udc80'")])
     assert linecache.getlines(block.filename) == ["a = 1\n", "b = 2; c = '\udc80'"]
     linecache.checkcache()
@@ -116,7 +116,7 @@ def test_sources_can_be_read_back(tmp_path: Path) -> None:
 
 def test_a_program_that_tidies_up_behind_it_can_be_read_back(tmp_path: Path) -> None:
     folder = tmp_path / "session"
-    block = Block("b", str(folder / "main.py"))
+    block = BlockCode("b", str(folder / "main.py"))
     for number, remove in enumerate((lambda: None, lambda: rmtree(folder), Path(block.filename).unlink), 1):
         remove()
         block.add([(number, 0, f"x = {number}\n")])

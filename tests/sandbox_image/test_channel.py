@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox_image.channel import Channel
+from sandbox_image.channel import SupervisorChannel
 from sandbox_image.interrupts import Interrupts
 from sandbox_image.protocol import INTERPRETER, encode_message
 
@@ -15,17 +15,17 @@ FIRST, SECOND = ({"op": "execute", "id": number} for number in (1, 2))
 
 
 @pytest.fixture
-def ends() -> Iterator[tuple[socket.socket, Channel]]:
+def ends() -> Iterator[tuple[socket.socket, SupervisorChannel]]:
     ours, theirs = socket.socketpair()
     interrupts = Interrupts()
     try:
         with ours, theirs:
-            yield ours, Channel(theirs, interrupts)
+            yield ours, SupervisorChannel(theirs, interrupts)
     finally:
         interrupts.enter()  # the handlers are pytest's again
 
 
-def test_what_is_done_meanwhile_ends_with_the_first_message(ends: tuple[socket.socket, Channel]) -> None:
+def test_what_is_done_meanwhile_ends_with_the_first_message(ends: tuple[socket.socket, SupervisorChannel]) -> None:
     supervisor, channel = ends
     done = []
 
@@ -44,7 +44,7 @@ def test_what_is_done_meanwhile_ends_with_the_first_message(ends: tuple[socket.s
     assert done == [0, 1, 2, 3]
 
 
-def test_a_message_that_is_there_comes_first(ends: tuple[socket.socket, Channel]) -> None:
+def test_a_message_that_is_there_comes_first(ends: tuple[socket.socket, SupervisorChannel]) -> None:
     supervisor, channel = ends
     supervisor.sendall(encode_message(INTERPRETER, FIRST))
     meanwhile = channel.meanwhile = iter([1])
@@ -52,7 +52,7 @@ def test_a_message_that_is_there_comes_first(ends: tuple[socket.socket, Channel]
     assert list(meanwhile) == [1]
 
 
-def test_messages_are_waited_for_when_nothing_is_left_to_do(ends: tuple[socket.socket, Channel]) -> None:
+def test_messages_are_waited_for_when_nothing_is_left_to_do(ends: tuple[socket.socket, SupervisorChannel]) -> None:
     supervisor, channel = ends
 
     def meanwhile() -> Iterator[None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from contextlib import closing
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.sandbox_image.fidelity_programs import PROGRAMS
-from tests.sandbox_image.whole_file import DUMP, Outcome, run_whole, same_paths
+from tests.sandbox_image.whole_file import DUMP, Outcome, run_whole, same_paths, stated_environment
 from tests.sandbox_image.zygote import SANDBOX_PYTHON, Interpreter, Turn, Zygote
 from tests.tricky.programs import CASES
 
@@ -88,6 +87,6 @@ def test_corpus_traceback_is_that_of_the_whole_file(name: str, rich_zygote: Zygo
         cwd=tmp_path / "whole",
         capture_output=True,
         text=True,
-        env={**os.environ, "MPLBACKEND": "Agg"},
+        env=stated_environment(str(SANDBOX_PYTHON), tmp_path / "whole"),
     )
     assert same_paths(ours.stderr) == same_paths(done.stderr)

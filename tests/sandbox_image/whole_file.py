@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import ast
+import atexit
 import inspect
 import json
-import os
 import re
 import shutil
 import subprocess
+import tempfile
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sandbox_image.preload import ONE_BLAS_THREAD
+from sandbox_image.preload import environment
 
 #: The names of the program and, of plain values, the value. As a sitecustomize module it writes them at exit.
 DUMP = """
@@ -58,6 +60,22 @@ class Outcome:
     namespace: dict[str, Any]
 
 
+def stated_environment(python: str, folder: Path) -> dict[str, str]:
+    """What a sandbox's program has, whoever starts the tests: nothing of the caller's is passed on.
+
+    Output is unbuffered: a sandbox shows what the program and its children write in the order in which they write it.
+    """
+    return environment(python, str(folder), _caches()) | {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+@cache
+def _caches() -> str:
+    """What libraries keep from run to run, such as matplotlib's list of fonts, which takes a second to make."""
+    folder = tempfile.mkdtemp(prefix="eager-test-caches-")
+    atexit.register(shutil.rmtree, folder)
+    return folder
+
+
 def run_whole(python: str, code: str, folder: Path, files: Iterable[Path] = ()) -> Outcome:
     """CPython's own run, in a new folder with copies of ``files``."""
     folder.mkdir()
@@ -72,15 +90,7 @@ def run_whole(python: str, code: str, folder: Path, files: Iterable[Path] = ()) 
     site = folder / "site"
     site.mkdir()
     (site / "sitecustomize.py").write_text(_DUMP_AT_EXIT)
-    environment = {
-        # The last digits of sums depend on how they are computed; a sandbox has none of the machine's settings.
-        **{name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS_")},
-        **ONE_BLAS_THREAD,
-        "MPLBACKEND": "Agg",
-        "EAGER_TEST_DUMP": str(dump),
-        "PYTHONPATH": str(site),
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
+    variables = stated_environment(python, folder) | {"EAGER_TEST_DUMP": str(dump), "PYTHONPATH": str(site)}
     done = subprocess.run(
         [python, script],
         cwd=folder,
@@ -88,7 +98,7 @@ def run_whole(python: str, code: str, folder: Path, files: Iterable[Path] = ()) 
         capture_output=True,
         text=True,
         errors="replace",
-        env=environment,
+        env=variables,
     )
     namespace = json.loads(dump.read_text()) if dump.exists() else {}
     stderr = done.stderr if script == "main.py" else _STOPPED.sub("", _FRAME_OF_THE_LOOP.sub("", done.stderr))

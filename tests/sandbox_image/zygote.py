@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox_image.protocol import INTERPRETER, PROGRESS, FrameDecoder, encode_message
+from tests.sandbox_image.whole_file import stated_environment
 
 ROOT = Path(__file__).parents[2]
 #: The libraries of the image, where they have been installed (see the Makefile).
@@ -105,13 +106,7 @@ class Zygote:
             [python, "-c", code, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
-            env={
-                **os.environ,
-                "TMPDIR": self._temporary.name,
-                "MPLBACKEND": "Agg",
-                "OPENBLAS_NUM_THREADS": "1",
-                "OMP_NUM_THREADS": "1",
-            },
+            env=stated_environment(python, Path(self._temporary.name)) | {"TMPDIR": self._temporary.name},
         )
         theirs.close()
         self.control = ours

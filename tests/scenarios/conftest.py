@@ -19,7 +19,9 @@ def upstream_url() -> Iterator[str]:
         yield server.url
 
 
-@pytest.fixture(scope="package", params=["local", "docker"])
+@pytest.fixture(
+    scope="package", params=[pytest.param(name, marks=getattr(pytest.mark, name)) for name in ("local", "docker")]
+)
 def backend(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     require_backend(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Awaitable, Callable
 from typing import Any
 
-from app.sandbox.worker.question import Answer, Question, send_file
+from app.sandbox.worker.question import Question, SupervisorAnswer, send_file
 from app.sandbox.worker.transport import Channel
 from sandbox_image.protocol import CONTROL, ProtocolError, encode_message
 
@@ -45,13 +45,13 @@ class Inquiry:
         self,
         id: int,
         message: dict[str, Any],
-        expected: type[Answer],
+        expected: type[SupervisorAnswer],
         *,
         sink: PieceSink | None = None,
         room: int = 0,
         source: AsyncIterable[bytes] | None = None,
         size: int = 0,
-    ) -> Answer | None:
+    ) -> SupervisorAnswer | None:
         """The answer; None if the sandbox has died of it. Up to ``room`` bytes of a file go to ``sink``; ``size`` bytes
         of one are sent from ``source``.
 
@@ -87,7 +87,7 @@ class Inquiry:
             if question.answer is None:
                 self._fail("a request to the supervisor was abandoned")
 
-    def accept_answer(self, message: Answer) -> None:
+    def accept_answer(self, message: SupervisorAnswer) -> None:
         """
         Raises:
             ProtocolError: nobody asked for it.

@@ -106,13 +106,18 @@ class FileReply(msgspec.Struct, frozen=True, tag_field="t", tag="file"):
     truncated: bool = False
 
 
-class Snapshot(msgspec.Struct, frozen=True, tag_field="t", tag="snapshot"):
+class CheckpointReply(msgspec.Struct, frozen=True, tag_field="t", tag="snapshot"):
     """Answer to checkpoint, commit and rollback."""
 
     id: int
     ok: bool
     error: str | None = None
 
+    @property
+    def reason(self) -> str | None:
+        """Why it was not done; None if it was."""
+        return None if self.ok else self.error or "unknown"
 
-SupervisorMessage = Ready | Lost | Pong | FileReply | Snapshot
+
+SupervisorMessage = Ready | Lost | Pong | FileReply | CheckpointReply
 InterpreterMessage = Display | Result | Failure | Finished

@@ -6,19 +6,19 @@ import asyncio
 from collections.abc import AsyncIterable
 
 from app.sandbox.worker.mailbox import Mailbox
-from app.sandbox.worker.messages import FileReply, Pong, Snapshot
+from app.sandbox.worker.messages import CheckpointReply, FileReply, Pong
 from app.sandbox.worker.transport import Channel
 from sandbox_image.protocol import FILE, MAX_DATA_BYTES, ProtocolError, encode_frame
 
-Answer = Pong | FileReply | Snapshot
+SupervisorAnswer = Pong | FileReply | CheckpointReply
 
 
 class Question:
     """At most one is open. ``room`` is how many bytes of a file it may be answered with."""
 
-    def __init__(self, id: int, expected: type[Answer], *, room: int = 0) -> None:
+    def __init__(self, id: int, expected: type[SupervisorAnswer], *, room: int = 0) -> None:
         self.id = id
-        self.answer: Answer | None = None
+        self.answer: SupervisorAnswer | None = None
         self._expected = expected
         self._room = room
         self._pieces: Mailbox[bytes | None] = Mailbox()
@@ -41,7 +41,7 @@ class Question:
             raise ProtocolError("more file data than asked for")
         self._pieces.put_nowait(payload, len(payload))
 
-    def accept_answer(self, message: Answer) -> None:
+    def accept_answer(self, message: SupervisorAnswer) -> None:
         """
         Raises:
             ProtocolError: not the answer to this question.

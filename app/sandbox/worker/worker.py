@@ -4,12 +4,12 @@ Theory of operation
 -------------------
 The supervisor in the sandbox speaks ``sandbox_image/protocol.py`` to us over a ``Channel``. Its frames arrive in a
 plain callback; ``states.py`` says which of them is allowed in which state and what it leads to. Everything else a
-sandbox may send (bad JSON, a foreign id, a message out of turn) ends it. ``life.py`` has what lies between: resets,
-timers, death. ``inquiry.py`` has the questions to the supervisor.
+sandbox may send (bad JSON, a foreign id, a message that is not due) ends it. ``life.py`` has what lies between: resets,
+timers, death. ``supervisor_calls.py`` has the questions to the supervisor, ``inquiry.py`` how one is asked.
 
 Rules.
-1. At most one *turn* (execution) exists. It ends in exactly one place, ``_end_turn``, which puts ``None`` behind its
-   last output in the outbox: output that comes later is not part of it.
+1. At most one execution exists. It ends in exactly one place, ``_end_execution``, which puts ``None`` behind its last
+   output in the outbox: output that comes later is not part of it.
 2. Output goes to the outbox, which ``execute`` empties into the sink. Above HIGH_WATER we stop reading, so the kernel
    stops the writer. Where we have to hear something to go on (stopping, resetting, recovering, file operations), we
    read on and drop output instead; memory stays bounded either way.
@@ -28,44 +28,38 @@ from __future__ import annotations
 import asyncio
 import functools
 import itertools
-from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from app.deadline import Deadline
 from app.detection.chunk import Chunk
-from app.errors import RequestError, SessionBusy
+from app.errors import SessionBusy
 from app.sandbox.worker.decoding import decode_interpreter, decode_supervisor
-from app.sandbox.worker.execution import Execution, Sink
-from app.sandbox.worker.inquiry import Inquiry, PieceSink
+from app.sandbox.worker.execution import Execution, RunningExecution, Sink, Stop, encode_execution, failure_of
+from app.sandbox.worker.inquiry import Inquiry
 from app.sandbox.worker.life import Life
 from app.sandbox.worker.messages import (
     Display,
     Failure,
-    FileReply,
     Finished,
     Lost,
     Output,
-    Pong,
     Ready,
     Result,
-    Snapshot,
 )
 from app.sandbox.worker.outbox import HIGH_WATER, LOW_WATER, Outbox
-from app.sandbox.worker.question import Answer
 from app.sandbox.worker.states import HURRIED, State
+from app.sandbox.worker.supervisor_calls import Asked, SupervisorCalls
 from app.sandbox.worker.transport import Channel
-from app.sandbox.worker.turn import Stop, Turn, failure_of
 from sandbox_image.protocol import (
     CONTROL,
     FILE,
     INTERPRETER,
     MAX_DATA_BYTES,
-    MAX_FRAME_BYTES,
     STDERR,
     STDOUT,
     ProtocolError,
-    encode_message,
 )
 
 
@@ -79,7 +73,7 @@ class WorkerStatistics:
     buffered_bytes: int
 
 
-class Worker(Life):
+class Worker(Life, SupervisorCalls):
     """One sandbox. Implements ``Session``. ``kill`` ends its processes and removes what is left of it."""
 
     def __init__(
@@ -98,9 +92,9 @@ class Worker(Life):
         self._output_limit_bytes = output_limit_bytes
         self._grace_s = grace_s
         self._ids = itertools.count(1)
-        self._turn: Turn | None = None
-        self._turn_over = asyncio.Event()
-        self._deadline = Deadline(functools.partial(self._stop, "timeout"))  # of the turn
+        self._execution: RunningExecution | None = None
+        self._execution_over = asyncio.Event()
+        self._deadline = Deadline(functools.partial(self._stop, "timeout"))  # of the execution
         self._outbox = Outbox()
         self._inquiry = Inquiry(
             channel, answer_s=answer_s, leave_s=grace_s, on_change=self._regulate_reading, fail=self._die
@@ -112,9 +106,9 @@ class Worker(Life):
         channel.attach(self._on_frame, self._die)
 
     def __repr__(self) -> str:
-        turn = f" execution {self._turn.id}" if self._turn else ""
+        running = f" execution {self._execution.id}" if self._execution else ""
         why = f" ({self._death})" if self._death else ""
-        return f"<Worker {self._id} {self._state.value}{turn}{why}>"
+        return f"<Worker {self._id} {self._state.value}{running}{why}>"
 
     def statistics(self) -> WorkerStatistics:
         return WorkerStatistics(
@@ -153,7 +147,7 @@ class Worker(Life):
             lost, self._unreported = self._unreported, None
             failure = failure_of(lost, 0, chunks[0].index if chunks else 0)
             return Execution("lost", 0, failure=failure, state_lost=True)
-        turn = self._begin_turn(chunks, block, final, language, timeout_s, cut, trial)
+        execution = self._begin_execution(chunks, block, final, language, timeout_s, cut, trial)
         delivered = False
         try:
             await self._deliver(sink)
@@ -162,15 +156,15 @@ class Worker(Life):
             if not delivered:  # the call was cancelled or the sink failed: the code must not go on unseen
                 await self._abandon()
         self._check_alive()
-        return turn.conclude()
+        return execution.conclude()
 
     async def interrupt(self) -> None:
         """See ``Session.interrupt``. Returns when the execution is over."""
-        if self._turn is not None:
+        if self._execution is not None:
             self._stop("interrupted")
-            await self._turn_over.wait()
+            await self._execution_over.wait()
 
-    def _begin_turn(
+    def _begin_execution(
         self,
         chunks: Sequence[Chunk],
         block: str,
@@ -179,38 +173,26 @@ class Worker(Life):
         timeout_s: float | None,
         cut: bool,
         trial: bool,
-    ) -> Turn:
-        turn = Turn(
+    ) -> RunningExecution:
+        execution = RunningExecution(
             next(self._ids), [chunk.index for chunk in chunks], final=final, output_limit=self._output_limit_bytes
         )
-        message = {
-            "op": "execute",
-            "id": turn.id,
-            "block": block,
-            "language": language,
-            "chunks": [[chunk.index, chunk.line, chunk.column, chunk.source] for chunk in chunks],
-            "final": final,
-        }
-        if cut:
-            message["cut"] = True
-        if trial:
-            message["trial"] = True
-        frame = encode_message(INTERPRETER, message)
-        if len(frame) > MAX_FRAME_BYTES:
-            raise RequestError("the code is too large", code="code_too_large", status=413)
-        self._turn = turn
+        frame = encode_execution(
+            execution.id, chunks, block=block, final=final, language=language, cut=cut, trial=trial
+        )
+        self._execution = execution
         self._late_budget = self._output_limit_bytes
         self._fresh = False
-        self._turn_over.clear()
+        self._execution_over.clear()
         self._executions += 1
         self._enter(State.EXECUTING)
         if timeout_s is not None:
             self._deadline.set(timeout_s)
         self._channel.send(frame)
-        return turn
+        return execution
 
     async def _deliver(self, sink: Sink) -> None:
-        """Empty the outbox into the sink, up to the end of the turn."""
+        """Empty the outbox into the sink, up to the end of the execution."""
         while (message := await self._outbox.get()) is not None:
             self._regulate_reading()
             await sink(message)
@@ -225,89 +207,55 @@ class Worker(Life):
             raise
 
     def _stop(self, why: Stop) -> None:
-        turn = self._turn
-        if turn is None:
+        execution = self._execution
+        if execution is None:
             return
-        turn.stop = turn.stop or why
-        turn.abandoned = turn.abandoned or why == "abandoned"
+        execution.stop = execution.stop or why
+        execution.abandoned = execution.abandoned or why == "abandoned"
         if self._state is State.EXECUTING:
             self._enter(State.STOPPING)
-            self._send_control({"op": "interrupt", "id": turn.id})
+            self._send_control({"op": "interrupt", "id": execution.id})
             self._arm(self._grace_s, self._force_reset)
-        elif self._state in (State.RESETTING, State.RECOVERING) and turn.abandoned:
+        elif self._state in (State.RESETTING, State.RECOVERING) and execution.abandoned:
             self._arm(self._reset_s, self._die, "no new interpreter in time")
 
     def _is_abandoned(self) -> bool:
-        return self._turn is not None and self._turn.abandoned
+        return self._execution is not None and self._execution.abandoned
 
     def _on_change(self) -> None:
         self._regulate_reading()
 
     def _settle(self) -> None:
-        self._end_turn()
+        self._end_execution()
         if self._state is State.DEAD:
             self._deadline.close()
             self._inquiry.give_up()
 
-    def _end_turn(self) -> None:
-        turn, self._turn = self._turn, None
-        if turn is None:
+    def _end_execution(self) -> None:
+        execution, self._execution = self._execution, None
+        if execution is None:
             return
         self._deadline.lift()
-        if turn.final:
+        if execution.final:
             self._outbox.flush()
         self._outbox.put_nowait(None)
-        self._turn_over.set()
+        self._execution_over.set()
 
     # ------------------------------------------- questions to the supervisor
 
-    async def ping(self) -> None:
-        """Ask the supervisor, not the interpreter, whether it is there."""
-        await self._ask({"op": "ping"}, Pong)
-
-    async def checkpoint(self) -> str | None:
-        """See ``Session.checkpoint``."""
-        return _reason(await self._ask({"op": "checkpoint"}, Snapshot))
-
-    async def commit(self) -> None:
-        """See ``Session.commit``."""
-        await self._ask({"op": "commit"}, Snapshot)
-
     async def rollback(self) -> str | None:
         """See ``Session.rollback``."""
-        reason = _reason(await self._ask({"op": "rollback"}, Snapshot))
+        reason = await super().rollback()
         if reason is None:  # an interpreter that died since is of no interest any more
             self._unreported, self._fresh = None, False
         return reason
 
-    async def list_files(self, limit: int) -> FileReply:
-        """Files of the work folder, at most ``limit`` of them."""
-        return cast(FileReply, await self._ask({"op": "list", "limit": limit}, FileReply))
-
-    async def remove_file(self, path: str) -> FileReply:
-        return cast(FileReply, await self._ask({"op": "remove", "path": path}, FileReply))
-
-    async def get_file(self, path: str, *, limit_bytes: int, sink: PieceSink) -> FileReply:
-        """Read a file of the work folder into ``sink``, as fast as the sink takes it."""
-        message = {"op": "get", "path": path, "limit": limit_bytes}
-        return cast(FileReply, await self._ask(message, FileReply, sink=sink, room=limit_bytes))
-
-    async def put_file(self, path: str, size: int, source: AsyncIterable[bytes]) -> FileReply:
-        """Write a file into the work folder. A source that fails or is not of ``size`` bytes ends the sandbox: it has
-        been promised the rest.
-
-        Raises:
-            ValueError: the source holds more or less than ``size`` bytes.
-        """
-        message = {"op": "put", "path": path, "size": size}
-        return cast(FileReply, await self._ask(message, FileReply, source=source, size=size))
-
-    async def _ask(self, message: dict[str, Any], expected: type[Answer], **pieces: Any) -> Answer:
+    async def _ask(self, message: dict[str, Any], expected: type[Asked], **pieces: Any) -> Asked:
         """See ``Inquiry.ask``."""
         await self._wait_free()
         answer = await self._inquiry.ask(next(self._ids), message, expected, **pieces)
         self._check_alive()
-        assert answer is not None
+        assert isinstance(answer, expected)
         return answer
 
     # ---------------------------------------------------- what the sandbox says
@@ -337,13 +285,13 @@ class Worker(Life):
 
     def _on_interpreter(self, payload: bytes) -> None:
         message = decode_interpreter(payload)
-        turn = self._turn
-        if isinstance(message, Display) and message.id > 0 and (turn is None or message.id < turn.id):
+        execution = self._execution
+        if isinstance(message, Display) and message.id > 0 and (execution is None or message.id < execution.id):
             self._accept_late(len(payload))  # shown by a thread that outlived its execution
             return
-        if turn is None:
+        if execution is None:
             raise ProtocolError(f"{type(message).__name__} while nothing runs")
-        turn.accept(message)
+        execution.accept(message)
         match message:
             case Finished():
                 self._follow("done")
@@ -371,9 +319,9 @@ class Worker(Life):
             self._inquiry.accept_answer(message)
 
     def _on_lost(self, lost: Lost) -> None:
-        turn, before = self._turn, self._state
-        if turn is not None:
-            turn.lost = turn.lost or lost
+        execution, before = self._execution, self._state
+        if execution is not None:
+            execution.lost = execution.lost or lost
         elif before is State.IDLE and not self._fresh:
             self._unreported = lost
         self._fresh = True
@@ -382,7 +330,7 @@ class Worker(Life):
         if before is State.RESETTING:
             self._follow("reset" if lost.reason == "reset" else "lost")
         else:
-            self._follow("lost" if turn is None or lost.id == turn.id else "lost before")
+            self._follow("lost" if execution is None or lost.id == execution.id else "lost before")
             if self._state is State.RESETTING:
                 self._send_control({"op": "reset"})
         self._expect_interpreter()
@@ -391,14 +339,14 @@ class Worker(Life):
 
     def _allow(self, size: int) -> int:
         """How many of ``size`` bytes of output are kept. Stops the execution that is over its limit."""
-        turn, allowed = self._turn, size
+        execution, allowed = self._execution, size
         if self._outbox.weight > HIGH_WATER and (self._state in HURRIED or self._inquiry.open is not None):
             allowed = 0
-        elif turn is not None:
-            allowed = min(size, turn.budget)
-            turn.budget -= allowed
+        elif execution is not None:
+            allowed = min(size, execution.budget)
+            execution.budget -= allowed
             if allowed < size:
-                turn.budget = 0
+                execution.budget = 0
                 self._stop("output")
         else:
             allowed = min(size, max(self._output_limit_bytes - self._outbox.weight, 0))
@@ -413,17 +361,12 @@ class Worker(Life):
             self._channel.resume_reading()
 
     async def _wait_free(self) -> None:
-        if self._turn is None and self._state in (State.RESETTING, State.RECOVERING):
+        if self._execution is None and self._state in (State.RESETTING, State.RECOVERING):
             await self.wait_ready(self._ready_s)
         self._check_alive()
-        if self._turn is not None or self._inquiry.open is not None:
+        if self._execution is not None or self._inquiry.open is not None:
             raise SessionBusy(f"session {self._id} is busy")
 
 
 async def _discard(message: Output | Display | Result) -> None:
     """Sink of an execution that nobody listens to."""
-
-
-def _reason(answer: Answer) -> str | None:
-    assert isinstance(answer, Snapshot)
-    return None if answer.ok else answer.error or "unknown"

@@ -21,7 +21,7 @@ from app.sandbox.local.backend import LocalBackend
 from app.sandbox.local.environment import inspect_python
 from app.sandbox.worker.worker import Worker
 from tests.backends import SANDBOX_ENV, SANDBOX_IMAGE, require_backend
-from tests.sandbox.backends import _descriptors, printed
+from tests.sandbox.backends import leaves_no_descriptor, printed
 
 #: For service.test, signed by itself.
 TLS = Path(__file__).with_name("tls")
@@ -48,29 +48,28 @@ class Outside:
 )
 async def outside(request: pytest.FixtureRequest) -> AsyncIterator[Outside]:
     require_backend(request.param)
-    before = _descriptors()
-    async with servers() as (http, https, secret, heard):
-        names = {"service.test": "127.0.0.1", "hidden.test": "127.0.0.1", "metadata.test": "169.254.169.254"}
+    with leaves_no_descriptor():
+        async with servers() as (http, https, secret, heard):
+            names = {"service.test": "127.0.0.1", "hidden.test": "127.0.0.1", "metadata.test": "169.254.169.254"}
 
-        async def resolve(name: str, port: int) -> list[Address]:
-            return [ip_address(names[name])]
+            async def resolve(name: str, port: int) -> list[Address]:
+                return [ip_address(names[name])]
 
-        rules = [f"service.test:{http}", f"service.test:{https}", f"127.0.0.1:{http}", f"127.0.0.1:{https}"]
-        rules += ["hidden.test:*", "metadata.test"]
-        egress = Egress(Rules.parse(rules), limits=EgressLimits(connections=16, least_s=0.001), resolve=resolve)
-        backend: LocalBackend | DockerBackend
-        if request.param == "local":
-            backend = LocalBackend(inspect_python(SANDBOX_ENV), egress=egress)
-        else:
-            backend = DockerBackend(image=SANDBOX_IMAGE, egress=egress)
-        assert "egress proxy" in backend.describe()
-        worker = await backend.start()
-        yield Outside(worker, egress, http, https, secret, heard)
-        await worker.close()
-        await backend.close()
-        egress.close()
-        assert egress.statistics.open == 0
-    assert _descriptors() <= before
+            rules = [f"service.test:{http}", f"service.test:{https}", f"127.0.0.1:{http}", f"127.0.0.1:{https}"]
+            rules += ["hidden.test:*", "metadata.test"]
+            egress = Egress(Rules.parse(rules), limits=EgressLimits(connections=16, least_s=0.001), resolve=resolve)
+            backend: LocalBackend | DockerBackend
+            if request.param == "local":
+                backend = LocalBackend(inspect_python(SANDBOX_ENV), egress=egress)
+            else:
+                backend = DockerBackend(image=SANDBOX_IMAGE, egress=egress)
+            assert "egress proxy" in backend.describe()
+            worker = await backend.start()
+            yield Outside(worker, egress, http, https, secret, heard)
+            await worker.close()
+            await backend.close()
+            egress.close()
+            assert egress.statistics.open == 0
 
 
 @asynccontextmanager
