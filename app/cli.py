@@ -30,7 +30,7 @@ cli.add_typer(image, name="image")
 #: What writes clients' keys (the headers of a WebSocket) and prompts (rows of the database) at debug level.
 TELLTALES = ("uvicorn.error", "aiosqlite")
 
-Host = Annotated[str, typer.Option(help="Address to listen on.")]
+HostOption = Annotated[str, typer.Option(help="Address to listen on.")]
 Fd = Annotated[int | None, typer.Option(hidden=True, help="A listening socket to use instead of host and port.")]
 Tps = Annotated[float, typer.Option(min=0, help="Tokens per second; 0 is as fast as possible.")]
 TtftMs = Annotated[float, typer.Option(min=0, help="Time to the first token.")]
@@ -46,7 +46,7 @@ def main() -> None:
 
 @cli.command()
 def serve(
-    host: Host = "127.0.0.1",
+    host: HostOption = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
     fd: Fd = None,
 ) -> None:
@@ -70,7 +70,7 @@ def serve(
 
 @cli.command()
 def upstream(
-    host: Host = "127.0.0.1",
+    host: HostOption = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8001,
     tps: Tps = 50,
     ttft_ms: TtftMs = 200,

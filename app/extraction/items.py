@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from app.events import Source
+from app.events import CodeSource
 from app.extraction.tool_calls import Kind
 
 
@@ -30,7 +30,7 @@ class CodeStarted(NamedTuple):
     """``name`` is the tool's; empty for code in content."""
 
     call_id: str
-    source: Source
+    source: CodeSource
     language: str
     name: str
 
@@ -81,13 +81,13 @@ class Finish(NamedTuple):
     reason: str
 
 
-class Usage(NamedTuple):
+class UsageReport(NamedTuple):
     """Replaces earlier ones of the turn: some upstreams send it with every delta, cumulated."""
 
     usage: dict[str, Any]
 
 
-Item = (
+TurnItem = (
     ContentText | ReasoningText | RefusalText | CodeStarted | CodeText | CodeEnded
-    | ForeignFragment | ForeignCall | RefusedCall | Finish | Usage
+    | ForeignFragment | ForeignCall | RefusedCall | Finish | UsageReport
 )  # fmt: skip

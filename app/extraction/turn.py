@@ -31,11 +31,11 @@ from app.extraction.items import (
     Finish,
     ForeignCall,
     ForeignFragment,
-    Item,
     ReasoningText,
     RefusalText,
     RefusedCall,
-    Usage,
+    TurnItem,
+    UsageReport,
 )
 from app.extraction.names import CODE_TOOLS, canonical_tool, is_code_tool, meant_tool, runs_here
 from app.extraction.tags import TagReader
@@ -120,8 +120,8 @@ class TurnReader:
     def __repr__(self) -> str:
         return f"<TurnReader calls={len(self._assembler.calls)} finish_reason={self._finish_reason!r}>"
 
-    def feed(self, delta: Delta) -> list[Item]:
-        items: list[Item] = []
+    def feed(self, delta: Delta) -> list[TurnItem]:
+        items: list[TurnItem] = []
         if delta.content:
             self._read_content(self._content_halves.feed(delta.content), delta.logprobs, items)
         if delta.tool_calls:
@@ -131,23 +131,23 @@ class TurnReader:
         if delta.finish_reason is not None:
             self._finish(delta.finish_reason, items)
         if delta.usage is not None:
-            items.append(Usage(delta.usage))
+            items.append(UsageReport(delta.usage))
         return items
 
-    def flush(self) -> list[Item]:
+    def flush(self) -> list[TurnItem]:
         """The stream is over, and all that is open in it.
 
         Raises:
             UpstreamBroken: it holds a call without a name.
         """
-        items: list[Item] = []
+        items: list[TurnItem] = []
         reason = self._finish_reason or self._missing_reason()
         self._close(reason, items)
         if not self._told:
             self._tell(reason, items)
         return items
 
-    def _finish(self, reason: str, items: list[Item]) -> None:
+    def _finish(self, reason: str, items: list[TurnItem]) -> None:
         """A reason is the end, unless something is not whole: more of it may come, and does where each delta has a
         reason. A limit counts in any case."""
         if self._finish_reason is None or reason in _TRUNCATED:
@@ -158,11 +158,11 @@ class TurnReader:
             self._close(self._finish_reason, items)
             self._tell(self._finish_reason, items)
 
-    def _tell(self, reason: str, items: list[Item]) -> None:
+    def _tell(self, reason: str, items: list[TurnItem]) -> None:
         self._told = True
         items.append(Finish(reason))
 
-    def _close(self, reason: str, items: list[Item]) -> None:
+    def _close(self, reason: str, items: list[TurnItem]) -> None:
         if text := self._content_halves.flush():
             self._read_content(text, None, items)
         truncated = reason in _TRUNCATED
@@ -197,7 +197,7 @@ class TurnReader:
 
     # content
 
-    def _read_content(self, text: str, logprobs: Any, items: list[Item]) -> None:
+    def _read_content(self, text: str, logprobs: Any, items: list[TurnItem]) -> None:
         if not text:
             return
         self._count(text)
@@ -206,7 +206,7 @@ class TurnReader:
         if self._blocks is not None and (text := self._scanned.feed(text)):
             self._read_blocks(self._blocks.feed(text), True, items)
 
-    def _read_blocks(self, events: Sequence[SnippetEvent], complete: bool, items: list[Item]) -> None:
+    def _read_blocks(self, events: Sequence[SnippetEvent], complete: bool, items: list[TurnItem]) -> None:
         for event in events:
             match event:
                 case SnippetText(text):
@@ -219,7 +219,7 @@ class TurnReader:
                     self._in_block = False
                     items.append(CodeEnded(self._block_id, complete))
 
-    def _read_rest(self, delta: Delta, items: list[Item]) -> None:
+    def _read_rest(self, delta: Delta, items: list[TurnItem]) -> None:
         if delta.reasoning and (text := self._reasoning_halves.feed(delta.reasoning)):
             self._count(text)
             self._message.add_reasoning(text, delta.reasoning_key)
@@ -241,7 +241,7 @@ class TurnReader:
 
     # tool calls
 
-    def _read_calls(self, events: Sequence[CallEvent], items: list[Item], truncated: Call | None = None) -> None:
+    def _read_calls(self, events: Sequence[CallEvent], items: list[TurnItem], truncated: Call | None = None) -> None:
         for event in events:
             call = self._assembler.calls[event.ordinal]
             code_call = self._code_calls.get(event.ordinal)
@@ -274,7 +274,7 @@ class TurnReader:
         known = self._code_keys.get(canonical_tool(name))
         return CodeArguments() if known is None else CodeArguments((known, *CODE_KEYS))
 
-    def _read_code(self, code_call: _CodeCall, fragment: str, items: list[Item]) -> None:
+    def _read_code(self, code_call: _CodeCall, fragment: str, items: list[TurnItem]) -> None:
         arguments = code_call.arguments
         code_call.fragments.append(fragment)
         text = arguments.feed(fragment)
@@ -288,7 +288,7 @@ class TurnReader:
             code_call.ended = True
             items.append(CodeEnded(code_call.call.id, True))
 
-    def _end_code(self, code_call: _CodeCall, complete: bool, items: list[Item]) -> None:
+    def _end_code(self, code_call: _CodeCall, complete: bool, items: list[TurnItem]) -> None:
         if code_call.ended:
             return
         text = code_call.arguments.flush()
@@ -300,7 +300,7 @@ class TurnReader:
         code_call.ended = True
         items.append(CodeEnded(code_call.call.id, complete))
 
-    def _add_code(self, code_call: _CodeCall, text: str, items: list[Item]) -> None:
+    def _add_code(self, code_call: _CodeCall, text: str, items: list[TurnItem]) -> None:
         call = code_call.call
         if not code_call.language:
             code_call.language = code_call.arguments.language or "python"
@@ -309,7 +309,7 @@ class TurnReader:
             code_call.code.append(text)
             items.append(CodeText(call.id, text))
 
-    def _stays_code(self, code_call: _CodeCall, items: list[Item]) -> bool:
+    def _stays_code(self, code_call: _CodeCall, items: list[TurnItem]) -> bool:
         """Whether the call is ours to run, now that its language may be known. If not it becomes the client's, or is
         refused where the client knows no such tool."""
         language = code_call.arguments.language
@@ -326,7 +326,7 @@ class TurnReader:
         items.append(ForeignFragment(call.id, call.name, "".join(code_call.fragments)))
         return False
 
-    def _stop_blocks(self, items: list[Item]) -> None:
+    def _stop_blocks(self, items: list[TurnItem]) -> None:
         """Code in content does not count any more; a block that is still open was not finished."""
         self._blocks = None
         if self._in_block:

@@ -21,11 +21,11 @@ from app.extraction.items import (
     Finish,
     ForeignCall,
     ForeignFragment,
-    Item,
     ReasoningText,
     RefusalText,
     RefusedCall,
-    Usage,
+    TurnItem,
+    UsageReport,
 )
 from app.extraction.tool_calls import Kind
 from app.extraction.turn import TurnReader
@@ -111,7 +111,7 @@ class Generation:
         """Whether ``turn.end`` was sent; it has a number then, even if we were cancelled while it was on its way."""
         return self._end is not None and self._end.seq >= 0
 
-    async def _handle(self, items: Iterable[Item]) -> None:
+    async def _handle(self, items: Iterable[TurnItem]) -> None:
         emit = self._emitter.emit
         for item in items:
             match item:
@@ -147,7 +147,7 @@ class Generation:
                     self._refuse_call(item)
                 case Finish(reason=reason):
                     self.finish_reason = reason
-                case Usage(usage=usage):
+                case UsageReport(usage=usage):
                     self.usage = usage
 
     async def _show_fragment(self, item: ForeignFragment) -> None:

@@ -30,10 +30,10 @@ from app.events import Done, Start, TurnEnd
 from app.extraction.names import CODE_TOOLS, declared_tools
 from app.extraction.turn import TurnReader
 from app.pipeline.block import Block
-from app.pipeline.emitter import Emitter, Send
+from app.pipeline.emitter import Emitter, SendEvent
 from app.pipeline.executor import Executor
 from app.pipeline.failure import report_failure, report_unfinished
-from app.pipeline.follow_up import Message, follow_up
+from app.pipeline.follow_up import ChatMessage, follow_up
 from app.pipeline.generation import Generation
 from app.pipeline.place import NewPlace, Place
 from app.pipeline.queue import ExecutionQueue
@@ -52,7 +52,7 @@ RepairFrom = Literal["partial", "full"]
 
 #: Given the ids of the calls that the client was shown last, and all messages between the client's own and its answer
 #: to them: more than it was shown.
-KeepHidden = Callable[[Sequence[str], Sequence[Message]], Awaitable[None]]
+KeepHidden = Callable[[Sequence[str], Sequence[ChatMessage]], Awaitable[None]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ async def run(
     request_id: str,
     upstream: Completions,
     place: Place,
-    send: Send,
+    send: SendEvent,
     keep_hidden: KeepHidden | None = None,
 ) -> None:
     """Run one request. ``body`` is the upstream's chat-completions request, without our own fields; ``place`` is asked
@@ -109,7 +109,7 @@ class _Request:
         request_id: str,
         upstream: Completions,
         place: Place,
-        send: Send,
+        send: SendEvent,
         keep_hidden: KeepHidden | None,
     ) -> None:
         self._body = {**body, "stream": True, "stream_options": {"include_usage": True}}

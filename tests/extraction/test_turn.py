@@ -18,11 +18,11 @@ from app.extraction.items import (
     Finish,
     ForeignCall,
     ForeignFragment,
-    Item,
     ReasoningText,
     RefusalText,
     RefusedCall,
-    Usage,
+    TurnItem,
+    UsageReport,
 )
 from app.extraction.turn import TurnReader
 from app.sse.decoder import SSEDecoder
@@ -36,11 +36,11 @@ def new_reader(**options: Any) -> TurnReader:
     return TurnReader(new_id=lambda: f"new_{next(numbers)}", **options)
 
 
-def read(reader: TurnReader, *deltas: Delta) -> list[Item]:
+def read(reader: TurnReader, *deltas: Delta) -> list[TurnItem]:
     return [item for delta in deltas for item in reader.feed(delta)] + reader.flush()
 
 
-def replay(name: str, sizes: int = 1 << 20, **options: Any) -> tuple[list[Item], TurnReader]:
+def replay(name: str, sizes: int = 1 << 20, **options: Any) -> tuple[list[TurnItem], TurnReader]:
     """The items of a recorded stream, read in pieces of that many bytes; the last item of a broken one is its error."""
     data = (STREAMS / f"{name}.sse").read_bytes()
     decoder, reader = SSEDecoder(), new_reader(**options)
@@ -49,7 +49,7 @@ def replay(name: str, sizes: int = 1 << 20, **options: Any) -> tuple[list[Item],
     return read(reader, *deltas), reader
 
 
-def codes(items: list[Item]) -> list[tuple[str, str, str, bool]]:
+def codes(items: list[TurnItem]) -> list[tuple[str, str, str, bool]]:
     """Source, language, text and completeness of each piece of code; checks the order of items."""
     found: dict[str, list[Any]] = {}
     for item in items:
@@ -67,7 +67,7 @@ def codes(items: list[Item]) -> list[tuple[str, str, str, bool]]:
     return [(source, language, text, complete) for source, language, text, complete in found.values()]
 
 
-def text_of(items: list[Item], kind: type[ContentText | ReasoningText | RefusalText] = ContentText) -> str:
+def text_of(items: list[TurnItem], kind: type[ContentText | ReasoningText | RefusalText] = ContentText) -> str:
     return "".join(item.text for item in items if isinstance(item, kind))
 
 
@@ -186,7 +186,7 @@ def test_the_order_of_items_is_the_order_of_the_stream() -> None:
         RefusalText("no"),
         ForeignCall("c2", "get", "{}"),
         Finish("tool_calls"),
-        Usage({"total_tokens": 1}),
+        UsageReport({"total_tokens": 1}),
     ]
     assert reader.flush() == []
 
@@ -459,7 +459,7 @@ def test_an_answer_without_end_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_recorded_streams_are_the_same_for_any_cut(name: str, sizes: list[int]) -> None:
     data = (STREAMS / f"{name}.sse").read_bytes()
     decoder, reader = SSEDecoder(), new_reader()
-    items: list[Item] = []
+    items: list[TurnItem] = []
     at = 0
     for size in itertools.cycle(sizes):
         events = decoder.feed(data[at : at + size]) if at < len(data) else decoder.flush()

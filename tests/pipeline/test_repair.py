@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.events import CodeEnd, ExecStart, Interrupt, Token, ToolCall, ToolCallDelta
-from app.pipeline.follow_up import Message
+from app.pipeline.follow_up import ChatMessage
 from app.pipeline.run import RunOptions
 from app.sandbox.worker.execution import Execution
 from app.sandbox.worker.messages import Failure, Output
@@ -19,7 +19,7 @@ from tests.pipeline.test_run import Request
 PYTHON = {"type": "function", "function": {"name": "python"}}
 
 
-def arguments(message: Message) -> Any:
+def arguments(message: ChatMessage) -> Any:
     (call,) = message["tool_calls"]
     return json.loads(call["function"]["arguments"])
 

@@ -18,7 +18,7 @@ from app.store.containers import ContainerRecord
 from app.store.database import Store
 from app.store.paging import PageRequest
 
-Status = Literal["running", "expired"]
+ContainerStatus = Literal["running", "expired"]
 
 #: OpenAI's, and what code is told of memory is the deployment's (EAGER_MEMORY_MB).
 DEFAULT_MEMORY_LIMIT = "1g"
@@ -69,7 +69,7 @@ class ContainerHost:
         if not self.is_alive(id, owner=owner):
             raise expired(id)
 
-    def status(self, record: ContainerRecord, now: float) -> Status:
+    def status(self, record: ContainerRecord, now: float) -> ContainerStatus:
         """Of our own ones the session is what counts."""
         if record.gateway != self._gateway:
             return record.status(now)

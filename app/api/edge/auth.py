@@ -56,7 +56,7 @@ class Caller:
 ANYONE = Caller("anyone")
 
 
-class _Entry(msgspec.Struct, forbid_unknown_fields=True):
+class _KeyEntry(msgspec.Struct, forbid_unknown_fields=True):
     """A key in its JSON form."""
 
     key: str | None = None
@@ -160,10 +160,10 @@ def split_keys(text: str) -> tuple[str, ...]:
 
 
 def _parse(entry: str, position: int) -> tuple[bytes, Caller]:
-    fields = _Entry(key=entry)
+    fields = _KeyEntry(key=entry)
     if entry.startswith("{"):
         try:
-            fields = msgspec.json.decode(entry, type=_Entry)
+            fields = msgspec.json.decode(entry, type=_KeyEntry)
         except msgspec.DecodeError as error:  # its message names fields and types, not values
             raise ValueError(f"API key {position}: {error}") from None
     if (fields.key is None) == (fields.sha256 is None):

@@ -25,7 +25,7 @@ from app.errors import RequestError
 from app.store.blobs import BlobStore, no_such_file
 from app.store.database import Store
 from app.store.files import FileRecord
-from app.store.paging import Order, PageRequest
+from app.store.paging import PageRequest, SortOrder
 
 #: OpenAI's. Here they are only remembered.
 PURPOSES = ("assistants", "batch", "evals", "fine-tune", "user_data", "vision")
@@ -116,7 +116,7 @@ async def list_files(
     request: Request,
     caller: AuthenticatedCaller,
     limit: Annotated[int, Query(ge=1, le=LIST_LIMIT)] = LIST_LIMIT,
-    order: Order = "desc",
+    order: SortOrder = "desc",
     after: Annotated[str | None, Query(max_length=128)] = None,
     purpose: Annotated[str | None, Query(max_length=64)] = None,
 ) -> dict[str, Any]:

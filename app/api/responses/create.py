@@ -32,7 +32,7 @@ from app.api.turn_texts import OnlyJson, is_parsed
 from app.errors import RequestError
 from app.events import Done, Error, Event
 from app.gateway import Gateway
-from app.pipeline.emitter import Send
+from app.pipeline.emitter import SendEvent
 from app.pipeline.place import Place
 from app.pipeline.run import RunOptions, run
 from app.store.database import Store
@@ -99,7 +99,7 @@ class _Creation:
     store: Store
     containers: ContainerHost
 
-    async def run(self, send: Send) -> None:
+    async def run(self, send: SendEvent) -> None:
         """
         Raises:
             EagerError: as ``pipeline.run``; or what the request names is not there, or not well formed.
