@@ -28,7 +28,7 @@ from typing import Any, NoReturn
 from sandbox_image import bare_stack, checkpoint
 from sandbox_image.awaiting import Awaiter
 from sandbox_image.base_interpreter import BaseInterpreter, End, Raised, is_coroutine
-from sandbox_image.block import BlockCode, Piece
+from sandbox_image.block import BlockCode, SourcePiece
 from sandbox_image.channel import SupervisorChannel
 from sandbox_image.mime import Bundle
 from sandbox_image.namespace import use_work_folder
@@ -168,7 +168,7 @@ class Interpreter(BaseInterpreter):
             self._recursion_limit = None
             sys.setrecursionlimit(self._default_recursion_limit)
 
-    def _run_chunk(self, block: BlockCode, piece: Piece) -> Generator[object, None, Raised | None]:
+    def _run_chunk(self, block: BlockCode, piece: SourcePiece) -> Generator[object, None, Raised | None]:
         try:
             compiled = self._compile(block, *piece)
         except Exception as error:
@@ -237,7 +237,7 @@ class Interpreter(BaseInterpreter):
             self._recursion_limit = limit
             sys.setrecursionlimit(_OWN_RECURSION_LIMIT)
 
-    def _run_bash(self, block: BlockCode, piece: Piece) -> Generator[object, None, Raised | None]:
+    def _run_bash(self, block: BlockCode, piece: SourcePiece) -> Generator[object, None, Raised | None]:
         yield from ()
         self._flush()
         line, _, source = piece

@@ -33,7 +33,7 @@ from typing import Any, Final
 
 from sandbox_image import first_uses, preload
 from sandbox_image.base_interpreter import BaseInterpreter, End, Raised, is_coroutine
-from sandbox_image.block import BlockCode, Piece
+from sandbox_image.block import BlockCode, SourcePiece
 from sandbox_image.kernel_files import KernelFiles
 from sandbox_image.namespace import use_work_folder
 from sandbox_image.protocol import PROTOCOL_VERSION
@@ -148,7 +148,7 @@ class KernelInterpreter(BaseInterpreter):
         for exit, quitter in self._exits.items():  # hidden by IPython while a cell runs
             setattr(builtins, exit, quitter)
 
-    def _run_chunk(self, block: BlockCode, piece: Piece) -> Raised | None:
+    def _run_chunk(self, block: BlockCode, piece: SourcePiece) -> Raised | None:
         try:
             compiled = self._compile(block, *piece)
         except Exception as error:

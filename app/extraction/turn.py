@@ -12,7 +12,6 @@ does the end of an answer without any reason for a call that is amid a text of i
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +22,18 @@ from app.extraction.assistant_message import AssistantMessage
 from app.extraction.deltas import Delta
 from app.extraction.fence import FenceReader, SnippetEvent, SnippetStart, SnippetText
 from app.extraction.half_characters import HalfCharacters
-from app.extraction.items import (
+from app.extraction.names import CODE_TOOLS, canonical_tool, is_code_tool, meant_tool, runs_here
+from app.extraction.tags import TagReader
+from app.extraction.thoughts import WithoutThoughts
+from app.extraction.tool_calls import (
+    ArgumentsFragment,
+    Call,
+    CallEvent,
+    CallNamed,
+    CallStarted,
+    ToolCallAssembler,
+)
+from app.extraction.turn_items import (
     CodeEnded,
     CodeStarted,
     CodeText,
@@ -36,17 +46,6 @@ from app.extraction.items import (
     RefusedCall,
     TurnItem,
     UsageReport,
-)
-from app.extraction.names import CODE_TOOLS, canonical_tool, is_code_tool, meant_tool, runs_here
-from app.extraction.tags import TagReader
-from app.extraction.thoughts import WithoutThoughts
-from app.extraction.tool_calls import (
-    ArgumentsFragment,
-    Call,
-    CallEvent,
-    CallNamed,
-    CallStarted,
-    ToolCallAssembler,
 )
 
 #: Everything one answer may hold; the longest outputs of models are some 128k tokens.
@@ -67,10 +66,6 @@ class _CodeCall:
     code: list[str] = field(default_factory=list)
 
 
-def _new_id() -> str:
-    return f"call_{uuid.uuid4().hex[:24]}"
-
-
 class TurnReader:
     """Fed the deltas of one answer; items come in the order of the stream.
 
@@ -87,7 +82,8 @@ class TurnReader:
         self,
         sources: Collection[str] = ("tool", "fence", "tag"),
         tools: Collection[str] | None = None,
-        new_id: Callable[[], str] = _new_id,
+        *,
+        new_id: Callable[[], str],
         code_keys: Mapping[str, str] | None = None,
         own_tools: Collection[str] = (),
         declared: Collection[str] = (),

@@ -13,7 +13,9 @@ from msgspec import UNSET, UnsetType
 from app.detection import SLICE, Chunk, Confirmer, Detector, SyntaxProblem, create_detector
 from app.events import ChunkDetected, CodeStart, Interrupt, Token, ToolCall, ToolCallDelta, TurnEnd
 from app.extraction.deltas import decode_delta
-from app.extraction.items import (
+from app.extraction.tool_calls import Kind
+from app.extraction.turn import TurnReader
+from app.extraction.turn_items import (
     CodeEnded,
     CodeStarted,
     CodeText,
@@ -27,8 +29,6 @@ from app.extraction.items import (
     TurnItem,
     UsageReport,
 )
-from app.extraction.tool_calls import Kind
-from app.extraction.turn import TurnReader
 from app.pipeline.block import Block
 from app.pipeline.emitter import Emitter
 from app.pipeline.queue import ExecutionQueue

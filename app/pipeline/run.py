@@ -23,12 +23,14 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from app.errors import EagerError
 from app.events import Done, Start, TurnEnd
 from app.extraction.names import CODE_TOOLS, declared_tools
 from app.extraction.turn import TurnReader
+from app.ids import new_id
 from app.pipeline.block import Block
 from app.pipeline.emitter import Emitter, SendEvent
 from app.pipeline.executor import Executor
@@ -231,6 +233,7 @@ class _Request:
             TurnReader(
                 sources=options.sources,
                 tools=options.tools,
+                new_id=partial(new_id, "call"),
                 code_keys=options.code_keys,
                 own_tools=options.own_tools,
                 declared=self._declared,

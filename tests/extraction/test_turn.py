@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from app.errors import UpstreamBroken
 from app.extraction import turn
 from app.extraction.deltas import CallDelta, CustomDelta, Delta, FunctionDelta, decode_delta
-from app.extraction.items import (
+from app.extraction.turn import TurnReader
+from app.extraction.turn_items import (
     CodeEnded,
     CodeStarted,
     CodeText,
@@ -24,7 +25,6 @@ from app.extraction.items import (
     TurnItem,
     UsageReport,
 )
-from app.extraction.turn import TurnReader
 from app.sse.decoder import SSEDecoder
 
 STREAMS = pathlib.Path(__file__).parent.parent / "streams"
@@ -373,11 +373,9 @@ def test_without_content_sources_nothing_in_it_is_code() -> None:
 
 
 def test_ids_that_were_left_out_are_made() -> None:
-    reader = TurnReader()
+    reader = new_reader()
     read(reader, calls(call(None, "", "python", "{}"), call(None, "", "python", "{}")))
-    ids = {made["id"] for made in reader.assistant_message()["tool_calls"]}
-    assert len(ids) == 2
-    assert all(id.startswith("call_") for id in ids)
+    assert [made["id"] for made in reader.assistant_message()["tool_calls"]] == ["new_0", "new_1"]
 
 
 def test_bash_is_ours() -> None:

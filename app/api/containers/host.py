@@ -9,8 +9,8 @@ from uuid import uuid4
 from weakref import WeakKeyDictionary
 
 from app.api.containers.open_container import OpenContainer
-from app.api.ids import is_id
 from app.errors import RequestError
+from app.ids import is_id
 from app.sandbox.registry import SessionRegistry
 from app.sandbox.worker.worker import Worker
 from app.store.blobs import BlobStore

@@ -15,7 +15,8 @@ from app.api.idempotency import idempotent
 from app.api.options import pipeline_options, with_headers
 from app.api.schemas import CompletionRequest
 from app.api.tools import code_keys, for_upstream
-from app.gateway import Gateway, new_id
+from app.gateway import Gateway
+from app.ids import new_id
 from app.pipeline.emitter import SendEvent
 from app.pipeline.run import run
 

@@ -14,9 +14,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from fastapi import Depends
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -140,6 +141,10 @@ async def authenticate(connection: HTTPConnection) -> Caller:
     caller = keyring.authenticate(connection.headers.get("authorization"))
     connection.state.caller = caller
     return caller
+
+
+#: The parameter of a route that only authenticated callers reach.
+AuthenticatedCaller = Annotated[Caller, Depends(authenticate)]
 
 
 def split_keys(text: str) -> tuple[str, ...]:

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 from uuid import uuid4
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from app.api.edge.auth import Caller, authenticate
+from app.api.edge.auth import AuthenticatedCaller, Caller
 from app.api.edge.openapi import BYTES
 from app.api.event_stream import until_client_leaves
 from app.api.files.filenames import attachment, base_name
@@ -63,7 +63,6 @@ UPLOAD_FORM = {
 }
 
 router = APIRouter(prefix="/v1/files")
-AuthenticatedCaller = Annotated[Caller, Depends(authenticate)]
 
 
 def file_object(record: FileRecord) -> dict[str, Any]:

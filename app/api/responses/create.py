@@ -6,16 +6,15 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Annotated
 from uuid import uuid4
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from app.api.containers.host import ContainerHost
 from app.api.containers.open_container import OpenContainer
 from app.api.containers.routes import file_names, find_files
-from app.api.edge.auth import Caller, authenticate
+from app.api.edge.auth import AuthenticatedCaller, Caller
 from app.api.edge.openapi import STREAMED
 from app.api.event_stream import EventDocument, EventStream
 from app.api.idempotency import idempotent
@@ -43,9 +42,7 @@ router = APIRouter()
 
 
 @router.post("/v1/responses", responses=STREAMED)
-async def create_response(
-    request: Request, caller: Annotated[Caller, Depends(authenticate)], body: ResponsesRequest
-) -> Response:
+async def create_response(request: Request, caller: AuthenticatedCaller, body: ResponsesRequest) -> Response:
     state = request.app.state
     gateway: Gateway = state.gateway
     upstream = gateway.require_upstream()

@@ -13,7 +13,8 @@ from app.api.edge.auth import Caller
 from app.api.edge.openapi import STREAMED
 from app.api.event_stream import EventDocument, EventStream, while_client_stays
 from app.api.schemas import ExecuteRequest
-from app.gateway import Gateway, new_id
+from app.gateway import Gateway
+from app.ids import new_id
 from app.pipeline.emitter import SendEvent
 from app.pipeline.place import AtHand
 from app.pipeline.program import run_program

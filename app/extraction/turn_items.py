@@ -1,4 +1,4 @@
-"""What an answer holds, item by item (``turn.py`` reads them)."""
+"""What an upstream answer holds, piece by piece."""
 
 from __future__ import annotations
 
