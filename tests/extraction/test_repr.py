@@ -21,7 +21,8 @@ from app.sse.decoder import SSEDecoder
     "core",
     [
         SSEDecoder(), CodeArguments(), FenceReader(), HalfCharacters(), JsonObject(), JsonString(), ObjectExtent(),
-        PythonStrings(), AssistantMessage(), Repetition("{}"), TagReader(), ToolCallAssembler(str), TurnReader(new_id=str),
+        PythonStrings(), AssistantMessage(), Repetition("{}"), TagReader(), ToolCallAssembler(str),
+        TurnReader(new_id=str),
     ],
     ids=lambda core: type(core).__name__,
 )  # fmt: skip

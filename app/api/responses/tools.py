@@ -5,12 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-<<<<<<< HEAD
-from app.api.ids import is_id
 from app.api.tools import INTERPRETER, INTERPRETER_NAMES, allowed_tools, is_allowed_tools, undeclared
-=======
-from app.api.tools import INTERPRETER, INTERPRETER_NAME, allowed_tools, is_allowed_tools, undeclared
->>>>>>> d97bf5d02a53a42a266073942a897bbe5ef73e3b
 from app.errors import RequestError
 from app.ids import is_id
 
