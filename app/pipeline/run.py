@@ -55,6 +55,10 @@ RepairFrom = Literal["partial", "full"]
 KeepHidden = Callable[[Sequence[str], Sequence[Message]], Awaitable[None]]
 
 
+#: Given the number of a turn with code, and the messages that tell the model of it: its answer, and what its code did.
+KeepTurn = Callable[[int, Sequence[Message]], Awaitable[None]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
     """What a request may choose. ``max_turns`` counts upstream calls, ``max_repairs`` failed ones in a row;
@@ -91,6 +95,7 @@ async def run(
     place: Place,
     send: Send,
     keep_hidden: KeepHidden | None = None,
+    keep_turn: KeepTurn | None = None,
 ) -> None:
     """Run one request. ``body`` is the upstream's chat-completions request, without our own fields; ``place`` is asked
     for a sandbox when code begins.
@@ -98,7 +103,7 @@ async def run(
     Raises:
         UpstreamError: before any event but ``start``; later failures are events.
     """
-    await _Request(body, options, request_id, upstream, place, send, keep_hidden).run()
+    await _Request(body, options, request_id, upstream, place, send, keep_hidden, keep_turn).run()
 
 
 class _Request:
@@ -111,6 +116,7 @@ class _Request:
         place: Place,
         send: Send,
         keep_hidden: KeepHidden | None,
+        keep_turn: KeepTurn | None,
     ) -> None:
         self._body = {**body, "stream": True, "stream_options": {"include_usage": True}}
         self._options = options
@@ -118,6 +124,7 @@ class _Request:
         self._upstream = upstream
         self._place = place
         self._keep_hidden = keep_hidden
+        self._keep_turn = keep_turn
         self._given = len(body["messages"])
         self._emitter = Emitter(send)
         self._stopwatch = Stopwatch()
@@ -164,14 +171,14 @@ class _Request:
             usage = _usage_of(generation, stopped)
             await self._end_turn(generation, usage)
             self._usage = add_usage(self._usage, usage)
+            told = follow_up(generation, stopped=stopped is not None, code_keys=self._options.code_keys)
+            if generation.blocks and self._keep_turn is not None:
+                await self._keep_turn(turn, told)
             if (reason := self._reason_to_end(generation, stopped)) is not None:
                 return reason
             if last and not generation.foreign_calls:
                 return "stop" if stopped is None else "interrupt"
-            self._body["messages"] = [
-                *self._body["messages"],
-                *follow_up(generation, stopped=stopped is not None, code_keys=self._options.code_keys),
-            ]
+            self._body["messages"] = [*self._body["messages"], *told]
             if generation.foreign_calls:
                 await self._keep(generation)
                 return "tool_calls"

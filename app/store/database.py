@@ -22,6 +22,7 @@ from app.store.files import Files
 from app.store.hidden_calls import HiddenCalls
 from app.store.idempotency import IdempotencyKeys
 from app.store.responses import Responses
+from app.store.shared import Shared
 from app.store.tables import metadata
 
 #: Seconds that a writer waits for another one of SQLite's.
@@ -40,6 +41,7 @@ class Store:
         self.container_files = ContainerFiles(connections, clock)
         self.files = Files(connections, clock)
         self.hidden_calls = HiddenCalls(connections, clock)
+        self.shared = Shared(connections, clock)
         self.idempotency_keys = IdempotencyKeys(connections, clock)
 
     async def purge(self) -> None:
