@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from app.sandbox.library_sets import EXTRA_REQUIREMENTS, LibrarySet
+
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
@@ -30,9 +32,12 @@ cli.add_typer(image, name="image")
 #: What writes clients' keys (the headers of a WebSocket) and prompts (rows of the database) at debug level.
 TELLTALES = ("uvicorn.error", "aiosqlite")
 
-Host = Annotated[str, typer.Option(help="Address to listen on.")]
+HostOption = Annotated[str, typer.Option(help="Address to listen on.")]
 Fd = Annotated[int | None, typer.Option(hidden=True, help="A listening socket to use instead of host and port.")]
 Tps = Annotated[float, typer.Option(min=0, help="Tokens per second; 0 is as fast as possible.")]
+Extra = Annotated[
+    Path, typer.Option("--requirements", help="File of libraries to install besides the set's.", exists=True)
+]
 TtftMs = Annotated[float, typer.Option(min=0, help="Time to the first token.")]
 
 
@@ -46,7 +51,7 @@ def main() -> None:
 
 @cli.command()
 def serve(
-    host: Host = "127.0.0.1",
+    host: HostOption = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
     fd: Fd = None,
 ) -> None:
@@ -70,7 +75,7 @@ def serve(
 
 @cli.command()
 def upstream(
-    host: Host = "127.0.0.1",
+    host: HostOption = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8001,
     tps: Tps = 50,
     ttft_ms: TtftMs = 200,
@@ -151,18 +156,18 @@ def sandbox_install(
     python: Annotated[
         Path | None, typer.Option(help="What to make it of; default this Python or a faster build.")
     ] = None,
+    library_set: Annotated[LibrarySet, typer.Option("--set", help="Which libraries.")] = LibrarySet.CORE,
+    requirements: Extra = EXTRA_REQUIREMENTS,
 ) -> None:
     """Make the Python environment that code in the embedded sandbox sees."""
     import subprocess
 
-    import sandbox_image
     from app.errors import SandboxError
     from app.sandbox.local.environment import create_environment
 
-    requirements = Path(sandbox_image.__file__).with_name("requirements.lock")
     folder = folder or _settings().sandbox_env
     try:
-        environment = create_environment(folder, requirements, python=python)
+        environment = create_environment(folder, library_set.lock, extra_requirements=requirements, python=python)
     except subprocess.CalledProcessError as error:
         _fail(f"a step failed: {' '.join(map(str, error.cmd))}")
     except (OSError, SandboxError) as error:
@@ -174,7 +179,8 @@ def sandbox_install(
 def image_build(
     tag: Annotated[list[str] | None, typer.Option(help="Name of the image; default EAGER_DOCKER_IMAGE.")] = None,
     base_image: Annotated[str | None, typer.Option(help="Instead of the Dockerfile's own.")] = None,
-    requirements: Annotated[Path | None, typer.Option(help="Libraries to install besides the locked ones.")] = None,
+    library_set: Annotated[LibrarySet, typer.Option("--set", help="Which libraries.")] = LibrarySet.FULL,
+    requirements: Extra = EXTRA_REQUIREMENTS,
 ) -> None:
     """Build the image that Docker sandboxes run, on the engines of EAGER_DOCKER_HOST."""
     from app.errors import SandboxError
@@ -186,6 +192,7 @@ def image_build(
         for engine in settings.docker_host or (None,):
             built = build(
                 tags,
+                library_set=library_set,
                 base_image=base_image,
                 extra_requirements=requirements,
                 engine=engine,

@@ -17,8 +17,8 @@ from typing import Any, Literal
 
 import msgspec
 
-Source = Literal["tool", "fence", "tag"]
-Channel = Literal["content", "reasoning", "refusal", "code"]
+CodeSource = Literal["tool", "fence", "tag"]
+TokenChannel = Literal["content", "reasoning", "refusal", "code"]
 ExecutionStatus = Literal["ok", "error", "interrupted", "timeout"]
 
 
@@ -46,7 +46,7 @@ class Token(Event, tag="token"):
     said about a piece of content or of a refusal."""
 
     turn: int
-    channel: Channel
+    channel: TokenChannel
     text: str
     call_id: str | None = None
     key: str | None = None
@@ -58,7 +58,7 @@ class CodeStart(Event, tag="code.start"):
 
     call_id: str
     turn: int
-    source: Source
+    source: CodeSource
     language: str
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 from app.errors import RequestError
+from app.ids import new_id
 from app.pipeline.place import AtHand, Late, LatePlace, NewPlace, Place
 from app.sandbox.docker.engines import Engines
 from app.sandbox.egress.proxy import Egress
@@ -109,8 +109,3 @@ def kept_id(owner: str, name: str) -> str:
     """The id of the session that ``owner`` calls ``name``: no other caller's, whatever names they choose."""
     digest = hashlib.sha256(f"{len(owner)} {owner} {name}".encode("utf-8", "surrogatepass"))
     return f"ses_{digest.hexdigest()[:24]}"
-
-
-def new_id(prefix: str) -> str:
-    """An unguessable id."""
-    return f"{prefix}_{secrets.token_hex(12)}"

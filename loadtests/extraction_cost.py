@@ -74,10 +74,10 @@ def measure(reads: list[bytes]) -> tuple[float, float, float, float]:
             decode_delta(item.data)
 
     def read_turn() -> None:
-        feed_all(TurnReader(), deltas)
+        feed_all(TurnReader(new_id=str), deltas)
 
     def everything() -> None:
-        decoder, reader = SSEDecoder(), TurnReader()
+        decoder, reader = SSEDecoder(), TurnReader(new_id=str)
         for data in reads:
             for item in decoder.feed(data):
                 reader.feed(decode_delta(item.data))

@@ -62,7 +62,7 @@ def _extraction_us(code: str) -> float:
     reads += [event({"tool_calls": [{"index": 0, "function": {"arguments": text}}]}) for text in fragments]
     best = float("inf")
     for _ in range(max(_REPEATS, _LEAST_TOKENS // len(reads))):
-        decoder, reader = SSEDecoder(), TurnReader()
+        decoder, reader = SSEDecoder(), TurnReader(new_id=str)
         began = time.process_time_ns()
         for data in reads:
             for item in decoder.feed(data):

@@ -2,8 +2,8 @@
 
 Theory. ``deque(steps(), maxlen=0)`` is a loop written in C: it resumes the generator ``steps`` and drops what that
 yields. While it drops an object the generator is suspended, so no Python frame of ours is on the stack. Each yielded
-object is a ``_Call``: its finalizer is a C callable that runs the code and keeps the value. An exception that leaves
-a finalizer goes to ``sys.unraisablehook``, where ``Runner`` picks it up with its traceback.
+object is a ``_CallOnDrop``: its finalizer is a C callable that runs the code and keeps the value. An exception that
+leaves a finalizer goes to ``sys.unraisablehook``, where ``Runner`` picks it up with its traceback.
 
 ``descend`` runs that loop when all frames of the main thread have been left: the chunk's frame is then the bottom of
 the stack. ``drive`` runs it where it is called; the frames of its callers stay visible to ``traceback.print_stack``.
@@ -23,7 +23,7 @@ from types import CodeType
 from typing import Any, NoReturn
 
 
-class _Call:
+class _CallOnDrop:
     """Calls its ``__del__`` when it is dropped. A slot, so that the C function is found without a frame."""
 
     __slots__ = ("__del__",)
@@ -52,7 +52,7 @@ class Runner:
         self._kept: defaultdict[str, Any] = defaultdict(None)
         self._trace: defaultdict[str, Any] = defaultdict(None)
 
-    def prepare(self, function: Callable[..., object], *arguments: object, code: CodeType) -> tuple[_Call, ...]:
+    def prepare(self, function: Callable[..., object], *arguments: object, code: CodeType) -> tuple[_CallOnDrop, ...]:
         """What makes the call when it is dropped. ``code`` runs in the first frame of the call.
 
         It also switches off a trace function that the code has set, before any frame of ours is resumed.
@@ -65,9 +65,13 @@ class Runner:
         self._trace = defaultdict(sys.gettrace)
         self._call = partial(self._kept.__getitem__, "value")
         # A tuple drops its items from the last to the first.
-        return _Call(partial(sys.settrace, None)), _Call(partial(self._trace.__getitem__, "trace")), _Call(self._call)
+        return (
+            _CallOnDrop(partial(sys.settrace, None)),
+            _CallOnDrop(partial(self._trace.__getitem__, "trace")),
+            _CallOnDrop(self._call),
+        )
 
-    def cancel(self, calls: tuple[_Call, ...]) -> None:
+    def cancel(self, calls: tuple[_CallOnDrop, ...]) -> None:
         """Make it an object that may be dropped without effect."""
         for call in calls:
             call.__del__ = bool
@@ -119,7 +123,7 @@ def drive(steps: Iterator[object]) -> None:
 class _Descent(BaseException):
     """Carries the call out of the last frame."""
 
-    def __init__(self, call: _Call) -> None:
+    def __init__(self, call: _CallOnDrop) -> None:
         super().__init__()
         self.call = call
 
@@ -131,7 +135,7 @@ def descend(steps: Iterator[object]) -> NoReturn:
     call, at the bottom of the stack. The process ends with ``steps``.
     """
     sys.excepthook = _forget
-    raise _Descent(_Call(partial(deque, _to_the_end(steps), 0)))
+    raise _Descent(_CallOnDrop(partial(deque, _to_the_end(steps), 0)))
 
 
 def _to_the_end(steps: Iterator[object]) -> Iterator[object]:

@@ -19,7 +19,7 @@ for _name in __future__.all_feature_names:
     _FUTURE_FLAGS |= getattr(__future__, _name).compiler_flag
 
 #: (line from 1, column in UTF-8 bytes, source)
-Piece = tuple[int, int, str]
+SourcePiece = tuple[int, int, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class BlockCode:
     def __repr__(self) -> str:
         return f"<BlockCode {self.name!r}, {len(self._lines)} lines known>"
 
-    def add(self, pieces: Iterable[Piece]) -> None:
+    def add(self, pieces: Iterable[SourcePiece]) -> None:
         """Make source known, before any of it is compiled: a statement is then shown with its trailing comment."""
         text = "".join(source for _, _, source in pieces)
         anew = self._lines == [""]

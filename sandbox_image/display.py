@@ -15,13 +15,13 @@ from sandbox_image.mime import Bundle, bounded, bundle, jsonable
 #: Displays of one execution; a loop that displays ten thousand tables is a mistake.
 MAX_DISPLAYS = 200
 
-Send = Callable[[Bundle, Bundle], None]
+SendDisplay = Callable[[Bundle, Bundle], None]
 
 
 class Displays:
     """What running code shows, up to a number per execution."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: SendDisplay) -> None:
         self._send = send
         self._count = 0
         self.figures = Figures(lambda data: self._show(data, {}))

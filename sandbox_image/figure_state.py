@@ -21,7 +21,7 @@ _SMALL: Final = 4096
 #: Attribute of a transform: who uses it changes with every look at it.
 _USERS: Final = "_parents"
 
-State = list[object]
+FigureState = list[object]
 
 
 def parts_of(figure: Any) -> list[Any] | None:
@@ -41,7 +41,7 @@ def parts_of(figure: Any) -> list[Any] | None:
     return None if any(map(_is_foreign, parts)) else parts
 
 
-def of(figure: Any) -> State:
+def of(figure: Any) -> FigureState:
     """Different from every other one if that cannot be known.
 
     A figure has tens of thousands of attributes, most of them plain: those are not to cost a call each.
@@ -51,7 +51,7 @@ def of(figure: Any) -> State:
         return [object()]
     seen = set(map(id, parts))
     looked_into: dict[type, bool] = {}
-    state: State = []
+    state: FigureState = []
     for part in parts:
         attributes = getattr(part, "__dict__", {})
         state += attributes

@@ -1,16 +1,17 @@
 """Supervisor. The gateway's operations on the work folder, one at a time, beside everything else that the supervisor
 does.
 
-What an operation is, is in ``files.py``; here it is started, carried on a piece per turn of the loop, and answered.
+``work_folder.py`` says what an operation does. Here it is started, carried on a piece per round of the loop, and
+answered.
 """
 
 from __future__ import annotations
 
 from sandbox_image import orders
-from sandbox_image.files import Job, Refused, Reply, Upload, WorkFolder, explain
 from sandbox_image.orders import Order
 from sandbox_image.outlet import Outlet
 from sandbox_image.protocol import CONTROL, FILE, ProtocolError, encode_frame, encode_message
+from sandbox_image.work_folder import Job, Refused, Reply, Upload, WorkFolder, explain
 
 
 class FileOperations:

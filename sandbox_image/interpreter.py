@@ -27,14 +27,14 @@ from typing import Any, NoReturn
 
 from sandbox_image import bare_stack, checkpoint
 from sandbox_image.awaiting import Awaiter
-from sandbox_image.block import BlockCode, Piece
+from sandbox_image.base_interpreter import BaseInterpreter, End, Raised, is_coroutine
+from sandbox_image.block import BlockCode, SourcePiece
 from sandbox_image.channel import SupervisorChannel
 from sandbox_image.mime import Bundle
 from sandbox_image.namespace import use_work_folder
-from sandbox_image.own_pages import Pages, take
+from sandbox_image.own_pages import PageRanges, take
 from sandbox_image.process import die_with_parent
 from sandbox_image.protocol import INTERPRETER, PROGRESS, encode_message
-from sandbox_image.session import BaseInterpreter, End, Failure, is_coroutine
 from sandbox_image.shell import Bash
 from sandbox_image.streams import Streams
 
@@ -51,7 +51,7 @@ def serve(channel: socket.socket, progress: mmap.mmap) -> NoReturn:
     os._exit(0)
 
 
-def steps(channel: socket.socket, progress: mmap.mmap, pages: Pages = ()) -> Iterator[object]:
+def steps(channel: socket.socket, progress: mmap.mmap, pages: PageRanges = ()) -> Iterator[object]:
     """The same as a generator for ``bare_stack``. User code runs whenever what it yields is dropped. ``pages`` are
     taken before the first code comes."""
     return Interpreter(channel, progress).steps(pages)
@@ -76,7 +76,7 @@ class Interpreter(BaseInterpreter):
         self._trace: Any = None
         use_work_folder()
 
-    def steps(self, pages: Pages = ()) -> Iterator[object]:
+    def steps(self, pages: PageRanges = ()) -> Iterator[object]:
         ahead: Iterator[object] | None = take(pages)
         self._channel.meanwhile = ahead
         for message in self._channel.receive():
@@ -168,7 +168,7 @@ class Interpreter(BaseInterpreter):
             self._recursion_limit = None
             sys.setrecursionlimit(self._default_recursion_limit)
 
-    def _run_chunk(self, block: BlockCode, piece: Piece) -> Generator[object, None, Failure | None]:
+    def _run_chunk(self, block: BlockCode, piece: SourcePiece) -> Generator[object, None, Raised | None]:
         try:
             compiled = self._compile(block, *piece)
         except Exception as error:
@@ -237,7 +237,7 @@ class Interpreter(BaseInterpreter):
             self._recursion_limit = limit
             sys.setrecursionlimit(_OWN_RECURSION_LIMIT)
 
-    def _run_bash(self, block: BlockCode, piece: Piece) -> Generator[object, None, Failure | None]:
+    def _run_bash(self, block: BlockCode, piece: SourcePiece) -> Generator[object, None, Raised | None]:
         yield from ()
         self._flush()
         line, _, source = piece

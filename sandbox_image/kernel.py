@@ -32,11 +32,11 @@ from types import CodeType
 from typing import Any, Final
 
 from sandbox_image import first_uses, preload
-from sandbox_image.block import BlockCode, Piece
+from sandbox_image.base_interpreter import BaseInterpreter, End, Raised, is_coroutine
+from sandbox_image.block import BlockCode, SourcePiece
 from sandbox_image.kernel_files import KernelFiles
 from sandbox_image.namespace import use_work_folder
 from sandbox_image.protocol import PROTOCOL_VERSION
-from sandbox_image.session import BaseInterpreter, End, Failure, is_coroutine
 
 #: The comm that takes our calls.
 COMM_ID: Final = "eager"
@@ -47,7 +47,7 @@ PROGRESS_MIME: Final = "application/vnd.eager.progress"
 #: A piece of a file, as base64.
 DATA_MIME: Final = "application/vnd.eager.data"
 
-_NO_BASH: Final[Failure] = NotImplementedError("this kernel runs Python only"), "compile"
+_NO_BASH: Final[Raised] = NotImplementedError("this kernel runs Python only"), "compile"
 
 
 class KernelInterpreter(BaseInterpreter):
@@ -148,7 +148,7 @@ class KernelInterpreter(BaseInterpreter):
         for exit, quitter in self._exits.items():  # hidden by IPython while a cell runs
             setattr(builtins, exit, quitter)
 
-    def _run_chunk(self, block: BlockCode, piece: Piece) -> Failure | None:
+    def _run_chunk(self, block: BlockCode, piece: SourcePiece) -> Raised | None:
         try:
             compiled = self._compile(block, *piece)
         except Exception as error:

@@ -1,6 +1,7 @@
-"""Program. The work folder of a session that is a Jupyter kernel: the operations of ``files.py``, a piece per request.
+"""Program. The work folder of a session that is a Jupyter kernel: the operations of ``work_folder.py``, a piece per
+request.
 
-Here they run in the process of user code, between two executions: the rules of ``files.py`` keep honest code from
+Here they run in the process of user code, between two executions: the rules of ``work_folder.py`` keep honest code from
 mistakes, they do not bind hostile code.
 """
 
@@ -10,7 +11,7 @@ import base64
 from collections.abc import Callable
 from typing import Any, Final
 
-from sandbox_image.files import Job, Refused, Reply, Upload, WorkFolder, explain
+from sandbox_image.work_folder import Job, Refused, Reply, Upload, WorkFolder, explain
 
 #: Pieces (of 64 KiB) of a file that are sent in answer to one request.
 _PIECES: Final = 16

@@ -25,7 +25,6 @@ from typing import Final
 
 from sandbox_image import orders, process
 from sandbox_image.file_operations import FileOperations
-from sandbox_image.files import WorkFolder
 from sandbox_image.frames import FrameCutter, kind_of
 from sandbox_image.outlet import Outlet, StreamEnded
 from sandbox_image.process import Lines
@@ -40,6 +39,7 @@ from sandbox_image.protocol import (
 )
 from sandbox_image.relay import ChannelClosed, Relay
 from sandbox_image.transactions import Transactions
+from sandbox_image.work_folder import WorkFolder
 
 _READ_BYTES: Final = 128 * 1024
 #: An interpreter that has closed its channel ends by itself within this time, or it is killed.

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 #: (address, bytes) of neighbouring pages.
-Pages = Sequence[tuple[int, int]]
+PageRanges = Sequence[tuple[int, int]]
 #: 24 MB. The uses of today write to 5,300.
 MAX_PAGES: Final = 6000
 
@@ -32,7 +32,7 @@ _madvise = ctypes.CDLL(None).madvise
 _madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 
 
-def learn(use: Callable[[], object]) -> Pages:
+def learn(use: Callable[[], object]) -> PageRanges:
     """The pages of this process that ``use`` writes to; it is called in a child. None where that cannot be known."""
     reader, writer = os.pipe()
     pid = os.fork()
@@ -52,7 +52,7 @@ def learn(use: Callable[[], object]) -> Pages:
     return list(_up_to(MAX_PAGES, zip(numbers[::2], numbers[1::2], strict=True)))
 
 
-def take(pages: Pages) -> Iterator[None]:
+def take(pages: PageRanges) -> Iterator[None]:
     """Copy them, a few with every step. Before any code of the program has run: it may use the addresses otherwise."""
     for start in range(0, len(pages), _AT_ONCE):
         for address, size in pages[start : start + _AT_ONCE]:

@@ -24,7 +24,7 @@ from types import FrameType, ModuleType
 from typing import Any, Final
 
 from sandbox_image import figure_state
-from sandbox_image.figure_state import State
+from sandbox_image.figure_state import FigureState
 from sandbox_image.mime import figure_png
 
 #: A larger file is drawn again, in the size of the screen.
@@ -41,7 +41,7 @@ class SavedFigures:
 
     def __init__(self) -> None:
         #: The file, and the state of the figure then; None: no statement has run since that could change it.
-        self._saved: weakref.WeakKeyDictionary[Any, tuple[bytes, State | None]] = weakref.WeakKeyDictionary()
+        self._saved: weakref.WeakKeyDictionary[Any, tuple[bytes, FigureState | None]] = weakref.WeakKeyDictionary()
         self._due: weakref.WeakSet[Any] = weakref.WeakSet()  # canvases to be redrawn
         self._namespace: dict[str, Any] | None = None  # of the program, while a statement runs that only saves
 
@@ -115,7 +115,7 @@ class SavedFigures:
 
         canvas.__dict__["draw_idle"] = draw_idle
 
-    def _keep(self, figure: Any, png: bytes, state: State | None) -> None:
+    def _keep(self, figure: Any, png: bytes, state: FigureState | None) -> None:
         for oldest in [known for known in self._saved if known is not figure][: 1 - _MAX_FIGURES]:
             del self._saved[oldest]
         self._saved[figure] = png, state

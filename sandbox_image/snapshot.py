@@ -29,13 +29,13 @@ class TooMuch(Exception):
 
 
 @dataclass(slots=True)
-class _Entry:
+class _SavedEntry:
     """A file (its bytes in the store), a symbolic link (its target) or a folder (what is in it)."""
 
     status: os.stat_result
     offset: int = 0
     target: str = ""
-    entries: dict[str, _Entry] = field(default_factory=dict)
+    entries: dict[str, _SavedEntry] = field(default_factory=dict)
 
     def is_still(self, status: os.stat_result, name: str, folder: int) -> bool:
         """Can what is there now be made into this one?"""
@@ -62,7 +62,7 @@ class Snapshot:
         self._size = self._count = 0
         self._store = os.memfd_create("snapshot", os.MFD_CLOEXEC)
         try:
-            self._top = _Entry(os.fstat(folder), entries=self._take(folder, 1))
+            self._top = _SavedEntry(os.fstat(folder), entries=self._take(folder, 1))
         except BaseException:
             self.close()
             raise
@@ -81,7 +81,7 @@ class Snapshot:
 
     # Taking it.
 
-    def _take(self, folder: int, depth: int) -> dict[str, _Entry]:
+    def _take(self, folder: int, depth: int) -> dict[str, _SavedEntry]:
         if depth > MAX_DEPTH:
             raise TooMuch(f"the work folder is deeper than {MAX_DEPTH} folders")
         entries = {}
@@ -93,13 +93,13 @@ class Snapshot:
                 entries[item.name] = self._entry(item.name, item.stat(follow_symlinks=False), folder, depth)
         return entries
 
-    def _entry(self, name: str, status: os.stat_result, folder: int, depth: int) -> _Entry:
+    def _entry(self, name: str, status: os.stat_result, folder: int, depth: int) -> _SavedEntry:
         if stat.S_ISLNK(status.st_mode):
-            return _Entry(status, target=os.readlink(name, dir_fd=folder))
+            return _SavedEntry(status, target=os.readlink(name, dir_fd=folder))
         if stat.S_ISDIR(status.st_mode):
             below = os.open(name, _FOLDER, dir_fd=folder)
             try:
-                return _Entry(status, entries=self._take(below, depth + 1))
+                return _SavedEntry(status, entries=self._take(below, depth + 1))
             finally:
                 os.close(below)
         if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
@@ -113,11 +113,11 @@ class Snapshot:
             _copy(file, 0, self._store, status.st_size)
         finally:
             os.close(file)
-        return _Entry(status, offset)
+        return _SavedEntry(status, offset)
 
     # Putting it back.
 
-    def _prune(self, folder: int, wanted: _Entry) -> None:
+    def _prune(self, folder: int, wanted: _SavedEntry) -> None:
         """Remove what was not there, and empty what is to be rewritten."""
         for name in os.listdir(folder):
             status = os.stat(name, dir_fd=folder, follow_symlinks=False)
@@ -155,7 +155,7 @@ class Snapshot:
                 os.close(below)
             os.rmdir(name, dir_fd=folder)
 
-    def _put_back(self, folder: int, wanted: _Entry) -> None:
+    def _put_back(self, folder: int, wanted: _SavedEntry) -> None:
         there = set(os.listdir(folder))
         for name, entry in wanted.entries.items():
             mode = entry.status.st_mode
@@ -182,7 +182,7 @@ class Snapshot:
         _dress(folder, wanted)
 
 
-def _dress(fd: int, entry: _Entry) -> None:
+def _dress(fd: int, entry: _SavedEntry) -> None:
     os.fchmod(fd, stat.S_IMODE(entry.status.st_mode))
     os.utime(fd, ns=(entry.status.st_atime_ns, entry.status.st_mtime_ns))
 

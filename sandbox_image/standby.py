@@ -16,11 +16,11 @@ import signal
 from typing import Final
 
 from sandbox_image import process
-from sandbox_image.files import WorkFolder
 from sandbox_image.process import Lines
 from sandbox_image.protocol import INTERPRETER, PROGRESS, FrameDecoder, ProtocolError, encode_message
 from sandbox_image.relay import Relay
 from sandbox_image.snapshot import Snapshot, TooMuch
+from sandbox_image.work_folder import WorkFolder
 
 _REQUEST: Final = encode_message(INTERPRETER, {"op": "copy"})
 _WAKE: Final = encode_message(INTERPRETER, {"op": "wake"})

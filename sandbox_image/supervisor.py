@@ -27,11 +27,11 @@ if _BY_PATH:
 
 from sandbox_image import egress, first_uses, own_pages, preload, process
 from sandbox_image.bare_stack import descend
-from sandbox_image.files import WorkFolder
 from sandbox_image.loop import InterpreterBroken, Supervisor
 from sandbox_image.outlet import StreamEnded
 from sandbox_image.process import Lines
 from sandbox_image.protocol import WORK_FOLDER, ProtocolError
+from sandbox_image.work_folder import WorkFolder
 
 _FAILED: Final = 1
 _CANNOT_START: Final = 3
@@ -40,7 +40,7 @@ _INTERPRETER_BROKEN: Final = 5
 #: Of an interpreter that failed by itself, which it must not.
 _INTERPRETER_FAILED: Final = 70
 #: The interpreter's life, as ``bare_stack`` drives it.
-Steps = Callable[[socket.socket, mmap.mmap, own_pages.Pages], Iterator[object]]
+Steps = Callable[[socket.socket, mmap.mmap, own_pages.PageRanges], Iterator[object]]
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -147,7 +147,7 @@ def _connect(path: str) -> int:
     return stream.detach()
 
 
-def _live(lines: Lines, steps: Steps, pages: own_pages.Pages, options: argparse.Namespace) -> Iterator[object]:
+def _live(lines: Lines, steps: Steps, pages: own_pages.PageRanges, options: argparse.Namespace) -> Iterator[object]:
     """In the forked child. What was the supervisor's is not cleaned up: descriptors it would close are others now."""
     try:
         yield from steps(process.become_interpreter(lines, options.workdir, options.uid), lines.progress, pages)

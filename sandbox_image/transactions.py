@@ -18,12 +18,12 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from sandbox_image import process
-from sandbox_image.files import WorkFolder
 from sandbox_image.outlet import Outlet
 from sandbox_image.process import Lines
 from sandbox_image.protocol import CONTROL, ProtocolError, encode_message
 from sandbox_image.relay import Relay
 from sandbox_image.standby import CopyRequest, Impossible, Standby
+from sandbox_image.work_folder import WorkFolder
 
 #: An interpreter that is idle leaves a copy of itself within this time, and a copy wakes, unless something of the
 #: program holds it up.

@@ -13,6 +13,7 @@ from app import cli
 from app.demo import run as demo_run
 from app.demo.processes import ServerFailed
 from app.sandbox.docker import image
+from app.sandbox.library_sets import LibrarySet
 from app.sandbox.local import environment
 
 
@@ -171,15 +172,15 @@ def test_the_sandbox_environment_is_made_from_the_locked_libraries(
 ) -> None:
     made: list[tuple[Path, Path]] = []
 
-    def create(folder: Path, requirements: Path, *, python: Path | None) -> environment.Environment:
+    def create(folder: Path, requirements: Path, **_: object) -> environment.Environment:
         made.append((folder, requirements))
         return environment.Environment(folder / "bin" / "python", (), (3, 11, 7))
 
     monkeypatch.setattr(environment, "create_environment", create)
     status, output = invoke("sandbox", "install", EAGER_SANDBOX_ENV=str(tmp_path))
     assert (status, output) == (0, f"Python 3.11.7 for sandboxes: {tmp_path}/bin/python\n")
-    assert made[0][0] == tmp_path
-    assert made[0][1].is_file()
+    invoke("sandbox", "install", "--set", "full", EAGER_SANDBOX_ENV=str(tmp_path))
+    assert made == [(tmp_path, LibrarySet.CORE.lock), (tmp_path, LibrarySet.FULL.lock)]
 
 
 def test_a_failing_installation_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -194,14 +195,15 @@ def test_the_image_is_built_with_its_configured_name(monkeypatch: pytest.MonkeyP
     built: list[tuple[Any, ...]] = []
 
     def build(tags: list[str], **options: Any) -> str:
-        built.append((tags, options["base_image"], options["engine"]))
+        built.append((tags, options["library_set"], options["base_image"], options["engine"]))
         options["log"]("Step 1")
         return "sha256:1"
 
     monkeypatch.setattr(image, "build", build)
     status, output = invoke("image", "build", "--base-image", "slim", EAGER_DOCKER_IMAGE="mine:2")
     assert (status, output) == (0, "Step 1\nmine:2: sha256:1\n")
-    assert built == [(["mine:2"], "slim", None)]
+    invoke("image", "build", "--set", "core", EAGER_DOCKER_IMAGE="mine:2")
+    assert built == [(["mine:2"], "full", "slim", None), (["mine:2"], "core", None, None)]
 
 
 def test_a_failing_image_build_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ from app.api.edge.last_resort import failure_of
 from app.api.edge.open_requests import OpenRequests
 from app.errors import ClientLeft, EagerError
 from app.events import Done, Error, Event, ExecOutput, ExecResult, ExecStart
-from app.pipeline.emitter import Send as EventSend
+from app.pipeline.emitter import SendEvent
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ HEADERS = [
 
 _T = TypeVar("_T")
 #: Runs one request, handing its events to the given function.
-Pipeline = Callable[[EventSend], Awaitable[None]]
+Pipeline = Callable[[SendEvent], Awaitable[None]]
 
 
 class Wire(Protocol):

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 from fastapi import Query
 
-from app.store.paging import Order, PageRequest
+from app.store.paging import PageRequest, SortOrder
 
 
 def page_query(
     limit: Annotated[int, Query(ge=1, le=100, description="Most items of one page.")] = 20,
-    order: Annotated[Order, Query(description="By time of creation.")] = "desc",
+    order: Annotated[SortOrder, Query(description="By time of creation.")] = "desc",
     after: Annotated[str | None, Query(max_length=128, description="Id of the last item of the page before.")] = None,
 ) -> PageRequest:
     """FastAPI dependency."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-State = Literal["pending", "running", "done", "failed", "skipped"]
+ChunkState = Literal["pending", "running", "done", "failed", "skipped"]
 
 _OUTPUT_CHARS_KEPT: Final = 64 * 1024
 #: Everything a terminal could obey, save newline and tab.
@@ -24,14 +24,14 @@ def printable(text: object) -> str:
 
 
 @dataclass(slots=True)
-class Piece:
+class WrittenChunk:
     """A chunk: where it stands in its code, and how far it is."""
 
     start: int
     end: int
     line: int
     gated: str | None
-    state: State = "pending"
+    state: ChunkState = "pending"
 
 
 @dataclass(slots=True)
@@ -39,15 +39,15 @@ class WrittenCode:
     """One block of code, as far as it is written."""
 
     text: str = ""
-    chunks: dict[int, Piece] = field(default_factory=dict)
+    chunks: dict[int, WrittenChunk] = field(default_factory=dict)
 
     def source(self, chunk: int) -> str:
         piece = self.chunks[chunk]
         return self.text[piece.start : piece.end]
 
-    def states_by_line(self) -> list[State | None]:
+    def states_by_line(self) -> list[ChunkState | None]:
         """The state of each line; None where no chunk was detected yet."""
-        states: list[State | None] = [None] * (self.text.count("\n") + 1)
+        states: list[ChunkState | None] = [None] * (self.text.count("\n") + 1)
         for piece in self.chunks.values():
             last = piece.line + self.text[piece.start : piece.end].rstrip("\n").count("\n")
             for line in range(piece.line, min(last, len(states)) + 1):
@@ -115,7 +115,7 @@ class Timeline:
             self.text += printable(event.get("text", ""))
 
     def _chunk(self, event: Mapping[str, Any]) -> None:
-        piece = Piece(event["start"], event["end"], event["line"], event.get("gated"))
+        piece = WrittenChunk(event["start"], event["end"], event["line"], event.get("gated"))
         self._code(event).chunks[event["chunk"]] = piece
 
     def _exec_start(self, event: Mapping[str, Any]) -> None:
@@ -186,11 +186,11 @@ class Timeline:
     def _code(self, event: Mapping[str, Any]) -> WrittenCode:
         return self.codes.setdefault(str(event.get("call_id")), WrittenCode())
 
-    def _set(self, event: Mapping[str, Any], chunk: int, state: State) -> None:
+    def _set(self, event: Mapping[str, Any], chunk: int, state: ChunkState) -> None:
         if piece := self._code(event).chunks.get(chunk):
             piece.state = state
 
-    def _mark(self, event: Mapping[str, Any], before: State, after: State) -> None:
+    def _mark(self, event: Mapping[str, Any], before: ChunkState, after: ChunkState) -> None:
         """Move the chunks of the event's batch from one state to another."""
         pieces = self._code(event).chunks
         for chunk in self._batches.get((event["call_id"], event["batch"]), []):

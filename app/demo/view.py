@@ -12,9 +12,9 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from app.demo.timeline import Span, State, Timeline, WrittenCode, printable
+from app.demo.timeline import ChunkState, Span, Timeline, WrittenCode, printable
 
-_MARKS: Final[Mapping[State | None, tuple[str, str]]] = {
+_MARKS: Final[Mapping[ChunkState | None, tuple[str, str]]] = {
     None: (" ", "dim"),
     "pending": ("○", "yellow"),
     "running": ("▶", "bold cyan"),

@@ -350,17 +350,6 @@ class Scanner(StringReader):
         last = self._significant - 1
         return self._character(last) == "=" and self._character(last - 1) not in ("=", "!", "<", ">")
 
-    def _character(self, offset: int) -> str:
-        """A character of the line being read; the walk back ends at the piece that holds it."""
-        if offset >= self._at + self._cut:
-            return self._text[offset - self._at]
-        start = self._at
-        for part in reversed(self._parts):
-            start -= len(part)
-            if offset >= start:
-                return part[offset - start]
-        return ""
-
     def _read_magic(self, s: str, i: int) -> int:
         """To the end of the line, which a backslash at its end carries over to the next."""
         if self._cell_possible:

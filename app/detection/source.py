@@ -93,3 +93,14 @@ class Source(ABC):
         self._mode = DEAD
         self._problem = SyntaxProblem(message, line or self._line_number(offset - 1), offset, kind)
         return len(self._text)
+
+    def _character(self, offset: int) -> str:
+        """A character of the line being read; the walk back ends at the piece that holds it."""
+        if offset >= self._at + self._cut:
+            return self._text[offset - self._at]
+        start = self._at
+        for part in reversed(self._parts):
+            start -= len(part)
+            if offset >= start:
+                return part[offset - start]
+        return ""

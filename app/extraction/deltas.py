@@ -65,7 +65,7 @@ class Delta(msgspec.Struct):
     extra_content: Any = None
 
 
-class _Message(msgspec.Struct):
+class _DeltaBody(msgspec.Struct):
     content: Any = None
     reasoning_content: Any = None
     reasoning: Any = None
@@ -78,7 +78,7 @@ class _Message(msgspec.Struct):
 
 class _Choice(msgspec.Struct):
     index: Any = None
-    delta: _Message | None = None
+    delta: _DeltaBody | None = None
     finish_reason: Any = None
     logprobs: Any = None
 

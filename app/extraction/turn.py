@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import itertools
 import json
-import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from app.errors import UpstreamBroken
-from app.events import Source
 from app.extraction.arguments import CODE_KEYS, CodeArguments
 from app.extraction.deltas import Delta
 from app.extraction.fence import FenceReader, SnippetEvent, SnippetStart, SnippetText
@@ -27,92 +25,25 @@ from app.extraction.names import CODE_TOOLS, canonical_tool, is_code_tool, runs_
 from app.extraction.tags import TagReader
 from app.extraction.thoughts import WithoutThoughts
 from app.extraction.tool_calls import ArgumentsFragment, Call, CallEvent, CallStarted, ToolCallAssembler
+from app.extraction.turn_items import (
+    CodeEnded,
+    CodeStarted,
+    CodeText,
+    ContentText,
+    Finish,
+    ForeignCall,
+    ForeignFragment,
+    ReasoningText,
+    RefusalText,
+    RefusedCall,
+    TurnItem,
+    UsageReport,
+)
 
 #: Everything one answer may hold; the longest outputs of models are some 128k tokens.
 MAX_CHARS = 16 * 1024 * 1024
 
 _TRUNCATED = frozenset({"length", "content_filter"})
-
-
-class ContentText(NamedTuple):
-    text: str
-    logprobs: Any = None
-
-
-class ReasoningText(NamedTuple):
-    """``key`` is the field it came in and has to be passed on in."""
-
-    text: str
-    key: str
-
-
-class RefusalText(NamedTuple):
-    text: str
-    logprobs: Any = None
-
-
-class CodeStarted(NamedTuple):
-    """``name`` is the tool's; empty for code in content."""
-
-    call_id: str
-    source: Source
-    language: str
-    name: str
-
-
-class CodeText(NamedTuple):
-    call_id: str
-    text: str
-
-
-class CodeEnded(NamedTuple):
-    """Not ``complete``: cut off, or no code of ours after all."""
-
-    call_id: str
-    complete: bool
-
-
-class ForeignFragment(NamedTuple):
-    """More of a call that is for the client. The first one of a call may have no arguments."""
-
-    id: str
-    name: str
-    arguments: str
-
-
-class ForeignCall(NamedTuple):
-    """All of a call that is for the client. ``extras`` are fields to be echoed."""
-
-    id: str
-    name: str
-    arguments: str
-    complete: bool = True
-    extras: Mapping[str, Any] = {}
-
-
-class RefusedCall(NamedTuple):
-    """A call of a tool that no client has declared, in a language that does not run here. If it was taken for code of
-    ours first, its ``CodeEnded`` came before."""
-
-    id: str
-    name: str
-    language: str
-
-
-class Finish(NamedTuple):
-    reason: str
-
-
-class Usage(NamedTuple):
-    """Replaces earlier ones of the turn: some upstreams send it with every delta, cumulated."""
-
-    usage: dict[str, Any]
-
-
-Item = (
-    ContentText | ReasoningText | RefusalText | CodeStarted | CodeText | CodeEnded
-    | ForeignFragment | ForeignCall | RefusedCall | Finish | Usage
-)  # fmt: skip
 
 
 @dataclass
@@ -125,10 +56,6 @@ class _CodeCall:
     ended: bool = False
     fragments: list[str] = field(default_factory=list)
     code: list[str] = field(default_factory=list)
-
-
-def _new_id() -> str:
-    return f"call_{uuid.uuid4().hex[:24]}"
 
 
 class TurnReader:
@@ -146,7 +73,8 @@ class TurnReader:
         self,
         sources: Collection[str] = ("tool", "fence", "tag"),
         tools: Collection[str] | None = None,
-        new_id: Callable[[], str] = _new_id,
+        *,
+        new_id: Callable[[], str],
         code_keys: Mapping[str, str] | None = None,
         own_tools: Collection[str] = (),
     ) -> None:
@@ -180,8 +108,8 @@ class TurnReader:
     def __repr__(self) -> str:
         return f"<TurnReader calls={len(self._assembler.calls)} finish_reason={self._finish_reason!r}>"
 
-    def feed(self, delta: Delta) -> list[Item]:
-        items: list[Item] = []
+    def feed(self, delta: Delta) -> list[TurnItem]:
+        items: list[TurnItem] = []
         if delta.content:
             self._read_content(self._content_halves.feed(delta.content), delta.logprobs, items)
         if delta.tool_calls:
@@ -191,12 +119,12 @@ class TurnReader:
         if delta.finish_reason is not None and self._finish_reason is None:
             self._finish(delta.finish_reason, items)
         if delta.usage is not None:
-            items.append(Usage(delta.usage))
+            items.append(UsageReport(delta.usage))
         return items
 
-    def flush(self) -> list[Item]:
+    def flush(self) -> list[TurnItem]:
         """The stream is over. Does nothing more than close what came behind a finish reason, if there was one."""
-        items: list[Item] = []
+        items: list[TurnItem] = []
         if self._finish_reason is None:
             self._finish("tool_calls" if self._assembler.calls else "stop", items)
         else:
@@ -230,7 +158,7 @@ class TurnReader:
 
     # content
 
-    def _read_content(self, text: str, logprobs: Any, items: list[Item]) -> None:
+    def _read_content(self, text: str, logprobs: Any, items: list[TurnItem]) -> None:
         if not text:
             return
         self._count(text)
@@ -239,7 +167,7 @@ class TurnReader:
         if self._blocks is not None and (text := self._scanned.feed(text)):
             self._read_blocks(self._blocks.feed(text), True, items)
 
-    def _read_blocks(self, events: Sequence[SnippetEvent], complete: bool, items: list[Item]) -> None:
+    def _read_blocks(self, events: Sequence[SnippetEvent], complete: bool, items: list[TurnItem]) -> None:
         for event in events:
             match event:
                 case SnippetText(text):
@@ -252,7 +180,7 @@ class TurnReader:
                     self._in_block = False
                     items.append(CodeEnded(self._block_id, complete))
 
-    def _read_rest(self, delta: Delta, items: list[Item]) -> None:
+    def _read_rest(self, delta: Delta, items: list[TurnItem]) -> None:
         if delta.reasoning and (text := self._reasoning_halves.feed(delta.reasoning)):
             self._count(text)
             self._reasoning.setdefault(delta.reasoning_key, []).append(text)
@@ -274,7 +202,7 @@ class TurnReader:
 
     # tool calls
 
-    def _read_calls(self, events: Sequence[CallEvent], items: list[Item], truncated: Call | None = None) -> None:
+    def _read_calls(self, events: Sequence[CallEvent], items: list[TurnItem], truncated: Call | None = None) -> None:
         for event in events:
             call = self._assembler.calls[event.ordinal]
             code_call = self._code_calls.get(event.ordinal)
@@ -300,7 +228,7 @@ class TurnReader:
         known = self._code_keys.get(canonical_tool(name))
         return CodeArguments() if known is None else CodeArguments((known, *CODE_KEYS))
 
-    def _read_code(self, code_call: _CodeCall, fragment: str, items: list[Item]) -> None:
+    def _read_code(self, code_call: _CodeCall, fragment: str, items: list[TurnItem]) -> None:
         arguments = code_call.arguments
         code_call.fragments.append(fragment)
         text = arguments.feed(fragment)
@@ -314,7 +242,7 @@ class TurnReader:
             code_call.ended = True
             items.append(CodeEnded(code_call.call.id, True))
 
-    def _end_code(self, code_call: _CodeCall, complete: bool, items: list[Item]) -> None:
+    def _end_code(self, code_call: _CodeCall, complete: bool, items: list[TurnItem]) -> None:
         if code_call.ended:
             return
         text = code_call.arguments.flush()
@@ -327,7 +255,7 @@ class TurnReader:
         code_call.ended = True
         items.append(CodeEnded(code_call.call.id, complete))
 
-    def _add_code(self, code_call: _CodeCall, text: str, items: list[Item]) -> None:
+    def _add_code(self, code_call: _CodeCall, text: str, items: list[TurnItem]) -> None:
         call = code_call.call
         if not code_call.language:
             code_call.language = code_call.arguments.language or "python"
@@ -336,7 +264,7 @@ class TurnReader:
             code_call.code.append(text)
             items.append(CodeText(call.id, text))
 
-    def _stays_code(self, code_call: _CodeCall, items: list[Item]) -> bool:
+    def _stays_code(self, code_call: _CodeCall, items: list[TurnItem]) -> bool:
         """Whether the call is ours to run, now that its language may be known. If not it becomes the client's, or is
         refused where the client knows no such tool."""
         language = code_call.arguments.language
@@ -353,7 +281,7 @@ class TurnReader:
         items.append(ForeignFragment(call.id, call.name, "".join(code_call.fragments)))
         return False
 
-    def _stop_blocks(self, items: list[Item]) -> None:
+    def _stop_blocks(self, items: list[TurnItem]) -> None:
         """Code in content does not count any more; a block that is still open was not finished."""
         self._blocks = None
         if self._in_block:
@@ -362,14 +290,14 @@ class TurnReader:
 
     # the end
 
-    def _finish(self, reason: str, items: list[Item]) -> None:
+    def _finish(self, reason: str, items: list[TurnItem]) -> None:
         if text := self._content_halves.flush():
             self._read_content(text, None, items)
         self._finish_reason = reason
         self._close(reason, items)
         items.append(Finish(reason))
 
-    def _close(self, reason: str, items: list[Item]) -> None:
+    def _close(self, reason: str, items: list[TurnItem]) -> None:
         truncated = reason in _TRUNCATED
         if self._blocks is not None:
             self._read_blocks(self._blocks.flush(), not truncated, items)

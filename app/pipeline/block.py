@@ -9,11 +9,11 @@ from uuid import uuid4
 from msgspec import UNSET
 
 from app.detection.chunk import Chunk, Detector, SyntaxProblem
-from app.events import CodeEnd, FileChange, Source
+from app.events import CodeEnd, CodeSource, FileChange
 from app.pipeline.serial import WHOLE_PROGRAM
 from app.pipeline.transcript import Transcript
 
-Status = Literal["ok", "error", "interrupted", "timeout", "incomplete"]
+BlockStatus = Literal["ok", "error", "interrupted", "timeout", "incomplete"]
 
 
 @dataclass(eq=False)
@@ -29,7 +29,7 @@ class Block:
 
     call_id: str
     turn: int
-    source: Source
+    source: CodeSource
     language: str
     detector: Detector
     chunks: list[Chunk] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Block:
     refused: str | None = None
     has_run: bool = False
     ran: int = 0
-    status: Status | None = None
+    status: BlockStatus | None = None
     state_lost: bool = False
     compile_failed: bool = False
     rolled_back: bool = False

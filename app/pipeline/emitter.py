@@ -9,14 +9,14 @@ from collections.abc import Awaitable, Callable
 from app.events import Event
 
 #: Takes a stamped event to the client. Awaiting it is the back-pressure: a slow client slows generation and execution.
-Send = Callable[[Event], Awaitable[None]]
+SendEvent = Callable[[Event], Awaitable[None]]
 
 
 class Emitter:
     """Stamps ``seq`` and ``t_ms``. Generation and execution emit side by side; the lock keeps the order of stamps the
     order of sends (it is held while the client is slow, which is what is wanted)."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: SendEvent) -> None:
         self._send = send
         self._lock = asyncio.Lock()
         #: Events emitted so far.

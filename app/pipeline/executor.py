@@ -17,7 +17,7 @@ from app.events import (
     Interrupt,
     SessionLost,
 )
-from app.pipeline.block import Block, Status, code_end
+from app.pipeline.block import Block, BlockStatus, code_end
 from app.pipeline.emitter import Emitter
 from app.pipeline.place import Place
 from app.pipeline.queue import ExecutionQueue, Work
@@ -183,7 +183,7 @@ class Executor:
             )
         )
 
-    async def _end(self, block: Block, status: Status) -> None:
+    async def _end(self, block: Block, status: BlockStatus) -> None:
         block.status = status
         self._queue.drop(block)
         await self._transaction.end(block)

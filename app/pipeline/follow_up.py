@@ -15,10 +15,10 @@ from app.extraction.names import canonical_tool, runs_here
 from app.pipeline.block import Block
 from app.pipeline.generation import Generation
 
-Message = dict[str, Any]
+ChatMessage = dict[str, Any]
 
 
-def follow_up(generation: Generation, *, stopped: bool, code_keys: Mapping[str, str]) -> list[Message]:
+def follow_up(generation: Generation, *, stopped: bool, code_keys: Mapping[str, str]) -> list[ChatMessage]:
     """The messages to append: the assistant's turn, one ``tool`` message per call of ours, and one ``user`` message
     for code that stood in the content, which has no call to answer. ``code_keys`` as in ``run.Options``."""
     message = generation.reader.assistant_message()
@@ -45,7 +45,7 @@ def _up_to_failure(blocks: Sequence[Block]) -> Sequence[Block]:
     return blocks[: tried[-1] + 1] if tried else []
 
 
-def _cut(message: Message, blocks: Sequence[Block], code_keys: Mapping[str, str]) -> Message:
+def _cut(message: ChatMessage, blocks: Sequence[Block], code_keys: Mapping[str, str]) -> ChatMessage:
     """The turn without what came after the failing statement, which is in the last of ``blocks``: calls of the client's
     too, which has not seen any."""
     message = dict(message)

@@ -13,7 +13,8 @@ from msgspec import UNSET
 from app.detection import SLICE, Chunk, Confirmer, Detector, SyntaxProblem, create_detector
 from app.events import ChunkDetected, CodeStart, Interrupt, Token, ToolCall, ToolCallDelta, TurnEnd
 from app.extraction.deltas import decode_delta
-from app.extraction.turn import (
+from app.extraction.turn import TurnReader
+from app.extraction.turn_items import (
     CodeEnded,
     CodeStarted,
     CodeText,
@@ -21,12 +22,11 @@ from app.extraction.turn import (
     Finish,
     ForeignCall,
     ForeignFragment,
-    Item,
     ReasoningText,
     RefusalText,
     RefusedCall,
-    TurnReader,
-    Usage,
+    TurnItem,
+    UsageReport,
 )
 from app.pipeline.block import Block
 from app.pipeline.emitter import Emitter
@@ -110,7 +110,7 @@ class Generation:
         """Whether ``turn.end`` was sent; it has a number then, even if we were cancelled while it was on its way."""
         return self._end is not None and self._end.seq >= 0
 
-    async def _handle(self, items: Iterable[Item]) -> None:
+    async def _handle(self, items: Iterable[TurnItem]) -> None:
         emit = self._emitter.emit
         for item in items:
             match item:
@@ -145,7 +145,7 @@ class Generation:
                     self._refuse_call(item)
                 case Finish(reason=reason):
                     self.finish_reason = reason
-                case Usage(usage=usage):
+                case UsageReport(usage=usage):
                     self.usage = usage
 
     async def _show_fragment(self, item: ForeignFragment) -> None:

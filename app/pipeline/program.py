@@ -5,7 +5,7 @@ from __future__ import annotations
 from app.errors import EagerError
 from app.events import CodeStart, Done, Start
 from app.pipeline.block import Block
-from app.pipeline.emitter import Emitter, Send
+from app.pipeline.emitter import Emitter, SendEvent
 from app.pipeline.executor import Executor
 from app.pipeline.failure import report_failure, report_unfinished
 from app.pipeline.place import Place
@@ -23,7 +23,7 @@ async def run_program(
     language: str,
     timeout_s: float,
     place: Place,
-    send: Send,
+    send: SendEvent,
 ) -> None:
     """Run ``code`` as one program. A failure is an event, as in ``run.py``."""
     emitter, stopwatch, queue = Emitter(send), Stopwatch(), ExecutionQueue()

@@ -23,17 +23,19 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from app.errors import EagerError
 from app.events import Done, Start, TurnEnd
 from app.extraction.names import CODE_TOOLS
 from app.extraction.turn import TurnReader
+from app.ids import new_id
 from app.pipeline.block import Block
-from app.pipeline.emitter import Emitter, Send
+from app.pipeline.emitter import Emitter, SendEvent
 from app.pipeline.executor import Executor
 from app.pipeline.failure import report_failure, report_unfinished
-from app.pipeline.follow_up import Message, follow_up
+from app.pipeline.follow_up import ChatMessage, follow_up
 from app.pipeline.generation import Generation
 from app.pipeline.place import NewPlace, Place
 from app.pipeline.queue import ExecutionQueue
@@ -52,7 +54,7 @@ RepairFrom = Literal["partial", "full"]
 
 #: Given the ids of the calls that the client was shown last, and all messages between the client's own and its answer
 #: to them: more than it was shown.
-KeepHidden = Callable[[Sequence[str], Sequence[Message]], Awaitable[None]]
+KeepHidden = Callable[[Sequence[str], Sequence[ChatMessage]], Awaitable[None]]
 
 
 #: Given the number of a turn with code, and the messages that tell the model of it: its answer, and what its code did.
@@ -93,7 +95,7 @@ async def run(
     request_id: str,
     upstream: Completions,
     place: Place,
-    send: Send,
+    send: SendEvent,
     keep_hidden: KeepHidden | None = None,
     keep_turn: KeepTurn | None = None,
 ) -> None:
@@ -114,7 +116,7 @@ class _Request:
         request_id: str,
         upstream: Completions,
         place: Place,
-        send: Send,
+        send: SendEvent,
         keep_hidden: KeepHidden | None,
         keep_turn: KeepTurn | None,
     ) -> None:
@@ -237,6 +239,7 @@ class _Request:
             TurnReader(
                 sources=options.sources,
                 tools=options.tools,
+                new_id=partial(new_id, "call"),
                 code_keys=options.code_keys,
                 own_tools=options.own_tools,
             ),

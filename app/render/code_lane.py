@@ -12,7 +12,7 @@ from typing import Protocol
 from app.render.fenced import FencedText
 
 #: Writes something that the code said; called when its place has come.
-Write = Callable[[], str]
+WriteText = Callable[[], str]
 
 
 class CodeLane(Protocol):
@@ -34,11 +34,11 @@ class CodeLane(Protocol):
         """Statements run now."""
         ...
 
-    def say(self, write: Write) -> str:
+    def say(self, write: WriteText) -> str:
         """They have said something."""
         ...
 
-    def end(self, write: Write) -> str:
+    def end(self, write: WriteText) -> str:
         """They are done; ``write`` ends what they said."""
         ...
 
@@ -76,13 +76,13 @@ class CodeFirst:
     def begin(self, numbers: Sequence[int]) -> str:
         return ""
 
-    def say(self, write: Write) -> str:
+    def say(self, write: WriteText) -> str:
         if self._written:
             return write()
         self._said.append(write())
         return ""
 
-    def end(self, write: Write) -> str:
+    def end(self, write: WriteText) -> str:
         return ""
 
     def written(self) -> str:
@@ -118,13 +118,13 @@ class CodeInWords:
     def begin(self, numbers: Sequence[int]) -> str:
         return ""
 
-    def say(self, write: Write) -> str:
+    def say(self, write: WriteText) -> str:
         if self._waiting is None:
             return write()
         self._waiting.append(write())
         return ""
 
-    def end(self, write: Write) -> str:
+    def end(self, write: WriteText) -> str:
         return ""
 
     def written(self) -> str:
@@ -171,10 +171,10 @@ class Interleaved:
         end = max((self._ends[number] for number in self._running), default=0)
         return self._show(end)
 
-    def say(self, write: Write) -> str:
+    def say(self, write: WriteText) -> str:
         return self._pause() + write()
 
-    def end(self, write: Write) -> str:
+    def end(self, write: WriteText) -> str:
         for number in self._running:
             del self._ends[number]
         self._running = []

@@ -55,7 +55,7 @@ class NextTurn(NamedTuple):
     whole: str
 
 
-Piece = Words | Added | NextTurn
+TextPart = Words | Added | NextTurn
 
 
 def digest(text: str) -> str:
@@ -68,12 +68,12 @@ def turns_named(text: str) -> list[str]:
     return list(dict.fromkeys(mark.turn for mark in find_markers(_one_line_end(text)))) if has_markers(text) else []
 
 
-def split(text: str) -> list[Piece]:
+def split(text: str) -> list[TextPart]:
     """The pieces of a text, in order. A marker without its partner is left in the words."""
     text = _one_line_end(text)
     marks = list(find_markers(text))
     ends = {(mark.turn, mark.part): mark for mark in reversed(marks) if mark.edge == "out"}
-    pieces: list[Piece] = []
+    pieces: list[TextPart] = []
     position = 0
 
     def words_up_to(end: int) -> None:
@@ -176,7 +176,7 @@ class _RestoredTurn:
         return [answer, *told]
 
 
-def _without_foreign(pieces: Sequence[Piece], turns: Mapping[str, HiddenTurn]) -> list[Piece]:
+def _without_foreign(pieces: Sequence[TextPart], turns: Mapping[str, HiddenTurn]) -> list[TextPart]:
     """With what is not as we remember it told as words."""
     known = [piece for piece in pieces if isinstance(piece, Added) and _is_ours(piece, turns)]
     ours = {piece.turn for piece in known}
@@ -187,7 +187,7 @@ def _without_foreign(pieces: Sequence[Piece], turns: Mapping[str, HiddenTurn]) -
     return list(_joined(_kept(piece, whole) for piece in pieces))
 
 
-def _kept(piece: Piece, whole: Collection[str]) -> Piece:
+def _kept(piece: TextPart, whole: Collection[str]) -> TextPart:
     return piece if isinstance(piece, Words) or piece.turn in whole else Words(piece.whole)
 
 
@@ -198,7 +198,7 @@ def _is_ours(piece: Added, turns: Mapping[str, HiddenTurn]) -> bool:
     )
 
 
-def _joined(pieces: Iterator[Piece]) -> Iterator[Piece]:
+def _joined(pieces: Iterator[TextPart]) -> Iterator[TextPart]:
     words = ""
     for piece in pieces:
         if isinstance(piece, Words):
@@ -212,7 +212,7 @@ def _joined(pieces: Iterator[Piece]) -> Iterator[Piece]:
         yield Words(words)
 
 
-def _text_of(pieces: Sequence[Piece]) -> str:
+def _text_of(pieces: Sequence[TextPart]) -> str:
     return "".join(piece.text if isinstance(piece, Words) else piece.whole for piece in pieces)
 
 

@@ -16,7 +16,7 @@ import msgspec
 
 from app.replay.catalog import DEFAULT_PROGRAM
 
-Form = Literal["tool", "fence", "text"]
+AnswerForm = Literal["tool", "fence", "text"]
 
 #: Tools whose argument is code to run (PROTOCOL.md 3.1), lower case.
 CODE_TOOLS: Final = frozenset(
@@ -31,7 +31,7 @@ CODE_KEYS: Final = ("code", "source", "input", "script", "python_code", "query",
 _FENCE: Final = re.compile(r"^```(?:python|py)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL | re.IGNORECASE)
 _QUOTED_CHARS: Final = 2000
 
-_Count = Annotated[int, msgspec.Meta(ge=0)]
+_NotNegative = Annotated[int, msgspec.Meta(ge=0)]
 _Amount = Annotated[float, msgspec.Meta(ge=0)]
 
 
@@ -58,12 +58,12 @@ class ReplayOptions(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
     tps: _Amount
     ttft_ms: _Amount
     chars: Annotated[int, msgspec.Meta(ge=1)]
-    form: Form | None = None
+    form: AnswerForm | None = None
     status: Annotated[int, msgspec.Meta(ge=400, le=599)] | None = None
-    error_after: _Count | None = None
-    stall_after: _Count | None = None
-    cut_after: _Count | None = None
-    fail_after: _Count | None = None
+    error_after: _NotNegative | None = None
+    stall_after: _NotNegative | None = None
+    cut_after: _NotNegative | None = None
+    fail_after: _NotNegative | None = None
     finish: str | msgspec.UnsetType | None = msgspec.UNSET
 
     @property

@@ -11,7 +11,6 @@ the owner's limit while it is used, and it makes room for anybody when sandboxes
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -20,6 +19,7 @@ from types import TracebackType
 from typing import Self
 
 from app.errors import RequestError, SandboxGone, SandboxUnavailable, SessionBusy
+from app.ids import new_id
 from app.sandbox.pool import Pool
 from app.sandbox.worker.worker import Worker
 
@@ -117,7 +117,7 @@ class SessionRegistry:
             SandboxUnavailable: no worker in time, or the owner has as many sessions as allowed and all are busy.
             SessionBusy: there is one with this id, or another request is making it.
         """
-        id = id or f"ses_{secrets.token_hex(12)}"
+        id = id or new_id("ses")
         self._require_free(id)
         self._make_room(owner, spare=spare)
         self._opening[owner] = self._opening.get(owner, 0) + 1

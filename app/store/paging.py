@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import RequestError
 
-Order = Literal["asc", "desc"]
+SortOrder = Literal["asc", "desc"]
 
 #: Ends of pages that are remembered, of each table.
 MAX_ENDS = 1000
@@ -23,7 +23,7 @@ class PageRequest:
     """Which part of a list is asked for."""
 
     limit: int = 20
-    order: Order = "desc"
+    order: SortOrder = "desc"
     after: str | None = None
 
 

@@ -17,7 +17,7 @@ from app.api.edge.open_requests import OpenRequests
 from app.api.event_stream import EventDocument, EventStream, while_client_stays
 from app.errors import ClientLeft, UpstreamBroken, UpstreamRefused
 from app.events import Event, ExecOutput, ExecResult, ExecStart, Token
-from app.pipeline.emitter import Send
+from app.pipeline.emitter import SendEvent
 
 
 class Client:
@@ -60,7 +60,7 @@ def token(text: str) -> Token:
 async def test_the_status_waits_for_the_second_event_so_that_a_refusal_is_an_http_error() -> None:
     client = Client()
 
-    async def pipeline(send: Send) -> None:
+    async def pipeline(send: SendEvent) -> None:
         await send(token("start"))
         assert client.sent == []
         raise UpstreamRefused("slow down", status=429, type="requests")
@@ -74,7 +74,7 @@ async def test_events_arrive_as_they_are_pushed_and_the_stream_is_ended() -> Non
     client = Client()
     go_on = asyncio.Event()
 
-    async def pipeline(send: Send) -> None:
+    async def pipeline(send: SendEvent) -> None:
         await send(token("one"))
         await send(token("two"))
         await go_on.wait()
@@ -94,7 +94,7 @@ async def test_a_client_that_leaves_cancels_a_silent_pipeline(response: type[Eve
     client = Client()
     cancelled = running = False
 
-    async def pipeline(send: Send) -> None:
+    async def pipeline(send: SendEvent) -> None:
         nonlocal cancelled, running
         running = True
         client.left.set()
@@ -144,7 +144,7 @@ async def test_what_is_made_for_a_client_that_stays_is_returned_and_errors_are_r
 async def test_a_failure_after_the_start_is_an_event_and_the_stream_ends() -> None:
     client = Client()
 
-    async def pipeline(send: Send) -> None:
+    async def pipeline(send: SendEvent) -> None:
         await send(token("one"))
         await send(token("two"))
         raise UpstreamBroken("cut")
@@ -159,7 +159,7 @@ async def test_a_failure_after_the_start_is_an_event_and_the_stream_ends() -> No
 async def test_a_bug_is_told_without_its_details(caplog: pytest.LogCaptureFixture) -> None:
     client = Client()
 
-    async def pipeline(send: Send) -> None:
+    async def pipeline(send: SendEvent) -> None:
         raise RuntimeError("secret")
 
     await EventStream(pipeline, EagerWire())(client.scope, client.receive, client.send)
@@ -176,7 +176,7 @@ async def test_a_silent_stream_is_kept_alive_and_does_not_hold_its_status_back_f
     client = Client()
     go_on = asyncio.Event()
 
-    async def pipeline(send: Send) -> None:
+    async def pipeline(send: SendEvent) -> None:
         await send(token("one"))
         await go_on.wait()
         await send(token("two"))
@@ -192,7 +192,7 @@ async def test_a_silent_stream_is_kept_alive_and_does_not_hold_its_status_back_f
 async def test_once_code_has_run_an_error_forbids_retries() -> None:
     client = Client()
 
-    async def pipeline(send: Send) -> None:
+    async def pipeline(send: SendEvent) -> None:
         await send(ExecStart(call_id="c", batch=0, chunks=[0]))
         raise UpstreamBroken("cut")
 
@@ -210,7 +210,7 @@ async def test_an_answer_without_a_stream_holds_a_bounded_amount_of_output(monke
     client = Client()
     seen: list[Event] = []
 
-    async def pipeline(send: Send) -> None:
+    async def pipeline(send: SendEvent) -> None:
         for batch in range(3):
             await send(ExecOutput(call_id="c", batch=batch, stream="stderr", text="x" * 40, seq=batch))
             await send(token("kept"))
@@ -234,7 +234,7 @@ async def test_a_first_event_that_comes_after_the_hold_is_not_lost(monkeypatch: 
     monkeypatch.setattr(event_stream, "HOLD_S", 0)
     client = Client()
 
-    async def pipeline(send: Send) -> None:
+    async def pipeline(send: SendEvent) -> None:
         await client.wait_for_body(b": keep-alive")  # no sandbox came free for a while
         await send(token("one"))
         await send(token("two"))
@@ -249,7 +249,7 @@ async def test_a_first_event_that_comes_after_the_hold_is_not_lost(monkeypatch: 
 async def test_a_server_that_stops_answers_with_an_error_of_ours(code_ran: bool) -> None:
     client = Client()
 
-    async def pipeline(send: Send) -> None:
+    async def pipeline(send: SendEvent) -> None:
         if code_ran:
             await send(ExecStart(call_id="c", batch=0, chunks=[0]))
         client.open_requests.end()
@@ -266,7 +266,7 @@ async def test_a_server_that_stops_answers_with_an_error_of_ours(code_ran: bool)
 async def test_a_server_that_stops_ends_a_stream_with_an_error() -> None:
     client = Client()
 
-    async def pipeline(send: Send) -> None:
+    async def pipeline(send: SendEvent) -> None:
         await send(token("one"))
         await send(token("two"))
         client.open_requests.end()
@@ -283,7 +283,7 @@ async def test_what_comes_when_the_server_has_stopped_is_not_begun() -> None:
     client = Client()
     client.open_requests.end()
 
-    async def pipeline(send: Send) -> None:
+    async def pipeline(send: SendEvent) -> None:
         await asyncio.Event().wait()
 
     async with asyncio.timeout(5):

@@ -8,7 +8,8 @@ import pytest
 
 from app.extraction.arguments import code_key
 from app.extraction.deltas import Delta
-from app.extraction.turn import CodeText, TurnReader
+from app.extraction.turn import TurnReader
+from app.extraction.turn_items import CodeText
 from tests.extraction.test_turn import call, calls
 
 TEXT = {"type": "string"}
@@ -45,7 +46,7 @@ def test_what_is_no_schema_tells_nothing(schema: dict[str, Any]) -> None:
 
 def test_an_argument_that_is_known_is_code_at_once() -> None:
     for keys, at_once in (({}, False), ({"python_repl": "query"}, True)):
-        reader = TurnReader(code_keys=keys)
+        reader = TurnReader(new_id=str, code_keys=keys)
         items = reader.feed(calls(call(0, "a", "Python_REPL", '{"query": "x = 1\\n')))
         assert any(isinstance(item, CodeText) for item in items) is at_once
         items += reader.feed(calls(call(0, arguments='y"}'))) + reader.flush()
@@ -53,13 +54,13 @@ def test_an_argument_that_is_known_is_code_at_once() -> None:
 
 
 def test_the_model_may_use_another_argument_than_the_schema_tells() -> None:
-    reader = TurnReader(code_keys={"python": "query"})
+    reader = TurnReader(new_id=str, code_keys={"python": "query"})
     items = reader.feed(calls(call(0, "a", "python", '{"code": "x"}'))) + reader.flush()
     assert [item.text for item in items if isinstance(item, CodeText)] == ["x"]
 
 
 def test_the_name_of_a_tool_is_the_first_sign_of_code() -> None:
-    reader = TurnReader()
+    reader = TurnReader(new_id=str)
     reader.feed(calls(call(0, "a", "get_weather", "{}")))
     assert not reader.expects_code
     reader.feed(calls(call(1, "b", "python", "")))
@@ -67,7 +68,7 @@ def test_the_name_of_a_tool_is_the_first_sign_of_code() -> None:
 
 
 def test_so_is_the_opening_of_a_fence() -> None:
-    reader = TurnReader()
+    reader = TurnReader(new_id=str)
     reader.feed(Delta(content="So:\n```"))
     assert not reader.expects_code
     reader.feed(Delta(content="python\n"))

@@ -19,7 +19,7 @@ from app.sse.decoder import SSEDecoder
     "core",
     [
         SSEDecoder(), CodeArguments(), FenceReader(), HalfCharacters(), JsonObject(), JsonString(), ObjectExtent(),
-        PythonStrings(), TagReader(), ToolCallAssembler(str), TurnReader(),
+        PythonStrings(), TagReader(), ToolCallAssembler(str), TurnReader(new_id=str),
     ],
     ids=lambda core: type(core).__name__,
 )  # fmt: skip

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from app.errors import UpstreamBroken
 from app.extraction import turn
 from app.extraction.deltas import CallDelta, Delta, FunctionDelta, decode_delta
-from app.extraction.turn import (
+from app.extraction.turn import TurnReader
+from app.extraction.turn_items import (
     CodeEnded,
     CodeStarted,
     CodeText,
@@ -18,12 +19,11 @@ from app.extraction.turn import (
     Finish,
     ForeignCall,
     ForeignFragment,
-    Item,
     ReasoningText,
     RefusalText,
     RefusedCall,
-    TurnReader,
-    Usage,
+    TurnItem,
+    UsageReport,
 )
 from app.sse.decoder import SSEDecoder
 
@@ -36,11 +36,11 @@ def new_reader(**options: Any) -> TurnReader:
     return TurnReader(new_id=lambda: f"new_{next(numbers)}", **options)
 
 
-def read(reader: TurnReader, *deltas: Delta) -> list[Item]:
+def read(reader: TurnReader, *deltas: Delta) -> list[TurnItem]:
     return [item for delta in deltas for item in reader.feed(delta)] + reader.flush()
 
 
-def replay(name: str, sizes: int = 1 << 20, **options: Any) -> tuple[list[Item], TurnReader]:
+def replay(name: str, sizes: int = 1 << 20, **options: Any) -> tuple[list[TurnItem], TurnReader]:
     """The items of a recorded stream, read in pieces of that many bytes; the last item of a broken one is its error."""
     data = (STREAMS / f"{name}.sse").read_bytes()
     decoder, reader = SSEDecoder(), new_reader(**options)
@@ -49,7 +49,7 @@ def replay(name: str, sizes: int = 1 << 20, **options: Any) -> tuple[list[Item],
     return read(reader, *deltas), reader
 
 
-def codes(items: list[Item]) -> list[tuple[str, str, str, bool]]:
+def codes(items: list[TurnItem]) -> list[tuple[str, str, str, bool]]:
     """Source, language, text and completeness of each piece of code; checks the order of items."""
     found: dict[str, list[Any]] = {}
     for item in items:
@@ -67,7 +67,7 @@ def codes(items: list[Item]) -> list[tuple[str, str, str, bool]]:
     return [(source, language, text, complete) for source, language, text, complete in found.values()]
 
 
-def text_of(items: list[Item], kind: type[ContentText | ReasoningText | RefusalText] = ContentText) -> str:
+def text_of(items: list[TurnItem], kind: type[ContentText | ReasoningText | RefusalText] = ContentText) -> str:
     return "".join(item.text for item in items if isinstance(item, kind))
 
 
@@ -186,7 +186,7 @@ def test_the_order_of_items_is_the_order_of_the_stream() -> None:
         RefusalText("no"),
         ForeignCall("c2", "get", "{}"),
         Finish("tool_calls"),
-        Usage({"total_tokens": 1}),
+        UsageReport({"total_tokens": 1}),
     ]
     assert reader.flush() == []
 
@@ -299,11 +299,9 @@ def test_without_content_sources_nothing_in_it_is_code() -> None:
 
 
 def test_ids_that_were_left_out_are_made() -> None:
-    reader = TurnReader()
+    reader = new_reader()
     read(reader, calls(call(None, "", "python", "{}"), call(None, "", "python", "{}")))
-    ids = {made["id"] for made in reader.assistant_message()["tool_calls"]}
-    assert len(ids) == 2
-    assert all(id.startswith("call_") for id in ids)
+    assert [made["id"] for made in reader.assistant_message()["tool_calls"]] == ["new_0", "new_1"]
 
 
 def test_bash_is_ours() -> None:
@@ -385,7 +383,7 @@ def test_an_answer_without_end_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_recorded_streams_are_the_same_for_any_cut(name: str, sizes: list[int]) -> None:
     data = (STREAMS / f"{name}.sse").read_bytes()
     decoder, reader = SSEDecoder(), new_reader()
-    items: list[Item] = []
+    items: list[TurnItem] = []
     at = 0
     for size in itertools.cycle(sizes):
         events = decoder.feed(data[at : at + size]) if at < len(data) else decoder.flush()

@@ -7,7 +7,8 @@ import pytest
 from msgspec.structs import replace
 
 from app.extraction.deltas import decode_delta
-from app.extraction.turn import CodeText, TurnReader
+from app.extraction.turn import TurnReader
+from app.extraction.turn_items import CodeText
 from loadtests.load import LoadFailed, middle, request_body, summarize
 from loadtests.load_client import LoadClient, Stream, run_streams
 from loadtests.load_upstream import PROSE_MARKER, STATEMENT, TOKENS_PER_STATEMENT, LoadUpstream, frames, sent_s
@@ -55,7 +56,7 @@ def test_a_load_of_which_nothing_arrives_has_failed() -> None:
 
 def test_the_code_of_a_load_is_whole_statements() -> None:
     count = 3 * TOKENS_PER_STATEMENT
-    reader, code = TurnReader(), []
+    reader, code = TurnReader(new_id=str), []
     for frame in frames("load-0-code@50", "code", count):
         for line in frame.split(b"\n"):
             if line.startswith(b"data: {"):

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from app.detection.chunk import Chunk
 from app.events import Done, Event
-from app.pipeline.follow_up import Message
+from app.pipeline.follow_up import ChatMessage
 from app.pipeline.place import AtHand
 from app.pipeline.run import RunOptions, run
 from app.sandbox.session import Session
@@ -116,7 +116,7 @@ class Model:
         finally:
             await answer.aclose()  # type: ignore[attr-defined]
 
-    async def _answer(self, messages: Sequence[Message]) -> AsyncIterator[Sequence[str]]:
+    async def _answer(self, messages: Sequence[ChatMessage]) -> AsyncIterator[Sequence[str]]:
         self._read(messages)
         left = [step for step in range(self._steps) if step not in self.done]
         for start in range(0, len(left), self._call_steps):
@@ -130,7 +130,7 @@ class Model:
             yield [await self._arguments(start, None)]
         yield [await self._delta({} if left else {"content": "Done."}, "tool_calls" if left else "stop")]
 
-    def _read(self, messages: Sequence[Message]) -> None:
+    def _read(self, messages: Sequence[ChatMessage]) -> None:
         """What the last turn's calls have done. Those that are not there any more have done nothing."""
         turn = max((at for at, message in enumerate(messages) if message.get("tool_calls")), default=len(messages))
         for message in messages[turn + 1 :]:
@@ -147,7 +147,7 @@ class Model:
             assert self.done.isdisjoint(steps)
             self.done.update(steps)
 
-    def _code_of(self, message: Message, id: str) -> str:
+    def _code_of(self, message: ChatMessage, id: str) -> str:
         return next(str(call["function"]["arguments"]) for call in message["tool_calls"] if call["id"] == id)
 
     async def _arguments(self, index: int, code: str | None) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.events import CodeEnd, ExecEnd, Interrupt, ToolCall
-from app.pipeline.follow_up import Message
+from app.pipeline.follow_up import ChatMessage
 from tests.fakes.session import failing
 from tests.pipeline.test_run import Request
 
@@ -31,11 +31,11 @@ def turns_foreign(request: Request, rest: str = "y") -> None:
     call(request, rest + '", "language": "javascript"}')
 
 
-def kept(request: Request) -> list[Message]:
+def kept(request: Request) -> list[ChatMessage]:
     return next(iter(request.kept.values()), [])
 
 
-def check_answers(messages: list[Message], *, by_the_client: set[str]) -> None:
+def check_answers(messages: list[ChatMessage], *, by_the_client: set[str]) -> None:
     """Every call of ours is answered here, once and behind its own turn; the client's are there, unanswered."""
     calls = Counter(call["id"] for message in messages for call in message.get("tool_calls") or ())
     answers = Counter(message["tool_call_id"] for message in messages if message["role"] == "tool")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.events import CodeEnd, ExecStart, Interrupt, Token, ToolCall, ToolCallDelta
-from app.pipeline.follow_up import Message
+from app.pipeline.follow_up import ChatMessage
 from app.pipeline.run import RunOptions
 from app.sandbox.worker.execution import Execution
 from app.sandbox.worker.messages import Failure, Output
@@ -19,7 +19,7 @@ from tests.pipeline.test_run import Request
 PYTHON = {"type": "function", "function": {"name": "python"}}
 
 
-def arguments(message: Message) -> Any:
+def arguments(message: ChatMessage) -> Any:
     (call,) = message["tool_calls"]
     return json.loads(call["function"]["arguments"])
 
@@ -342,6 +342,9 @@ async def test_an_answer_that_repeats_its_code_and_output_is_the_last() -> None:
             request.upstream.finish("stop")
     assert len(request.upstream.requests) == 2
     assert request.events[-1].finish_reason == "stop"  # type: ignore[attr-defined]
+    ids = [end.call_id for end in request.of(CodeEnd)]  # made for code in content
+    assert len(set(ids)) == 2
+    assert all(id.startswith("call_") for id in ids)
 
 
 def test_only_repair_from_partial_code_and_interrupt_stop_generation() -> None:

@@ -27,7 +27,7 @@ from app.events import (
     ToolCall,
     TurnEnd,
 )
-from app.pipeline.follow_up import Message
+from app.pipeline.follow_up import ChatMessage
 from app.pipeline.place import AtHand
 from app.pipeline.run import RunOptions, run
 from app.sandbox.worker.execution import Execution
@@ -43,7 +43,7 @@ class Request:
         self.upstream = FakeUpstream()
         self.session = FakeSession()
         self.events: list[Event] = []
-        self.kept: dict[tuple[str, ...], list[Message]] = {}
+        self.kept: dict[tuple[str, ...], list[ChatMessage]] = {}
         self.options = RunOptions(**options)
         self._came = asyncio.Condition()
 
@@ -59,7 +59,7 @@ class Request:
             keep_hidden=self._keep,
         )
 
-    async def _keep(self, ids: Sequence[str], hidden: Sequence[Message]) -> None:
+    async def _keep(self, ids: Sequence[str], hidden: Sequence[ChatMessage]) -> None:
         self.kept[tuple(ids)] = list(hidden)
 
     async def _receive(self, event: Event) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from sandbox_image.block import BlockCode, Piece
+from sandbox_image.block import BlockCode, SourcePiece
 
 
-def block_with(*pieces: Piece, folder: Path | None = None) -> tuple[BlockCode, list[Any]]:
+def block_with(*pieces: SourcePiece, folder: Path | None = None) -> tuple[BlockCode, list[Any]]:
     """A block after all pieces; what each compiled to, or the SyntaxError."""
     block = BlockCode("b", str(folder / "main.py") if folder else "/proc/nowhere/main.py")
     block.add(pieces)

@@ -11,10 +11,10 @@ from app.errors import RequestError
 from app.store import paging
 from app.store.database import Store, open_store
 from app.store.files import FileRecord
-from app.store.paging import Order, PageRequest
+from app.store.paging import PageRequest, SortOrder
 
 
-async def walk(store: Store, limit: int, order: Order, purpose: str | None = None) -> list[FileRecord]:
+async def walk(store: Store, limit: int, order: SortOrder, purpose: str | None = None) -> list[FileRecord]:
     """All records, page after page."""
     seen: list[FileRecord] = []
     while True:
@@ -29,7 +29,7 @@ async def walk(store: Store, limit: int, order: Order, purpose: str | None = Non
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.integers(0, 3), max_size=12), st.integers(1, 5), st.sampled_from(["asc", "desc"]))
 def test_pages_joined_are_the_list_whatever_their_size_even_where_times_are_equal(
-    times: list[int], limit: int, order: Order
+    times: list[int], limit: int, order: SortOrder
 ) -> None:
     async def play() -> None:
         left = iter([float(time) for time in times])
@@ -53,7 +53,7 @@ async def test_a_filter_holds_over_all_pages(store: Store) -> None:
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
-async def test_a_client_that_deletes_what_it_lists_comes_to_the_end(store: Store, order: Order) -> None:
+async def test_a_client_that_deletes_what_it_lists_comes_to_the_end(store: Store, order: SortOrder) -> None:
     for number in range(7):
         await store.files.add(f"file-{number}", owner="a", filename="x", bytes=0, purpose="vision")
     after, seen = None, 0

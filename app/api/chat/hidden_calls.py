@@ -13,19 +13,19 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from app.pipeline.follow_up import Message
+from app.pipeline.follow_up import ChatMessage
 from app.pipeline.run import KeepHidden
 from app.store.hidden_calls import HiddenCalls
 
 TTL_S = 24 * 3600
 
 
-async def restored(messages: Sequence[Message], store: HiddenCalls, *, owner: str) -> list[Message]:
+async def restored(messages: Sequence[ChatMessage], store: HiddenCalls, *, owner: str) -> list[ChatMessage]:
     """The conversation with its hidden parts. What is not remembered any more is left out, pairs of call and result
     alike."""
     keys = _keys_by_position(messages)
     kept = await store.find([key for found in keys.values() for key in found], owner=owner)
-    whole: list[Message] = []
+    whole: list[ChatMessage] = []
     for position, message in enumerate(messages):
         hidden = next((kept[key] for key in keys.get(position, ()) if key in kept), None)
         if hidden is None:
@@ -35,19 +35,19 @@ async def restored(messages: Sequence[Message], store: HiddenCalls, *, owner: st
     return whole
 
 
-def keeper(messages: Sequence[Message], store: HiddenCalls, *, owner: str) -> KeepHidden:
+def keeper(messages: Sequence[ChatMessage], store: HiddenCalls, *, owner: str) -> KeepHidden:
     """Remembers what is hidden of the answer to ``messages``, which are the client's own."""
     place = _Position()
     for message in messages:
         place.pass_by(message)
 
-    async def keep(call_ids: Sequence[str], hidden: Sequence[Message]) -> None:
+    async def keep(call_ids: Sequence[str], hidden: Sequence[ChatMessage]) -> None:
         await store.put([place.key(id) for id in call_ids], list(hidden), owner=owner, ttl_s=TTL_S)
 
     return keep
 
 
-def _keys_by_position(messages: Sequence[Message]) -> dict[int, list[str]]:
+def _keys_by_position(messages: Sequence[ChatMessage]) -> dict[int, list[str]]:
     """Of each assistant message with calls: the keys under which something hidden may be kept."""
     place = _Position()
     keys = {}
@@ -70,7 +70,7 @@ class _Position:
         self._said = hashlib.sha256()
         self._answers = 0
 
-    def pass_by(self, message: Message) -> None:
+    def pass_by(self, message: ChatMessage) -> None:
         if message.get("role") == "user":
             self._said.update(hashlib.sha256(_text(message.get("content")).encode("utf-8", "surrogatepass")).digest())
             self._answers = 0
@@ -82,7 +82,7 @@ class _Position:
         return hashlib.sha256(self._said.digest() + named).hexdigest()
 
 
-def _has_calls(message: Message) -> bool:
+def _has_calls(message: ChatMessage) -> bool:
     return message.get("role") == "assistant" and isinstance(message.get("tool_calls"), list)
 
 

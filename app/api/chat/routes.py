@@ -28,7 +28,7 @@ from app.api.tools import HINT, IN_WORDS, code_keys, for_upstream, has_code_tool
 from app.api.turn_texts import OnlyJson, Paragraphs, TurnTexts, is_parsed
 from app.events import Event
 from app.gateway import Gateway
-from app.pipeline.emitter import Send
+from app.pipeline.emitter import SendEvent
 from app.pipeline.run import RunOptions, run
 from app.store.database import Store
 from app.upstream.completions import Completions
@@ -107,7 +107,7 @@ def _run_here(
     id, created = f"chatcmpl-{secrets.token_hex(12)}", int(time.time())
     carry = gateway.events if asked.events is None else asked.events
 
-    async def pipeline(send: Send) -> None:
+    async def pipeline(send: SendEvent) -> None:
         texts: TurnTexts = OnlyJson() if is_parsed(body.response_format) else Paragraphs()
 
         async def show(event: Event) -> None:

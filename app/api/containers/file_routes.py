@@ -11,14 +11,14 @@ from starlette.responses import Response
 from app.api.containers.host import ContainerHost
 from app.api.containers.routes import find_files
 from app.api.containers.schemas import file_object
-from app.api.edge.auth import Caller, authenticate
+from app.api.edge.auth import AuthenticatedCaller, Caller
 from app.api.edge.openapi import BYTES
 from app.api.files.filenames import base_name
 from app.api.files.multipart import read_form
 from app.api.files.spool import Spool, SpooledFile, Write
-from app.api.ids import is_id
 from app.api.listing import list_object, page_query
 from app.errors import RequestError, SessionBusy
+from app.ids import is_id
 from app.store.containers import ContainerFileRecord
 from app.store.paging import PageRequest
 
@@ -42,7 +42,6 @@ ADD_FILE = {
 }
 
 router = APIRouter(prefix="/v1/containers/{container_id}/files")
-AuthenticatedCaller = Annotated[Caller, Depends(authenticate)]
 
 
 @router.post("", openapi_extra=ADD_FILE)

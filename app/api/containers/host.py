@@ -9,8 +9,8 @@ from uuid import uuid4
 from weakref import WeakKeyDictionary
 
 from app.api.containers.open_container import OpenContainer
-from app.api.ids import is_id
 from app.errors import RequestError
+from app.ids import is_id
 from app.sandbox.registry import SessionRegistry
 from app.sandbox.worker.worker import Worker
 from app.store.blobs import BlobStore
@@ -18,7 +18,7 @@ from app.store.containers import ContainerRecord
 from app.store.database import Store
 from app.store.paging import PageRequest
 
-Status = Literal["running", "expired"]
+ContainerStatus = Literal["running", "expired"]
 
 #: OpenAI's, and what code is told of memory is the deployment's (EAGER_MEMORY_MB).
 DEFAULT_MEMORY_LIMIT = "1g"
@@ -69,7 +69,7 @@ class ContainerHost:
         if not self.is_alive(id, owner=owner):
             raise expired(id)
 
-    def status(self, record: ContainerRecord, now: float) -> Status:
+    def status(self, record: ContainerRecord, now: float) -> ContainerStatus:
         """Of our own ones the session is what counts."""
         if record.gateway != self._gateway:
             return record.status(now)

@@ -10,19 +10,18 @@ from fastapi import APIRouter, Depends, Query, Request
 
 from app.api.containers.host import ContainerHost, new_container_id
 from app.api.containers.schemas import CreateContainer, container_object
-from app.api.edge.auth import Caller, authenticate
+from app.api.edge.auth import AuthenticatedCaller, Caller
 from app.api.event_stream import while_client_stays
 from app.api.files.filenames import base_name
 from app.api.files.routes import find_file
-from app.api.ids import is_id
 from app.api.listing import list_object, page_query
 from app.errors import RequestError
+from app.ids import is_id
 from app.store.database import Store
 from app.store.files import FileRecord
 from app.store.paging import PageRequest
 
 router = APIRouter(prefix="/v1/containers")
-AuthenticatedCaller = Annotated[Caller, Depends(authenticate)]
 
 
 @router.post("")

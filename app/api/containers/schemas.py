@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.api.containers.host import Status
+from app.api.containers.host import ContainerStatus
 from app.store.containers import ContainerFileRecord, ContainerRecord
 
 MemoryLimit = Literal["1g", "4g", "16g", "64g"]
@@ -35,7 +35,7 @@ class CreateContainer(BaseModel):
     network_policy: NetworkPolicy | None = None
 
 
-def container_object(record: ContainerRecord, status: Status) -> dict[str, Any]:
+def container_object(record: ContainerRecord, status: ContainerStatus) -> dict[str, Any]:
     return {
         "id": record.id,
         "object": "container",

@@ -39,7 +39,8 @@ from app.api.system.metrics import Metrics
 from app.api.wellformed import well_formed
 from app.errors import RequestError, ShuttingDown, UpstreamBroken
 from app.events import Done, Event
-from app.gateway import Gateway, new_id
+from app.gateway import Gateway
+from app.ids import new_id
 from app.pipeline.run import run
 
 log = logging.getLogger(__name__)

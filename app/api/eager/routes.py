@@ -15,8 +15,9 @@ from app.api.idempotency import idempotent
 from app.api.options import pipeline_options, with_headers
 from app.api.schemas import CompletionRequest
 from app.api.tools import code_keys, for_upstream
-from app.gateway import Gateway, new_id
-from app.pipeline.emitter import Send
+from app.gateway import Gateway
+from app.ids import new_id
+from app.pipeline.emitter import SendEvent
 from app.pipeline.run import run
 
 router = APIRouter()
@@ -36,7 +37,7 @@ async def create_eager_completion(request: Request, body: CompletionRequest) -> 
     options = pipeline_options(asked, gateway, request.headers, sources=("tool", "fence", "tag"), max_turns=turns)
     upstream_body, tools = for_upstream(body.upstream_body(), options.tools)
 
-    async def pipeline(send: Send) -> None:
+    async def pipeline(send: SendEvent) -> None:
         async with gateway.place(asked.session, owner=caller.name) as place:
             await run(
                 upstream_body,

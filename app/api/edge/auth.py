@@ -14,9 +14,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from fastapi import Depends
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -60,7 +61,7 @@ class Caller:
 ANYONE = Caller("anyone")
 
 
-class _Entry(msgspec.Struct, forbid_unknown_fields=True):
+class _KeyEntry(msgspec.Struct, forbid_unknown_fields=True):
     """A key in its JSON form."""
 
     key: str | None = None
@@ -153,6 +154,10 @@ async def authenticate(connection: HTTPConnection) -> Caller:
     return caller
 
 
+#: The parameter of a route that only authenticated callers reach.
+AuthenticatedCaller = Annotated[Caller, Depends(authenticate)]
+
+
 def split_keys(text: str) -> tuple[str, ...]:
     """Entries of a setting: a JSON array of strings and objects, one JSON object, or a comma-separated list.
 
@@ -171,10 +176,10 @@ def split_keys(text: str) -> tuple[str, ...]:
 
 
 def _parse(entry: str, position: int) -> tuple[bytes, Caller]:
-    fields = _Entry(key=entry)
+    fields = _KeyEntry(key=entry)
     if entry.startswith("{"):
         try:
-            fields = msgspec.json.decode(entry, type=_Entry)
+            fields = msgspec.json.decode(entry, type=_KeyEntry)
         except msgspec.DecodeError as error:  # its message names fields and types, not values
             raise ValueError(f"API key {position}: {error}") from None
     if (fields.key is None) == (fields.sha256 is None):

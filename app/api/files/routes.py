@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 from uuid import uuid4
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from app.api.edge.auth import Caller, authenticate
+from app.api.edge.auth import AuthenticatedCaller, Caller
 from app.api.edge.openapi import BYTES
 from app.api.event_stream import until_client_leaves
 from app.api.files.filenames import attachment, base_name
@@ -25,7 +25,7 @@ from app.errors import RequestError
 from app.store.blobs import BlobStore, no_such_file
 from app.store.database import Store
 from app.store.files import FileRecord
-from app.store.paging import Order, PageRequest
+from app.store.paging import PageRequest, SortOrder
 
 #: OpenAI's. Here they are only remembered.
 PURPOSES = ("assistants", "batch", "evals", "fine-tune", "user_data", "vision")
@@ -63,7 +63,6 @@ UPLOAD_FORM = {
 }
 
 router = APIRouter(prefix="/v1/files")
-AuthenticatedCaller = Annotated[Caller, Depends(authenticate)]
 
 
 def file_object(record: FileRecord) -> dict[str, Any]:
@@ -116,7 +115,7 @@ async def list_files(
     request: Request,
     caller: AuthenticatedCaller,
     limit: Annotated[int, Query(ge=1, le=LIST_LIMIT)] = LIST_LIMIT,
-    order: Order = "desc",
+    order: SortOrder = "desc",
     after: Annotated[str | None, Query(max_length=128)] = None,
     purpose: Annotated[str | None, Query(max_length=64)] = None,
 ) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from app.api.responses.request import envelope, includes_logprobs, includes_outp
 from app.api.responses.schemas import Item, ResponsesRequest
 from app.errors import SandboxError
 from app.events import CodeEnd, Error, Event, Start
-from app.pipeline.emitter import Send
+from app.pipeline.emitter import SendEvent
 from app.store.database import Store
 
 _encode = msgspec.json.Encoder().encode
@@ -55,7 +55,7 @@ class Answer:
     def __repr__(self) -> str:
         return f"<Answer {self._stream!r}>"
 
-    async def relay(self, event: Event, send: Send) -> None:
+    async def relay(self, event: Event, send: SendEvent) -> None:
         """Take an event of the pipeline. The answer is stored before the client learns that it is over: it may refer
         to it at once. One that failed without any output is stored after that: where nothing was streamed yet, the
         failure is an HTTP error, and nobody has its id.

@@ -6,16 +6,15 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Annotated
 from uuid import uuid4
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from app.api.containers.host import ContainerHost
 from app.api.containers.open_container import OpenContainer
 from app.api.containers.routes import file_names, find_files
-from app.api.edge.auth import Caller, authenticate
+from app.api.edge.auth import AuthenticatedCaller, Caller
 from app.api.edge.openapi import STREAMED
 from app.api.event_stream import EventDocument, EventStream
 from app.api.idempotency import idempotent
@@ -32,7 +31,7 @@ from app.api.turn_texts import OnlyJson, is_parsed
 from app.errors import RequestError
 from app.events import Done, Error, Event
 from app.gateway import Gateway
-from app.pipeline.emitter import Send
+from app.pipeline.emitter import SendEvent
 from app.pipeline.place import Place
 from app.pipeline.run import RunOptions, run
 from app.store.database import Store
@@ -43,9 +42,7 @@ router = APIRouter()
 
 
 @router.post("/v1/responses", responses=STREAMED)
-async def create_response(
-    request: Request, caller: Annotated[Caller, Depends(authenticate)], body: ResponsesRequest
-) -> Response:
+async def create_response(request: Request, caller: AuthenticatedCaller, body: ResponsesRequest) -> Response:
     state = request.app.state
     gateway: Gateway = state.gateway
     upstream = gateway.require_upstream()
@@ -99,7 +96,7 @@ class _Creation:
     store: Store
     containers: ContainerHost
 
-    async def run(self, send: Send) -> None:
+    async def run(self, send: SendEvent) -> None:
         """
         Raises:
             EagerError: as ``pipeline.run``; or what the request names is not there, or not well formed.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.api.ids import is_id
 from app.api.responses.request import input_items, referenced_responses, replayed_container, resolve_references
 from app.api.responses.schemas import Item, ResponsesRequest
 from app.errors import RequestError
+from app.ids import is_id
 from app.store.database import Store
 from app.store.responses import StoredResponse
 

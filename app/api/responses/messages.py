@@ -14,11 +14,10 @@ from typing import Any
 
 from app.api.responses.schemas import Item
 from app.errors import RequestError
-
-Message = dict[str, Any]
+from app.pipeline.follow_up import ChatMessage
 
 #: What a function was answered: the text, and parts that are none.
-Result = tuple[str, list[dict[str, Any]]]
+FunctionResult = tuple[str, list[dict[str, Any]]]
 
 #: Roles of messages; ``developer`` is known to OpenAI's own servers only.
 ROLES = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
@@ -38,11 +37,11 @@ class Conversation:
     def __init__(self, *, code_tool: str, file_names: Mapping[str, str]) -> None:
         self._code_tool = code_tool
         self._file_names = file_names
-        self._messages: list[Message] = []
-        self._results: dict[int, Result] = {}
-        self._calls: dict[int, Message] = {}
+        self._messages: list[ChatMessage] = []
+        self._results: dict[int, FunctionResult] = {}
+        self._calls: dict[int, ChatMessage] = {}
 
-    def translate(self, items: Sequence[Item], *, param: str = "input") -> list[Message]:
+    def translate(self, items: Sequence[Item], *, param: str = "input") -> list[ChatMessage]:
         """
         Raises:
             RequestError: an item is not well formed, or a call and its result do not go together.
@@ -143,7 +142,7 @@ class Conversation:
         if shown:
             self._messages.append({"role": "user", "content": shown})
 
-    def _pair(self, items: Sequence[Item], param: str) -> dict[int, Result]:
+    def _pair(self, items: Sequence[Item], param: str) -> dict[int, FunctionResult]:
         """What each function call was answered, by the call's position.
 
         An id alone does not tell: some upstreams number the calls of every turn anew (PROTOCOL.md 1.3), so a result
@@ -153,9 +152,9 @@ class Conversation:
         Raises:
             RequestError: a result is not well formed, or of no call.
         """
-        results: dict[int, Result] = {}
+        results: dict[int, FunctionResult] = {}
         calls: dict[str, deque[int]] = {}  # that have no result yet
-        early: dict[str, Result] = {}  # results that stand before their call
+        early: dict[str, FunctionResult] = {}  # results that stand before their call
         answered: dict[str, int] = {}
         for position, item in enumerate(items):
             id = item.get("call_id")
@@ -179,7 +178,7 @@ class Conversation:
             raise RequestError(f"No function call found for the output with call_id {next(iter(early))}.", param=param)
         return results
 
-    def _result(self, output: object, param: str) -> Result:
+    def _result(self, output: object, param: str) -> FunctionResult:
         if isinstance(output, str):
             return output, []
         if not isinstance(output, list):
@@ -188,7 +187,7 @@ class Conversation:
         texts = [part["text"] for part in parts if part["type"] == "text"]
         return "\n".join(texts), [part for part in parts if part["type"] != "text"]
 
-    def _ask(self, calls: list[Message]) -> None:
+    def _ask(self, calls: list[ChatMessage]) -> None:
         last = self._messages[-1] if self._messages else None
         if last is not None and last["role"] == "assistant" and "tool_calls" not in last:
             last["tool_calls"] = calls
@@ -199,7 +198,7 @@ class Conversation:
         self._messages.append({"role": "tool", "tool_call_id": call_id, "content": text or "(no output)"})
 
 
-def _call(id: str, name: str, arguments: str) -> Message:
+def _call(id: str, name: str, arguments: str) -> ChatMessage:
     return {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from app.api.ids import is_id
 from app.api.responses.events import response_id_of
 from app.api.responses.messages import Conversation
 from app.api.responses.schemas import Item, ResponsesRequest
 from app.api.responses.tools import NAMES, Tools, translate_tools
 from app.errors import RequestError
+from app.ids import is_id
 
 INCLUDE_OUTPUTS = "code_interpreter_call.outputs"
 INCLUDE_LOGPROBS = "message.output_text.logprobs"

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from app.api.edge.auth import Caller, authenticate
+from app.api.edge.auth import AuthenticatedCaller, Caller
 from app.api.listing import list_object, page_query
 from app.api.responses.request import INCLUDE_OUTPUTS
 from app.errors import RequestError
@@ -18,7 +18,6 @@ from app.store.paging import PageRequest
 from app.store.responses import StoredResponse
 
 router = APIRouter(prefix="/v1/responses")
-AuthenticatedCaller = Annotated[Caller, Depends(authenticate)]
 Include = Annotated[list[str], Query(max_length=16)]
 IncludeInBrackets = Annotated[list[str], Query(max_length=16, alias="include[]")]  # as OpenAI's SDKs write lists
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from app.api.ids import is_id
 from app.api.tools import INTERPRETER, INTERPRETER_NAME, allowed_tools, is_allowed_tools, undeclared
 from app.errors import RequestError
+from app.ids import is_id
 
 #: What our tool is called upstream; the next one where the client has a function of that name.
 NAMES = (INTERPRETER_NAME, "code_interpreter", "run_python", "execute_code")

@@ -13,8 +13,9 @@ from app.api.edge.auth import Caller
 from app.api.edge.openapi import STREAMED
 from app.api.event_stream import EventDocument, EventStream, while_client_stays
 from app.api.schemas import ExecuteRequest
-from app.gateway import Gateway, new_id
-from app.pipeline.emitter import Send
+from app.gateway import Gateway
+from app.ids import new_id
+from app.pipeline.emitter import SendEvent
 from app.pipeline.place import AtHand
 from app.pipeline.program import run_program
 from app.sandbox.registry import SessionEntry
@@ -79,7 +80,7 @@ async def execute(request: Request, session_id: str, body: ExecuteRequest) -> Re
     """Run code as one program: streamed as events, or answered with one object."""
     gateway, owner = _gateway(request), _owner(request)
 
-    async def pipeline(send: Send) -> None:
+    async def pipeline(send: SendEvent) -> None:
         async with gateway.registry.use(session_id, owner=owner) as worker:
             await run_program(
                 body.code,

@@ -60,8 +60,6 @@ OWNER_LABEL: Final = "eager.owner"
 _ABANDONED_AFTER_S: Final = 600
 #: For the supervisor to come to its socket: it does so before it imports anything.
 _CONNECT_TIMEOUT_S: Final = 10.0
-
-
 #: runc ends one process, and the supervisor tells which.
 _GVISOR_HINT: Final = "gVisor ends all of a sandbox that runs out of memory or of processes"
 

@@ -22,7 +22,7 @@ from typing import Any, Final, Literal
 from uuid import uuid4
 
 from app.errors import SandboxStartError
-from app.sandbox.jupyter.kernel import Kernel, KernelMessage, OpenKernel, Request, boot_code, call, cell, request
+from app.sandbox.jupyter.kernel import Kernel, KernelMessage, KernelRequest, OpenKernel, boot_code, call, cell, request
 from app.sandbox.worker.transport import Channel
 from sandbox_image.kernel import DATA_MIME, MESSAGE_MIME, PROGRESS_MIME
 from sandbox_image.protocol import (
@@ -165,11 +165,11 @@ class KernelChannel(Channel):
     def _call(self, message: dict[str, Any]) -> None:
         self._request(call(message, session=self._session))
 
-    def _request(self, order: Request) -> None:
+    def _request(self, order: KernelRequest) -> None:
         self._calls.add(order["header"]["msg_id"])
         self._send("shell", order)
 
-    def _send(self, channel: Literal["shell", "control"], order: Request) -> None:
+    def _send(self, channel: Literal["shell", "control"], order: KernelRequest) -> None:
         if self._kernel is not None:
             self._kernel.send(channel, order)
 

@@ -31,8 +31,8 @@ for name, source in modules:
 sys.modules['sandbox_image.kernel'].start(get_ipython(), folder, preload)
 """
 
-Request = dict[str, Any]
-Channel = Literal["shell", "control", "iopub"]
+KernelRequest = dict[str, Any]
+KernelSocket = Literal["shell", "control", "iopub"]
 
 
 class KernelHeader(msgspec.Struct, frozen=True):
@@ -74,7 +74,7 @@ class Listener(Protocol):
 class Kernel(Protocol):
     """One kernel, for as long as it lives. After ``close()`` nothing is heard of it."""
 
-    def send(self, channel: Channel, request: Request) -> None: ...
+    def send(self, channel: KernelSocket, request: KernelRequest) -> None: ...
 
     def kill(self) -> None:
         """End it as soon as that can be done; ``close()`` waits for it."""
@@ -87,7 +87,7 @@ class Kernel(Protocol):
 OpenKernel = Callable[[Listener], Awaitable[Kernel]]
 
 
-def request(type: str, content: dict[str, Any], *, session: str) -> Request:
+def request(type: str, content: dict[str, Any], *, session: str) -> KernelRequest:
     """A message of ours, ready to be signed or written as JSON."""
     header = {
         "msg_id": uuid.uuid4().hex,
@@ -100,7 +100,7 @@ def request(type: str, content: dict[str, Any], *, session: str) -> Request:
     return {"header": header, "parent_header": {}, "metadata": {}, "content": content, "buffers": []}
 
 
-def cell(code: str, *, session: str) -> Request:
+def cell(code: str, *, session: str) -> KernelRequest:
     """Code of ours, to be run without leaving a trace in the kernel's history."""
     content = {
         "code": code,
@@ -120,7 +120,7 @@ def boot_code(folder: str | None, preload: Sequence[str] = ()) -> str:
     return f"exec({_BOOT!r}, {{**{values!r}, 'get_ipython': get_ipython}})"
 
 
-def call(message: dict[str, Any], *, session: str) -> Request:
+def call(message: dict[str, Any], *, session: str) -> KernelRequest:
     """Hands a message to the interpreter that ``boot_code`` has put there."""
     return request("comm_msg", {"comm_id": COMM_ID, "data": message}, session=session)
 

@@ -21,7 +21,15 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from app.errors import SandboxStartError
-from app.sandbox.jupyter.kernel import Channel, Kernel, KernelHeader, KernelMessage, Listener, ParentHeader, Request
+from app.sandbox.jupyter.kernel import (
+    Kernel,
+    KernelHeader,
+    KernelMessage,
+    KernelRequest,
+    KernelSocket,
+    Listener,
+    ParentHeader,
+)
 from sandbox_image.preload import ONE_BLAS_THREAD
 
 #: Messages read before others get their turn.
@@ -113,7 +121,7 @@ class _LocalKernel:
         self._listener = listener
         self._runtime = runtime
         self._loop = asyncio.get_running_loop()
-        self._sockets: dict[Channel, Any] = {}
+        self._sockets: dict[KernelSocket, Any] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._pidfd: int | None = None
         self._again: type[Exception] = BlockingIOError  # zmq's, once connected
@@ -136,7 +144,7 @@ class _LocalKernel:
             self._loop.add_reader(socket.getsockopt(zmq.FD), self._read)
         self._read()
 
-    def send(self, channel: Channel, request: Request) -> None:
+    def send(self, channel: KernelSocket, request: KernelRequest) -> None:
         if socket := self._sockets.get(channel):
             self._manager.session.send(socket, request)
             self._loop.call_soon(self._read)  # ZeroMQ's descriptor tells of changes only, and sending may eat one
@@ -189,13 +197,13 @@ class _LocalKernel:
         if not left:
             self._loop.call_soon(self._read)
 
-    def _deliver(self, channel: Channel, frames: list[bytes]) -> None:
+    def _deliver(self, channel: KernelSocket, frames: list[bytes]) -> None:
         heard = decode(frames, channel, self._manager.session.sign)
         if heard is not None:
             self._listener.hear(heard)
 
 
-def decode(frames: list[bytes], channel: Channel, sign: Callable[[list[bytes]], bytes]) -> KernelMessage | None:
+def decode(frames: list[bytes], channel: KernelSocket, sign: Callable[[list[bytes]], bytes]) -> KernelMessage | None:
     """A message of ZeroMQ's parts, if it is one and is signed. jupyter_client's own way takes 0.1 ms.
 
     Source: "The Wire Protocol" of Messaging in Jupyter.

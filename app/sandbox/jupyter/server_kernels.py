@@ -19,7 +19,7 @@ import aiohttp
 import msgspec
 
 from app.errors import SandboxStartError
-from app.sandbox.jupyter.kernel import Channel, Kernel, KernelMessage, Listener, Request
+from app.sandbox.jupyter.kernel import Kernel, KernelMessage, KernelRequest, KernelSocket, Listener
 
 #: A result of the largest size our interpreter sends, in JSON.
 _MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
@@ -90,7 +90,7 @@ class _ServerKernel:
         self._closed = False
         self._life = asyncio.create_task(self._live())
 
-    def send(self, channel: Channel, request: Request) -> None:
+    def send(self, channel: KernelSocket, request: KernelRequest) -> None:
         self._outgoing.put_nowait(json.dumps({**request, "channel": channel}))
 
     def kill(self) -> None:

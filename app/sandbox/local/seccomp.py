@@ -14,7 +14,7 @@ from typing import Final
 
 #: (code, jump if true, jump if false, constant), as struct sock_filter.
 Instruction = tuple[int, int, int, int]
-Block = list[Instruction]
+Instructions = list[Instruction]
 
 _LOAD: Final = 0x20  # BPF_LD | BPF_W | BPF_ABS
 _EQUAL: Final = 0x15  # BPF_JMP | BPF_JEQ | BPF_K
@@ -153,9 +153,9 @@ def _fail(number: int) -> Instruction:
     return _return(_ERRNO | number)
 
 
-def _if(test: int, constant: int, then: Block) -> Block:
+def _if(test: int, constant: int, then: Instructions) -> Instructions:
     return [(test, 0, len(then), constant), *then]
 
 
-def _unless_equal(constant: int, then: Block) -> Block:
+def _unless_equal(constant: int, then: Instructions) -> Instructions:
     return [(_EQUAL, len(then), 0, constant), *then]

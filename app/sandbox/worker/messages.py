@@ -13,10 +13,10 @@ Mime = dict[str, Any]
 _MOST: Final = 2**63 - 1
 #: A number of something. JSON has no bounds; what comes after us has.
 Count = Annotated[int, msgspec.Meta(ge=0, le=_MOST)]
-_Number = Annotated[int, msgspec.Meta(ge=-_MOST, le=_MOST)]
+_AnyInteger = Annotated[int, msgspec.Meta(ge=-_MOST, le=_MOST)]
 #: Well above what our interpreter sends (failures.py), where a character that is escaped counts as six.
 _Name = Annotated[str, msgspec.Meta(max_length=8 * 1024)]
-_Message = Annotated[str, msgspec.Meta(max_length=512 * 1024)]
+_ErrorText = Annotated[str, msgspec.Meta(max_length=512 * 1024)]
 _Traceback = Annotated[str, msgspec.Meta(max_length=8 * 1024 * 1024)]
 
 
@@ -49,7 +49,7 @@ class Failure(msgspec.Struct, frozen=True, tag_field="t", tag="error"):
     id: int
     chunk: int
     ename: _Name
-    evalue: _Message
+    evalue: _ErrorText
     traceback: _Traceback
     line: Count | None = None
     phase: Literal["compile", "run"] = "run"
@@ -61,8 +61,8 @@ class Finished(msgspec.Struct, frozen=True, tag_field="t", tag="done"):
     id: int
     status: Literal["ok", "error", "exit", "interrupted"]
     ran: Count
-    ns: list[_Number] = []  # below zero where code has replaced the clock
-    code: _Number | None = None
+    ns: list[_AnyInteger] = []  # below zero where code has replaced the clock
+    code: _AnyInteger | None = None
 
 
 class Ready(msgspec.Struct, frozen=True, tag_field="t", tag="ready"):

@@ -12,7 +12,7 @@ import pytest
 
 from app.errors import SandboxStartError
 from app.sandbox.jupyter.channel import KernelChannel
-from app.sandbox.jupyter.kernel import Channel, KernelMessage, Listener, Request
+from app.sandbox.jupyter.kernel import KernelMessage, KernelRequest, KernelSocket, Listener
 from app.sandbox.worker.messages import Display, Output, Result
 from app.sandbox.worker.worker import Worker
 from sandbox_image.kernel import DATA_MIME, MESSAGE_MIME, PROGRESS_MIME
@@ -28,10 +28,10 @@ class FakeKernel:
     def __init__(self, listener: Listener) -> None:
         self.listener = listener
         self.killed = self.closed = False
-        self._requests: asyncio.Queue[tuple[Channel, Request]] = asyncio.Queue()
+        self._requests: asyncio.Queue[tuple[KernelSocket, KernelRequest]] = asyncio.Queue()
         self._parent = ""
 
-    def send(self, channel: Channel, request: Request) -> None:
+    def send(self, channel: KernelSocket, request: KernelRequest) -> None:
         self._requests.put_nowait((channel, request))
 
     def kill(self) -> None:
@@ -40,7 +40,7 @@ class FakeKernel:
     async def close(self) -> None:
         self.closed = True
 
-    async def expect(self, type: str, text: str = "") -> Request:
+    async def expect(self, type: str, text: str = "") -> KernelRequest:
         channel, request = await self._requests.get()
         assert request["header"]["msg_type"] == type
         assert channel == ("control" if type == "interrupt_request" else "shell")
@@ -51,7 +51,7 @@ class FakeKernel:
         self._parent = request["header"]["msg_id"]
         return request
 
-    def say(self, type: str, *, channel: Channel = "iopub", parent: str | None = None, **content: Any) -> None:
+    def say(self, type: str, *, channel: KernelSocket = "iopub", parent: str | None = None, **content: Any) -> None:
         message = {
             "header": {"msg_type": type, "msg_id": "x"},
             "parent_header": {"msg_id": self._parent if parent is None else parent},

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from sandbox_image import files
-from sandbox_image.files import Job, Refused, Reply, Upload, WorkFolder, explain, split_path
+from sandbox_image import work_folder
 from sandbox_image.protocol import ProtocolError
+from sandbox_image.work_folder import Job, Refused, Reply, Upload, WorkFolder, explain, split_path
 
 
 @pytest.fixture
@@ -251,7 +251,7 @@ def test_a_listing_yields_to_others_and_looks_at_a_bounded_number(
     for number in range(600):
         (root / str(number)).mkdir()
     assert len(list(work.list(10))) == 2
-    monkeypatch.setattr(files, "_MAX_VISITED", 10)
+    monkeypatch.setattr(work_folder, "_MAX_VISITED", 10)
     assert finish(work.list(10))[1] == {"entries": [], "truncated": True}
 
 
@@ -284,8 +284,8 @@ def test_a_listing_that_is_abandoned_closes_what_it_opened(work: WorkFolder, roo
 def test_the_longest_listing_fits_into_a_frame() -> None:
     from sandbox_image.protocol import MAX_FRAME_BYTES
 
-    entry = 100 + 6 * files.MAX_PATH_BYTES
-    assert files.MAX_ENTRIES * entry < MAX_FRAME_BYTES
+    entry = 100 + 6 * work_folder.MAX_PATH_BYTES
+    assert work_folder.MAX_ENTRIES * entry < MAX_FRAME_BYTES
 
 
 def test_errors_are_explained_without_our_own_names() -> None:

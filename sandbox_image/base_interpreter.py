@@ -21,7 +21,7 @@ from sandbox_image.mime import Bundle, bundle
 from sandbox_image.namespace import begin_program, new_main_module
 
 #: What a chunk raised, and whether the compiler or the code did.
-Failure = tuple[BaseException, Literal["compile", "run"]]
+Raised = tuple[BaseException, Literal["compile", "run"]]
 #: Status and exit code of a ``done`` message.
 End = dict[str, Any]
 _COROUTINE = 0x80  # inspect.CO_COROUTINE; inspect is slow to import

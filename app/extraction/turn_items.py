@@ -1,0 +1,89 @@
+"""What an upstream answer holds, piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from app.events import CodeSource
+
+
+class ContentText(NamedTuple):
+    text: str
+    logprobs: Any = None
+
+
+class ReasoningText(NamedTuple):
+    """``key`` is the field it came in and has to be passed on in."""
+
+    text: str
+    key: str
+
+
+class RefusalText(NamedTuple):
+    text: str
+    logprobs: Any = None
+
+
+class CodeStarted(NamedTuple):
+    """``name`` is the tool's; empty for code in content."""
+
+    call_id: str
+    source: CodeSource
+    language: str
+    name: str
+
+
+class CodeText(NamedTuple):
+    call_id: str
+    text: str
+
+
+class CodeEnded(NamedTuple):
+    """Not ``complete``: cut off, or no code of ours after all."""
+
+    call_id: str
+    complete: bool
+
+
+class ForeignFragment(NamedTuple):
+    """More of a call that is for the client. The first one of a call may have no arguments."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class ForeignCall(NamedTuple):
+    """All of a call that is for the client. ``extras`` are fields to be echoed."""
+
+    id: str
+    name: str
+    arguments: str
+    complete: bool = True
+    extras: Mapping[str, Any] = {}
+
+
+class RefusedCall(NamedTuple):
+    """A call of a tool that no client has declared, in a language that does not run here. If it was taken for code of
+    ours first, its ``CodeEnded`` came before."""
+
+    id: str
+    name: str
+    language: str
+
+
+class Finish(NamedTuple):
+    reason: str
+
+
+class UsageReport(NamedTuple):
+    """Replaces earlier ones of the turn: some upstreams send it with every delta, cumulated."""
+
+    usage: dict[str, Any]
+
+
+TurnItem = (
+    ContentText | ReasoningText | RefusalText | CodeStarted | CodeText | CodeEnded
+    | ForeignFragment | ForeignCall | RefusedCall | Finish | UsageReport
+)  # fmt: skip
