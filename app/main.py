@@ -126,6 +126,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             allow_headers=["*"],
             expose_headers=EXPOSED_HEADERS,
         )
+    _include_routes(app)
+    return app
+
+
+def _include_routes(app: FastAPI) -> None:
     app.include_router(system.open_router)
     app.include_router(shared.open_router)
     app.include_router(metrics.router)
@@ -144,7 +149,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         container_files,
     ):
         app.include_router(module.router, dependencies=[Depends(authenticate), Depends(admitted)])
-    return app
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from functools import partial
 from typing import Any, Literal
 
 from app.errors import EagerError
-from app.events import Done, Start, TurnEnd
+from app.events import ChatMessage, Done, Start, TurnEnd
 from app.extraction.names import CODE_TOOLS, declared_tools
 from app.extraction.turn import TurnReader
 from app.ids import new_id
@@ -35,7 +35,7 @@ from app.pipeline.block import Block
 from app.pipeline.emitter import Emitter, SendEvent
 from app.pipeline.executor import Executor
 from app.pipeline.failure import report_failure, report_unfinished
-from app.pipeline.follow_up import ChatMessage, follow_up
+from app.pipeline.follow_up import follow_up
 from app.pipeline.generation import Generation
 from app.pipeline.place import NewPlace, Place
 from app.pipeline.queue import ExecutionQueue
@@ -55,10 +55,8 @@ RepairFrom = Literal["partial", "full"]
 #: Given the ids of the calls that the client was shown last, and all messages between the client's own and its answer
 #: to them: more than it was shown.
 KeepHidden = Callable[[Sequence[str], Sequence[ChatMessage]], Awaitable[None]]
-
-
 #: Given the number of a turn with code, and the messages that tell the model of it: its answer, and what its code did.
-KeepTurn = Callable[[int, Sequence[Message]], Awaitable[None]]
+KeepTurn = Callable[[int, Sequence[ChatMessage]], Awaitable[None]]
 
 
 @dataclass(frozen=True, kw_only=True)

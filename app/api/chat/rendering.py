@@ -15,9 +15,8 @@ import msgspec
 
 from app.api.shared.links import Links
 from app.errors import StorageError
-from app.events import Event
-from app.pipeline.emitter import Send
-from app.pipeline.follow_up import Message
+from app.events import ChatMessage, Event
+from app.pipeline.emitter import SendEvent
 from app.pipeline.run import RunOptions
 from app.render.answer import MarkdownAnswer
 from app.render.code_blocks import Style
@@ -34,11 +33,11 @@ MAX_TURNS = 500
 class Remembered:
     """A conversation as the model knows it, and the session that its code ran in last."""
 
-    messages: list[Message]
+    messages: list[ChatMessage]
     session: str | None
 
 
-async def remembered(messages: Sequence[Message], store: HiddenCalls, *, owner: str) -> Remembered:
+async def remembered(messages: Sequence[ChatMessage], store: HiddenCalls, *, owner: str) -> Remembered:
     """The conversation of a client, with what its markers stand for put back."""
     named = list(dict.fromkeys(id for message in messages for id in _named_in(message)))[-MAX_TURNS:]
     kept = await store.find([_key(id) for id in named], owner=owner) if named else {}
@@ -47,7 +46,7 @@ async def remembered(messages: Sequence[Message], store: HiddenCalls, *, owner: 
     return Remembered(restored_conversation(messages, turns), session)
 
 
-def _named_in(message: Message) -> Iterable[str]:
+def _named_in(message: ChatMessage) -> Iterable[str]:
     content = message.get("content")
     return turns_named(content) if message.get("role") == "assistant" and isinstance(content, str) else ()
 
@@ -65,7 +64,7 @@ def new_conversation() -> str:
 class RenderedAnswer:
     """Sends an answer as Markdown. ``session`` is what the conversation calls the session that its code runs in."""
 
-    send: Send
+    send: SendEvent
     links: Links
     store: HiddenCalls
     owner: str
@@ -76,7 +75,7 @@ class RenderedAnswer:
         for shown in self.answer.feed(event, await self.links.of(event)):
             await self.send(shown)
 
-    async def keep_turn(self, turn: int, messages: Sequence[Message]) -> None:
+    async def keep_turn(self, turn: int, messages: Sequence[ChatMessage]) -> None:
         """Remember what the model knows of a turn with code."""
         hidden = self.answer.hidden(turn, messages, self.session)
         if hidden is not None:
