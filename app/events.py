@@ -172,11 +172,13 @@ class Interrupt(Event, tag="interrupt"):
 
 
 class ToolCallDelta(Event, tag="tool_call.delta"):
-    """More of a call that is for the client. The first one of a call may have no arguments."""
+    """More of a call that is for the client. The first one of a call may have no arguments. ``kind`` is not there for
+    functions; the arguments of a ``custom`` tool are its input, any text."""
 
     id: str
     name: str
     arguments: str
+    kind: Literal["custom"] | msgspec.UnsetType = msgspec.UNSET
 
 
 class ToolCall(Event, tag="tool_call"):
@@ -189,6 +191,7 @@ class ToolCall(Event, tag="tool_call"):
     name: str
     arguments: str
     extras: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    kind: Literal["custom"] | msgspec.UnsetType = msgspec.UNSET
 
 
 class TurnEnd(Event, tag="turn.end"):

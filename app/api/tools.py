@@ -11,6 +11,8 @@ from app.extraction.names import CODE_TOOLS, canonical_tool, is_code_tool
 
 #: What an upstream that only knows functions is told instead of ``{"type": "code_interpreter"}``.
 INTERPRETER_NAME = "python"
+#: The next one is taken where the client has a tool of that name.
+INTERPRETER_NAMES = (INTERPRETER_NAME, "code_interpreter", "run_python", "execute_code")
 INTERPRETER: dict[str, Any] = {
     "type": "function",
     "function": {
@@ -50,7 +52,7 @@ def for_upstream(body: dict[str, Any], names: frozenset[str]) -> tuple[dict[str,
     holds for all turns of the loop.
 
     Raises:
-        RequestError: the choice allows no tool.
+        RequestError: the choice allows no tool, or the tools leave ours no name.
     """
     if not names:
         return body, names
@@ -61,9 +63,11 @@ def for_upstream(body: dict[str, Any], names: frozenset[str]) -> tuple[dict[str,
     if not any(_is_interpreter(tool) for tool in tools):
         return body, names
     declared = {_function_name(tool) for tool in tools}
-    name = INTERPRETER_NAME
-    if name in declared and name not in names:  # one that the client runs itself
-        name = "code_interpreter"
+    # Those that the client runs itself.
+    foreign = {name for name in declared if name not in names} | {_custom_name(tool) for tool in tools}
+    name = next((name for name in INTERPRETER_NAMES if name not in foreign), None)
+    if name is None:
+        raise RequestError("The tools leave no name for the code interpreter.", param="tools")
     replaced = [tool for tool in tools if not _is_interpreter(tool)]
     if name not in declared:
         replaced.append({**INTERPRETER, "function": {**INTERPRETER["function"], "name": name}})
@@ -121,6 +125,14 @@ def _is_code_function(tool: dict[str, Any], names: Collection[str]) -> bool:
 
 
 def _function_name(tool: dict[str, Any]) -> str | None:
-    function = tool.get("function")
-    name = function.get("name") if isinstance(function, dict) else None
+    return _inner_name(tool, "function")
+
+
+def _custom_name(tool: dict[str, Any]) -> str | None:
+    return _inner_name(tool, "custom")
+
+
+def _inner_name(tool: dict[str, Any], kind: str) -> str | None:
+    inner = tool.get(kind)
+    name = inner.get("name") if isinstance(inner, dict) else None
     return name if isinstance(name, str) else None

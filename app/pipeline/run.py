@@ -28,7 +28,7 @@ from typing import Any, Literal
 
 from app.errors import EagerError
 from app.events import Done, Start, TurnEnd
-from app.extraction.names import CODE_TOOLS
+from app.extraction.names import CODE_TOOLS, declared_tools
 from app.extraction.turn import TurnReader
 from app.ids import new_id
 from app.pipeline.block import Block
@@ -121,6 +121,7 @@ class _Request:
         self._place = place
         self._keep_hidden = keep_hidden
         self._given = len(body["messages"])
+        self._declared = declared_tools(body.get("tools"))
         self._emitter = Emitter(send)
         self._stopwatch = Stopwatch()
         self._budget_s = options.timeout_s
@@ -235,6 +236,7 @@ class _Request:
                 new_id=partial(new_id, "call"),
                 code_keys=options.code_keys,
                 own_tools=options.own_tools,
+                declared=self._declared,
             ),
             turn=turn,
             emitter=emitter,

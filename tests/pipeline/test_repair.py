@@ -342,6 +342,9 @@ async def test_an_answer_that_repeats_its_code_and_output_is_the_last() -> None:
             request.upstream.finish("stop")
     assert len(request.upstream.requests) == 2
     assert request.events[-1].finish_reason == "stop"  # type: ignore[attr-defined]
+    ids = [end.call_id for end in request.of(CodeEnd)]  # made for code in content
+    assert len(set(ids)) == 2
+    assert all(id.startswith("call_") for id in ids)
 
 
 def test_only_repair_from_partial_code_and_interrupt_stop_generation() -> None:
