@@ -177,6 +177,8 @@ async def _purge_now_and_then(store: Store, blobs: BlobStore) -> NoReturn:
 async def _open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     egress = _egress(settings)
     backend = create_backend(settings, egress)
+    if isinstance(backend, LocalBackend):
+        await backend.check()
     engines = backend if isinstance(backend, Engines) else None
     upstream = None
     if settings.upstream_base_url is not None:
