@@ -44,7 +44,7 @@ def as_document(events: Iterable[str]) -> dict[str, Any]:
         UpstreamBroken: its calls cannot be told apart.
     """
     document: dict[str, Any] = {"object": "chat.completion"}
-    choices: dict[Any, _Choice] = {}
+    choices: dict[Any, _ChoiceParts] = {}
     for data in events:
         chunk = json.loads(as_delta(data), strict=False)
         if not isinstance(chunk, dict):
@@ -52,7 +52,7 @@ def as_document(events: Iterable[str]) -> dict[str, Any]:
         for choice in chunk.pop("choices", None) or ():
             if isinstance(choice, dict):
                 index = choice.get("index") or 0
-                choices.setdefault(index, _Choice(index)).add(choice)
+                choices.setdefault(index, _ChoiceParts(index)).add(choice)
         document |= {name: value for name, value in chunk.items() if value is not None and name != "object"}
     return {
         **document,
@@ -60,7 +60,7 @@ def as_document(events: Iterable[str]) -> dict[str, Any]:
     }
 
 
-class _Choice:
+class _ChoiceParts:
     """One choice of a stream, as it comes."""
 
     def __init__(self, index: Any) -> None:
