@@ -96,7 +96,13 @@ def _run_here(
         async with gateway.place(asked.session, owner=caller.name, keep_as=session_id(body.metadata)) as place:
             await run(
                 {**upstream_body, "messages": messages},
-                replace(options, tools=tools, own_tools=own_tools, code_keys=code_keys(upstream_body, tools)),
+                replace(
+                    options,
+                    tools=tools,
+                    own_tools=own_tools,
+                    code_keys=code_keys(upstream_body, tools),
+                    whole=not body.stream,
+                ),
                 request_id=id,
                 upstream=upstream,
                 place=place,

@@ -10,6 +10,8 @@ ITEM_KEYS = {
     "code_interpreter_call": {"id", "type", "status", "code", "container_id", "outputs"},
     "message": {"id", "type", "status", "content", "role"},
     "function_call": {"id", "type", "status", "call_id", "name", "arguments"},
+    "reasoning": {"id", "type", "status", "summary"},
+    "image_generation_call": {"id", "type", "status", "result"},
 }
 ITEM_EVENTS = {
     "code_interpreter_call": {
@@ -29,6 +31,16 @@ ITEM_EVENTS = {
         "response.content_part.done",
     },
     "function_call": {"response.function_call_arguments.delta", "response.function_call_arguments.done"},
+    "reasoning": {
+        "response.reasoning_summary_part.added",
+        "response.reasoning_summary_text.delta",
+        "response.reasoning_summary_text.done",
+        "response.reasoning_summary_part.done",
+    },
+    "image_generation_call": {
+        "response.image_generation_call.in_progress",
+        "response.image_generation_call.completed",
+    },
 }
 CODE_ORDER = [
     "response.code_interpreter_call.in_progress",
