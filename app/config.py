@@ -146,6 +146,16 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Log level.")
 
+    @property
+    def database(self) -> str:
+        """The database's URL."""
+        return self.database_url or f"sqlite+aiosqlite:///{self.data_dir}/eager.db"
+
+    @property
+    def database_setting(self) -> str:
+        """The variable that says where the database is."""
+        return "EAGER_DATABASE_URL" if self.database_url else "EAGER_DATA_DIR"
+
     @field_validator("preload", "code_tools", "sources", "docker_host", "egress_allow", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:

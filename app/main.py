@@ -76,13 +76,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             with _told_under("EAGER_FILES_URL" if settings.files_url else "EAGER_DATA_DIR"):
                 blobs = BlobStore(settings.files_url or str(settings.data_dir / "files"))
                 await blobs.prepare()
-            database_setting = "EAGER_DATABASE_URL" if settings.database_url else "EAGER_DATA_DIR"
-            with _told_under(database_setting):
-                database = settings.database_url or f"sqlite+aiosqlite:///{settings.data_dir}/eager.db"
-                store = await opened.enter_async_context(open_store(database))
+            with _told_under(settings.database_setting):
+                store = await opened.enter_async_context(open_store(settings.database))
             gateway = await opened.enter_async_context(_open_gateway(settings))
             name = settings.gateway_name or socket.gethostname()
-            with _told_under(database_setting):
+            with _told_under(settings.database_setting):
                 await store.containers.expire_all_of(name)
                 await store.idempotency_keys.spend_all_of(name)
             app.state.gateway_name = name
@@ -164,6 +162,8 @@ async def _purge_now_and_then(store: Store, blobs: BlobStore) -> NoReturn:
 async def _open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     egress = _egress(settings)
     backend = create_backend(settings, egress)
+    if isinstance(backend, LocalBackend):
+        await backend.check()
     engines = backend if isinstance(backend, Engines) else None
     upstream = None
     if settings.upstream_base_url is not None:

@@ -1,7 +1,6 @@
 """The schema. Whatever a caller stores is owned by it, and every query names the owner.
 
-Tables are created at start where they are missing; existing ones are never altered. A release that changes a table
-therefore gives it a new name and says in CHANGELOG.md how to carry the rows over.
+How a database comes to have them, and what becomes of one that an earlier release made, is in ``app/store/schema.py``.
 
 Times are seconds since the epoch.
 """
