@@ -90,7 +90,7 @@ def _lint_item(events: list[Emitted], index: int, *, include_outputs: bool) -> d
     assert names[0] == "response.output_item.added"
     added, done = events[0][1]["item"], events[-1][1]["item"]
     kind = added["type"]
-    assert added.keys() == done.keys() == ITEM_KEYS[kind]
+    assert added.keys() == done.keys() - {"encrypted_content"} == ITEM_KEYS[kind]
     assert (added["id"], added["type"]) == (done["id"], done["type"])
     assert added["status"] == "in_progress"
     assert done["status"] in ("completed", "incomplete", "failed")
@@ -113,6 +113,8 @@ def _lint_item(events: list[Emitted], index: int, *, include_outputs: bool) -> d
             assert names[-3:-1] == [whole, "response.content_part.done"]
             assert _one(events, whole)[key] == joined == part[key]
             assert joined.strip()
+        case "reasoning":
+            assert "".join(part["text"] for part in done["summary"]) == joined
         case "function_call":
             assert _one(events, "response.function_call_arguments.done")["arguments"] == joined == done["arguments"]
     return done  # type: ignore[no-any-return]
