@@ -15,8 +15,8 @@ from typing import Any
 
 from app.api.responses.schemas import Item
 from app.errors import RequestError
+from app.events import ChatMessage
 from app.extraction.assistant_message import merge_fields, with_reasoning
-from app.pipeline.follow_up import ChatMessage
 
 #: What a function was answered: the text, and parts that are none.
 FunctionResult = tuple[str, list[dict[str, Any]]]
