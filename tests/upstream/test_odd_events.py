@@ -23,14 +23,21 @@ def test_keep_alives_are_nothing(data: str) -> None:
     assert understood(data, None) == ""
 
 
-@pytest.mark.parametrize("data", [CHUNK, '{"type":"ping"}', '{"choices":[],"usage":{"total_tokens":1}}', "3", "{broken"])
+@pytest.mark.parametrize(
+    "data", [CHUNK, '{"type":"ping"}', '{"choices":[],"usage":{"total_tokens":1}}', "3", "{broken"]
+)
 def test_what_is_no_error_is_left_as_it_is(data: str) -> None:
     assert understood(data, None) == data
     assert understood(data, "message") == data
 
 
 def test_words_of_an_error_are_kept() -> None:
-    for data, event in (('"Oh."', None), ("Oh.", "error"), ('"Oh."', "exception"), ('{"x": 1, "message": "Oh."}', None)):
+    for data, event in (
+        ('"Oh."', None),
+        ("Oh.", "error"),
+        ('"Oh."', "exception"),
+        ('{"x": 1, "message": "Oh."}', None),
+    ):
         assert json.loads(understood(data, event))["error"]["message"] == "Oh."
     assert "HTML" in json.loads(understood("<html>", BARE))["error"]["message"]
 
