@@ -5,8 +5,8 @@ each ``return``, ``break`` and ``continue`` inside. Nested, that grows exponenti
 Each way out also leaves every ``with`` around it, and each nested ``lambda`` bears the names of all around it. Nothing
 else was found that makes more than in proportion to its text.
 
-From 3.12 on comprehensions are compiled into the code around them. Where some twenty of them and of ``with`` and ``try``
-are nested, the compiler of many releases writes beyond an array and dies (CPython's issues 113297 and 156091).
+From 3.12 on comprehensions are compiled into the code around them. Where some twenty of them and of ``with`` and
+``try`` are nested, many releases write beyond an array and die (CPython's issues 113297 and 156091).
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _is_too_deep(tree: ast.Module) -> bool:
 
 
 def weight(tree: ast.Module) -> int:
-    """The nodes of the tree that are compiled, with their copies; where that is above ``MOST``, some number above it."""
+    """The nodes of the tree that are compiled, with their copies; above ``MOST``, some number above it."""
     return _weigh(tree.body, 0).nodes
 
 
