@@ -130,9 +130,6 @@ class Settings(BaseSettings):
     max_body_mb: int = Field(32, ge=1, description="Largest request body.")
     max_upload_mb: int = Field(512, ge=1, description="Largest uploaded file.")
     body_timeout_s: float = Field(30, gt=0, description="Longest wait for a request body, plus 1 s per 32 KiB.")
-    gateway_name: str = Field(
-        "", description="Name of this gateway among those that share a database; default the host's."
-    )
     data_dir: Path = Field(Path(".eager/data"), description="Folder of what outlives the process.")
     database_url: str | None = Field(None, description="Any async SQLAlchemy URL; default SQLite in `EAGER_DATA_DIR`.")
     files_url: str | None = Field(
