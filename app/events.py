@@ -19,6 +19,8 @@ import msgspec
 
 CodeSource = Literal["tool", "fence", "tag"]
 TokenChannel = Literal["content", "reasoning", "refusal", "code"]
+#: A message of a chat-completions request, as OpenAI has it.
+ChatMessage = dict[str, Any]
 ExecutionStatus = Literal["ok", "error", "interrupted", "timeout"]
 
 

@@ -31,6 +31,8 @@ from app.api.responses import create as responses
 from app.api.responses import stored
 from app.api.sessions import file_routes as session_files
 from app.api.sessions import routes as sessions
+from app.api.shared import links as shared_links
+from app.api.shared import routes as shared
 from app.api.system import metrics
 from app.api.system import routes as system
 from app.api.system.metrics import Metrics
@@ -126,12 +128,29 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             allow_headers=["*"],
             expose_headers=EXPOSED_HEADERS,
         )
+    _include_routes(app)
+    return app
+
+
+def _include_routes(app: FastAPI) -> None:
     app.include_router(system.open_router)
+    app.include_router(shared.open_router)
     app.include_router(metrics.router)
     app.include_router(push.router)  # asks for the key itself: a WebSocket is refused in another way
-    for module in (system, eager, chat, sessions, session_files, files, responses, stored, containers, container_files):
+    for module in (
+        system,
+        shared,
+        eager,
+        chat,
+        sessions,
+        session_files,
+        files,
+        responses,
+        stored,
+        containers,
+        container_files,
+    ):
         app.include_router(module.router, dependencies=[Depends(authenticate), Depends(admitted)])
-    return app
 
 
 @contextmanager
@@ -152,6 +171,7 @@ async def _purge_now_and_then(store: Store, blobs: BlobStore) -> NoReturn:
         with suppress(StorageError):  # which has been logged
             await store.purge()
             await files.purge_files(store, blobs)
+            await shared_links.purge_shared(store, blobs)
         await asyncio.sleep(PURGE_EVERY_S)
 
 
@@ -159,6 +179,8 @@ async def _purge_now_and_then(store: Store, blobs: BlobStore) -> NoReturn:
 async def _open_gateway(settings: Settings, instance: Instance) -> AsyncIterator[Gateway]:
     egress = _egress(settings)
     backend = create_backend(settings, egress)
+    if isinstance(backend, LocalBackend):
+        await backend.check()
     engines = backend if isinstance(backend, Engines) else None
     upstream = None
     if settings.upstream_base_url is not None:
@@ -200,6 +222,12 @@ async def _open_gateway(settings: Settings, instance: Instance) -> AsyncIterator
                 max_repairs=settings.max_repairs,
                 sources=frozenset(settings.sources),
                 events=settings.events,
+                render=settings.render,
+                code_tool=settings.code_tool,
+                hint=settings.hint,
+                model_suffix=settings.model_suffix,
+                public_url=settings.public_url.rstrip("/") if settings.public_url else None,
+                shared_s=settings.shared_s,
                 checkout_timeout_s=settings.checkout_timeout_s,
                 pass_authorization=settings.pass_authorization,
             )

@@ -17,6 +17,7 @@ from app.store.idempotency import IdempotencyKeys
 from app.store.instances import Instances, Sessions
 from app.store.responses import Responses
 from app.store.schema import Upgrade, bring_up_to_date
+from app.store.shared import Shared
 
 
 class Store:
@@ -31,6 +32,7 @@ class Store:
         self.container_files = ContainerFiles(connections, clock)
         self.files = Files(connections, clock)
         self.hidden_calls = HiddenCalls(connections, clock)
+        self.shared = Shared(connections, clock)
         self.idempotency_keys = IdempotencyKeys(connections, clock)
 
     async def purge(self) -> None:

@@ -174,6 +174,7 @@ class ContainerHost:
             await self._registry.delete(id, owner=owner)
         if not await self._store.containers.delete(id, owner=owner):
             raise _not_found(id)
+        await self._store.shared.revoke(owner=owner, session=id)
 
     def _open(self, id: str, worker: Worker, *, owner: str, fresh: bool) -> OpenContainer:
         placed = self._placed.setdefault(worker, {})
