@@ -154,6 +154,12 @@ class Settings(BaseSettings):
     max_body_mb: int = Field(32, ge=1, description="Largest request body.")
     max_upload_mb: int = Field(512, ge=1, description="Largest uploaded file.")
     body_timeout_s: float = Field(30, gt=0, description="Longest wait for a request body, plus 1 s per 32 KiB.")
+    secret_key: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="Signs what clients bring back (reasoning of `/v1/responses`); several gateways share one. Unset: "
+        "made once, and kept in the data folder.",
+    )
     data_dir: Path = Field(Path(".eager/data"), description="Folder of what outlives the process.")
     database_url: str | None = Field(None, description="Any async SQLAlchemy URL; default SQLite in `EAGER_DATA_DIR`.")
     files_url: str | None = Field(
