@@ -26,6 +26,8 @@ cli = typer.Typer(
 )
 sandbox = typer.Typer(help="The embedded sandbox.", no_args_is_help=True)
 image = typer.Typer(help="The Docker image of the sandboxes.", no_args_is_help=True)
+db = typer.Typer(help="The database of what outlives the process.", no_args_is_help=True)
+cli.add_typer(db, name="db")
 cli.add_typer(sandbox, name="sandbox")
 cli.add_typer(image, name="image")
 
@@ -201,6 +203,31 @@ def image_build(
             typer.echo(f"{', '.join(tags)}: {built}{f' on {engine}' if engine else ''}")
     except (OSError, SandboxError) as error:
         _fail(str(error))
+
+
+@db.command("upgrade")
+def db_upgrade() -> None:
+    """Bring the database of EAGER_DATABASE_URL, or EAGER_DATA_DIR, up to this release's version.
+
+    The gateway does so itself when it starts; gateways of the release before have to be stopped first.
+    """
+    import asyncio
+
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from app.store.database import upgrade_store
+
+    settings = _settings()
+    try:
+        upgrade = asyncio.run(upgrade_store(settings.database))
+    except (OSError, ValueError, ImportError, SQLAlchemyError) as error:
+        _fail(f"{settings.database_setting}: {getattr(error, 'orig', None) or error}")
+    if upgrade is None:
+        typer.echo("The database is up to date.")
+    elif upgrade.before is None:
+        typer.echo(f"The database was new: it has version {upgrade.after}.")
+    else:
+        typer.echo(f"The database has been upgraded from version {upgrade.before} to {upgrade.after}.")
 
 
 def _log_requests(level: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from app.events import CodeSource
+from app.extraction.tool_calls import Kind
 
 
 class ContentText(NamedTuple):
@@ -23,6 +24,12 @@ class ReasoningText(NamedTuple):
 class RefusalText(NamedTuple):
     text: str
     logprobs: Any = None
+
+
+class ExtraFields(NamedTuple):
+    """What a delta holds beside texts and calls, as it came: pictures, audio, annotations, ``reasoning_details``."""
+
+    fields: dict[str, Any]
 
 
 class CodeStarted(NamedTuple):
@@ -47,11 +54,13 @@ class CodeEnded(NamedTuple):
 
 
 class ForeignFragment(NamedTuple):
-    """More of a call that is for the client. The first one of a call may have no arguments."""
+    """More of a call that is for the client. The first one of a call may have no arguments; those of a custom tool are
+    any text."""
 
     id: str
     name: str
     arguments: str
+    kind: Kind = "function"
 
 
 class ForeignCall(NamedTuple):
@@ -62,6 +71,7 @@ class ForeignCall(NamedTuple):
     arguments: str
     complete: bool = True
     extras: Mapping[str, Any] = {}
+    kind: Kind = "function"
 
 
 class RefusedCall(NamedTuple):
@@ -84,6 +94,6 @@ class UsageReport(NamedTuple):
 
 
 TurnItem = (
-    ContentText | ReasoningText | RefusalText | CodeStarted | CodeText | CodeEnded
+    ContentText | ReasoningText | RefusalText | ExtraFields | CodeStarted | CodeText | CodeEnded
     | ForeignFragment | ForeignCall | RefusedCall | Finish | UsageReport
 )  # fmt: skip
