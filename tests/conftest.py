@@ -7,11 +7,16 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests import distribution, preparation
 
 #: What Python itself ignores at its start.
 IGNORED_BY_PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}
+
+# No example has a time limit of its own: on a busy machine it would fail for that alone.
+settings.register_profile("eager", deadline=None)
+settings.load_profile("eager")
 
 
 def pytest_configure() -> None:

@@ -10,6 +10,7 @@ from app.extraction.json_string import JsonString
 from app.extraction.object_extent import ObjectExtent
 from app.extraction.python_strings import PythonStrings
 from app.extraction.tags import TagReader
+from app.extraction.thoughts import WithoutThoughts
 from app.extraction.tool_calls import ToolCallAssembler
 from app.extraction.turn import TurnReader
 from app.sse.decoder import SSEDecoder
@@ -19,7 +20,7 @@ from app.sse.decoder import SSEDecoder
     "core",
     [
         SSEDecoder(), CodeArguments(), FenceReader(), HalfCharacters(), JsonObject(), JsonString(), ObjectExtent(),
-        PythonStrings(), TagReader(), ToolCallAssembler(str), TurnReader(new_id=str),
+        PythonStrings(), TagReader(), ToolCallAssembler(str), TurnReader(new_id=str), WithoutThoughts(),
     ],
     ids=lambda core: type(core).__name__,
 )  # fmt: skip
