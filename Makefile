@@ -33,7 +33,9 @@ LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-ha
 lock: install ## write the lock files anew, after a change of dependencies
 	$(LOCK) pyproject.toml -o requirements.lock
 	$(LOCK) --group dev pyproject.toml -o requirements-dev.lock
-	$(LOCK) sandbox_image/requirements.in -o sandbox_image/requirements.lock
+	$(LOCK) sandbox_image/sets/core.in -c sandbox_image/sets/pins.txt -o sandbox_image/sets/core.lock
+	$(LOCK) sandbox_image/sets/full.in -c sandbox_image/sets/pins.txt -o sandbox_image/sets/full.lock
+	$(LOCK) sandbox_image/sets/full.in -o sandbox_image/sets/latest.lock
 	$(LOCK) tests/acceptance/requirements/sdks.in -o tests/acceptance/requirements/sdks.lock
 	$(LOCK) tests/acceptance/requirements/litellm.in -o tests/acceptance/requirements/litellm.lock
 	@scripts/sdk-env lock

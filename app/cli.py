@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from app.sandbox.library_sets import EXTRA_REQUIREMENTS, LibrarySet
+
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
@@ -24,6 +26,8 @@ cli = typer.Typer(
 )
 sandbox = typer.Typer(help="The embedded sandbox.", no_args_is_help=True)
 image = typer.Typer(help="The Docker image of the sandboxes.", no_args_is_help=True)
+db = typer.Typer(help="The database of what outlives the process.", no_args_is_help=True)
+cli.add_typer(db, name="db")
 cli.add_typer(sandbox, name="sandbox")
 cli.add_typer(image, name="image")
 
@@ -33,6 +37,9 @@ TELLTALES = ("uvicorn.error", "aiosqlite")
 HostOption = Annotated[str, typer.Option(help="Address to listen on.")]
 Fd = Annotated[int | None, typer.Option(hidden=True, help="A listening socket to use instead of host and port.")]
 Tps = Annotated[float, typer.Option(min=0, help="Tokens per second; 0 is as fast as possible.")]
+Extra = Annotated[
+    Path, typer.Option("--requirements", help="File of libraries to install besides the set's.", exists=True)
+]
 TtftMs = Annotated[float, typer.Option(min=0, help="Time to the first token.")]
 
 
@@ -151,18 +158,18 @@ def sandbox_install(
     python: Annotated[
         Path | None, typer.Option(help="What to make it of; default this Python or a faster build.")
     ] = None,
+    library_set: Annotated[LibrarySet, typer.Option("--set", help="Which libraries.")] = LibrarySet.CORE,
+    requirements: Extra = EXTRA_REQUIREMENTS,
 ) -> None:
     """Make the Python environment that code in the embedded sandbox sees."""
     import subprocess
 
-    import sandbox_image
     from app.errors import SandboxError
     from app.sandbox.local.environment import create_environment
 
-    requirements = Path(sandbox_image.__file__).with_name("requirements.lock")
     folder = folder or _settings().sandbox_env
     try:
-        environment = create_environment(folder, requirements, python=python)
+        environment = create_environment(folder, library_set.lock, extra_requirements=requirements, python=python)
     except subprocess.CalledProcessError as error:
         _fail(f"a step failed: {' '.join(map(str, error.cmd))}")
     except (OSError, SandboxError) as error:
@@ -174,7 +181,8 @@ def sandbox_install(
 def image_build(
     tag: Annotated[list[str] | None, typer.Option(help="Name of the image; default EAGER_DOCKER_IMAGE.")] = None,
     base_image: Annotated[str | None, typer.Option(help="Instead of the Dockerfile's own.")] = None,
-    requirements: Annotated[Path | None, typer.Option(help="Libraries to install besides the locked ones.")] = None,
+    library_set: Annotated[LibrarySet, typer.Option("--set", help="Which libraries.")] = LibrarySet.FULL,
+    requirements: Extra = EXTRA_REQUIREMENTS,
 ) -> None:
     """Build the image that Docker sandboxes run, on the engines of EAGER_DOCKER_HOST."""
     from app.errors import SandboxError
@@ -186,6 +194,7 @@ def image_build(
         for engine in settings.docker_host or (None,):
             built = build(
                 tags,
+                library_set=library_set,
                 base_image=base_image,
                 extra_requirements=requirements,
                 engine=engine,
@@ -194,6 +203,31 @@ def image_build(
             typer.echo(f"{', '.join(tags)}: {built}{f' on {engine}' if engine else ''}")
     except (OSError, SandboxError) as error:
         _fail(str(error))
+
+
+@db.command("upgrade")
+def db_upgrade() -> None:
+    """Bring the database of EAGER_DATABASE_URL, or EAGER_DATA_DIR, up to this release's version.
+
+    The gateway does so itself when it starts; gateways of the release before have to be stopped first.
+    """
+    import asyncio
+
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from app.store.database import upgrade_store
+
+    settings = _settings()
+    try:
+        upgrade = asyncio.run(upgrade_store(settings.database))
+    except (OSError, ValueError, ImportError, SQLAlchemyError) as error:
+        _fail(f"{settings.database_setting}: {getattr(error, 'orig', None) or error}")
+    if upgrade is None:
+        typer.echo("The database is up to date.")
+    elif upgrade.before is None:
+        typer.echo(f"The database was new: it has version {upgrade.after}.")
+    else:
+        typer.echo(f"The database has been upgraded from version {upgrade.before} to {upgrade.after}.")
 
 
 def _log_requests(level: str) -> None:

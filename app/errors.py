@@ -13,6 +13,7 @@
     └── SandboxError
         ├── SandboxUnavailable  none could be had in time
         ├── SandboxStartError   one could not be started
+        │   └── SandboxForbidden    nor can any other: the machine does not allow it
         ├── SandboxGone         it died, was killed or broke the protocol
         └── SessionBusy         it is running something else
 
@@ -145,6 +146,10 @@ class SandboxUnavailable(SandboxError):
 
 class SandboxStartError(SandboxError):
     """The sandbox could not be started; what was begun of it has been removed."""
+
+
+class SandboxForbidden(SandboxStartError):
+    """The machine, or the container we are in, does not allow sandboxes. The message says what can be done."""
 
 
 class SandboxGone(SandboxError):

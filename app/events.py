@@ -19,6 +19,8 @@ import msgspec
 
 CodeSource = Literal["tool", "fence", "tag"]
 TokenChannel = Literal["content", "reasoning", "refusal", "code"]
+#: A message of a chat-completions request, as OpenAI has it.
+ChatMessage = dict[str, Any]
 ExecutionStatus = Literal["ok", "error", "interrupted", "timeout"]
 
 
@@ -172,11 +174,13 @@ class Interrupt(Event, tag="interrupt"):
 
 
 class ToolCallDelta(Event, tag="tool_call.delta"):
-    """More of a call that is for the client. The first one of a call may have no arguments."""
+    """More of a call that is for the client. The first one of a call may have no arguments. ``kind`` is not there for
+    functions; the arguments of a ``custom`` tool are its input, any text."""
 
     id: str
     name: str
     arguments: str
+    kind: Literal["custom"] | msgspec.UnsetType = msgspec.UNSET
 
 
 class ToolCall(Event, tag="tool_call"):
@@ -189,6 +193,7 @@ class ToolCall(Event, tag="tool_call"):
     name: str
     arguments: str
     extras: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    kind: Literal["custom"] | msgspec.UnsetType = msgspec.UNSET
 
 
 class TurnEnd(Event, tag="turn.end"):

@@ -32,6 +32,8 @@ from app.api.responses import create as responses
 from app.api.responses import stored
 from app.api.sessions import file_routes as session_files
 from app.api.sessions import routes as sessions
+from app.api.shared import links as shared_links
+from app.api.shared import routes as shared
 from app.api.system import metrics
 from app.api.system import routes as system
 from app.api.system.metrics import Metrics
@@ -74,13 +76,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             with _told_under("EAGER_FILES_URL" if settings.files_url else "EAGER_DATA_DIR"):
                 blobs = BlobStore(settings.files_url or str(settings.data_dir / "files"))
                 await blobs.prepare()
-            database_setting = "EAGER_DATABASE_URL" if settings.database_url else "EAGER_DATA_DIR"
-            with _told_under(database_setting):
-                database = settings.database_url or f"sqlite+aiosqlite:///{settings.data_dir}/eager.db"
-                store = await opened.enter_async_context(open_store(database))
+            with _told_under(settings.database_setting):
+                store = await opened.enter_async_context(open_store(settings.database))
             gateway = await opened.enter_async_context(_open_gateway(settings))
             name = settings.gateway_name or socket.gethostname()
-            with _told_under(database_setting):
+            with _told_under(settings.database_setting):
                 await store.containers.expire_all_of(name)
                 await store.idempotency_keys.spend_all_of(name)
             app.state.gateway_name = name
@@ -126,12 +126,29 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             allow_headers=["*"],
             expose_headers=EXPOSED_HEADERS,
         )
+    _include_routes(app)
+    return app
+
+
+def _include_routes(app: FastAPI) -> None:
     app.include_router(system.open_router)
+    app.include_router(shared.open_router)
     app.include_router(metrics.router)
     app.include_router(push.router)  # asks for the key itself: a WebSocket is refused in another way
-    for module in (system, eager, chat, sessions, session_files, files, responses, stored, containers, container_files):
+    for module in (
+        system,
+        shared,
+        eager,
+        chat,
+        sessions,
+        session_files,
+        files,
+        responses,
+        stored,
+        containers,
+        container_files,
+    ):
         app.include_router(module.router, dependencies=[Depends(authenticate), Depends(admitted)])
-    return app
 
 
 @contextmanager
@@ -152,6 +169,7 @@ async def _purge_now_and_then(store: Store, blobs: BlobStore) -> NoReturn:
         with suppress(StorageError):  # which has been logged
             await store.purge()
             await files.purge_files(store, blobs)
+            await shared_links.purge_shared(store, blobs)
         await asyncio.sleep(PURGE_EVERY_S)
 
 
@@ -159,6 +177,8 @@ async def _purge_now_and_then(store: Store, blobs: BlobStore) -> NoReturn:
 async def _open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     egress = _egress(settings)
     backend = create_backend(settings, egress)
+    if isinstance(backend, LocalBackend):
+        await backend.check()
     engines = backend if isinstance(backend, Engines) else None
     upstream = None
     if settings.upstream_base_url is not None:
@@ -197,6 +217,12 @@ async def _open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
                 max_repairs=settings.max_repairs,
                 sources=frozenset(settings.sources),
                 events=settings.events,
+                render=settings.render,
+                code_tool=settings.code_tool,
+                hint=settings.hint,
+                model_suffix=settings.model_suffix,
+                public_url=settings.public_url.rstrip("/") if settings.public_url else None,
+                shared_s=settings.shared_s,
                 checkout_timeout_s=settings.checkout_timeout_s,
                 pass_authorization=settings.pass_authorization,
             )

@@ -1,19 +1,26 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import subprocess
 import sys
+import tomllib
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from setuptools import find_packages
 from typer.testing import CliRunner
 
 from app import cli
 from app.demo import run as demo_run
 from app.demo.processes import ServerFailed
 from app.sandbox.docker import image
+from app.sandbox.library_sets import LibrarySet
 from app.sandbox.local import environment
+from app.store.migrations import HEAD
+from app.store.schema import VERSION_TABLE
 
 
 @pytest.fixture
@@ -33,7 +40,7 @@ def invoke(*arguments: str, **environment: str) -> tuple[int, str]:
 def test_help_names_the_commands() -> None:
     status, output = invoke("--help")
     assert status == 0
-    for command in ("serve", "upstream", "demo", "sandbox", "image"):
+    for command in ("serve", "upstream", "demo", "sandbox", "image", "db"):
         assert command in output
 
 
@@ -42,6 +49,24 @@ def test_help_needs_none_of_the_heavy_modules() -> None:
     code = f"import sys, app.cli; print({heavy} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
+
+
+def test_a_database_is_upgraded_from_any_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = {"EAGER_DATA_DIR": "data", "EAGER_DATABASE_URL": ""}
+    assert invoke("db", "upgrade", **data) == (0, f"The database was new: it has version {HEAD}.\n")
+    assert invoke("db", "upgrade", **data) == (0, "The database is up to date.\n")
+    with closing(sqlite3.connect("data/eager.db")) as connection, connection:
+        connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
+    status, output = invoke("db", "upgrade", **data)
+    assert status == 2
+    assert output.startswith("eager: EAGER_DATA_DIR: the database has version 9999")
+    assert output.count("\n") == 1
+
+
+def test_the_versions_of_the_database_are_in_the_package() -> None:
+    settings = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]
+    assert "app.store.migrations.versions" in find_packages(include=settings["include"])
 
 
 def test_the_gateway_is_served_with_settings_from_the_environment(served: list[tuple[Any, ...]]) -> None:
@@ -171,15 +196,15 @@ def test_the_sandbox_environment_is_made_from_the_locked_libraries(
 ) -> None:
     made: list[tuple[Path, Path]] = []
 
-    def create(folder: Path, requirements: Path, *, python: Path | None) -> environment.Environment:
+    def create(folder: Path, requirements: Path, **_: object) -> environment.Environment:
         made.append((folder, requirements))
         return environment.Environment(folder / "bin" / "python", (), (3, 11, 7))
 
     monkeypatch.setattr(environment, "create_environment", create)
     status, output = invoke("sandbox", "install", EAGER_SANDBOX_ENV=str(tmp_path))
     assert (status, output) == (0, f"Python 3.11.7 for sandboxes: {tmp_path}/bin/python\n")
-    assert made[0][0] == tmp_path
-    assert made[0][1].is_file()
+    invoke("sandbox", "install", "--set", "full", EAGER_SANDBOX_ENV=str(tmp_path))
+    assert made == [(tmp_path, LibrarySet.CORE.lock), (tmp_path, LibrarySet.FULL.lock)]
 
 
 def test_a_failing_installation_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -194,14 +219,15 @@ def test_the_image_is_built_with_its_configured_name(monkeypatch: pytest.MonkeyP
     built: list[tuple[Any, ...]] = []
 
     def build(tags: list[str], **options: Any) -> str:
-        built.append((tags, options["base_image"], options["engine"]))
+        built.append((tags, options["library_set"], options["base_image"], options["engine"]))
         options["log"]("Step 1")
         return "sha256:1"
 
     monkeypatch.setattr(image, "build", build)
     status, output = invoke("image", "build", "--base-image", "slim", EAGER_DOCKER_IMAGE="mine:2")
     assert (status, output) == (0, "Step 1\nmine:2: sha256:1\n")
-    assert built == [(["mine:2"], "slim", None)]
+    invoke("image", "build", "--set", "core", EAGER_DOCKER_IMAGE="mine:2")
+    assert built == [(["mine:2"], "full", "slim", None), (["mine:2"], "core", None, None)]
 
 
 def test_a_failing_image_build_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,14 @@ class FunctionDelta(msgspec.Struct):
 
     name: Any = None
     arguments: Any = None
+    parameters: Any = None
+
+
+class CustomDelta(msgspec.Struct):
+    """A call of a custom tool, whose ``input`` is any text."""
+
+    name: Any = None
+    input: Any = None
 
 
 class CallDelta(msgspec.Struct):
@@ -44,6 +52,7 @@ class CallDelta(msgspec.Struct):
     index: Any = None
     id: Any = None
     function: FunctionDelta | None = None
+    custom: CustomDelta | None = None
     extra_content: Any = None
     provider_specific_fields: Any = None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _IN_STRING = re.compile(r'["\\]')
+_VISIBLE = re.compile(r"\S")
 _OUTSIDE = re.compile(r'["{}\[\]]')
 
 
@@ -23,18 +24,25 @@ class ObjectExtent:
 
     @property
     def unfinished(self) -> bool:
+        """Amid the object."""
         return self._depth > 0
 
-    def feed(self, text: str) -> int:
-        """The position behind the object's end, or -1 while there is none in ``text``."""
-        if self._other or self.complete or not text:
+    @property
+    def in_string(self) -> bool:
+        """Amid one of its texts."""
+        return self._in_string
+
+    def feed(self, text: str, start: int = 0) -> int:
+        """The position behind the object's end, or -1 while there is none in ``text``, which is read from ``start``."""
+        if self._other or self.complete or start >= len(text):
             return -1
+        position = start + int(self._escaped)
         if self._depth == 0:
-            stripped = text.lstrip()
-            if not stripped.startswith("{"):
-                self._other = bool(stripped)
+            first = _VISIBLE.search(text, start)
+            if first is None or first[0] != "{":
+                self._other = first is not None
                 return -1
-        position = int(self._escaped)
+            position = first.start()
         self._escaped = False
         while match := (_IN_STRING if self._in_string else _OUTSIDE).search(text, position):
             position = match.end()

@@ -1,19 +1,35 @@
 """Whole tool calls from their fragments (PROTOCOL.md 1.3).
 
-OpenAI sends id and name once and then only ``{index, arguments}``. What others do, and what we make of it:
+OpenAI sends id and name once and then only ``{index, arguments}``. Upstreams deviate from that in every field, so no
+field alone tells which call a fragment belongs to: id, name, index, order and the JSON itself do together. The rules,
+each with who needs it; ``tests/extraction/test_tool_calls.py`` has a case for each.
 
-    a new id at a used index        a new call, unless it has no name and comes before the object's end (LM Studio)
-    no index                        a new id, or a name after complete arguments, starts a call; else it is the last one
-    id or name null or repeated     the first non-empty one counts
-    a complete JSON object is followed by another ``{`` at the same index, or by a name: a new call
-    ... by the same object again    left out (vLLM's parsers, proxies): code must not run twice
-    a fragment that begins with all before it: only the rest of it is new (Baidu, SGLang)
-    indexes from 1, or interleaved  an index is a key, not a position; calls are numbered as they start
-    arguments that are an object    written as JSON
-    ``{}`` before the arguments     left out (Bedrock, LiteLLM over Anthropic): no call of its own
+    fragment                                   belongs to
+    an id that is known                        its call, at whatever index (agno#8879)
+    ... with another name                      a new call: one id for all
+    a new id, no name, amid a call             that call: an id for each fragment (LM Studio)
+    a new id and a name, amid a call's JSON    that call, unless the text could begin an object
+    a new id otherwise                         a new call, also at a used index (Ollama)
+    no id, a used index                        the call there
+    ... a name, behind a complete object       a new call, unless name and object are the same again
+    ... text that no complete object has       the last call that is not complete
+    no id, no index                            the last call; at a name behind whole arguments a new one (Gemini)
+    no id, a new index, a name                 a new call, or that amid whose JSON it stands
+    no id, a new index, no name                the last call that is not complete (dirac#215), also behind a finish
+    a name in pieces                           joined, until the arguments begin
+    a name that is repeated, or null           the first one counts
 
-A call starts when its name is known. It ends when another takes its place, or with the turn: fragments of other calls
-may come in between.
+    arguments
+    a complete object, then another ``{``      a new call of the same tool (LiteLLM)
+    ... the same object, however spaced        left out (vLLM's parsers, proxies): code must not run twice
+    a fragment that begins with all before it  only the rest of it is new (Baidu, SGLang)
+    an object, not a text                      written as JSON (Ollama's kin)
+    ``{}`` before the arguments                left out (Bedrock, LiteLLM over Anthropic): no call of its own
+    under ``parameters``                       arguments (Llama's templates)
+
+An index is a key, not a position: calls are numbered as they begin. A call starts with its first arguments, when its
+name is whole. It ends when another takes its place, or with the answer: fragments of other calls may come in between.
+A call that has no name in the end is one more of the tool before it; without any, the answer is broken.
 """
 
 from __future__ import annotations
@@ -22,18 +38,32 @@ import json
 import re
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from app.errors import UpstreamBroken
-from app.extraction.deltas import CallDelta, FunctionDelta
+from app.extraction.deltas import CallDelta, CustomDelta, FunctionDelta
 from app.extraction.half_characters import HalfCharacters
+from app.extraction.names import canonical_tool
 from app.extraction.object_extent import ObjectExtent
+from app.extraction.repetition import Repetition
 
 #: Calls in one answer; OpenAI allows 128 tools in a request.
 MAX_CALLS = 128
+#: A name that comes in more than this is none.
+MAX_NAME_CHARS = 1024
 
 _NO_FUNCTION = FunctionDelta()
+_NO_CUSTOM = CustomDelta()
 _EMPTY_OBJECT = re.compile(r"\s*\{\s*\}\s*")
+
+Kind = Literal["function", "custom"]
+
+
+class CallNamed(NamedTuple):
+    """The name, as far as it has come: a call will start."""
+
+    ordinal: int
+    name: str
 
 
 class CallStarted(NamedTuple):
@@ -51,26 +81,27 @@ class CallEnded(NamedTuple):
     ordinal: int
 
 
-CallEvent = CallStarted | ArgumentsFragment | CallEnded
+CallEvent = CallNamed | CallStarted | ArgumentsFragment | CallEnded
 
 
 @dataclass
 class Call:
     """One tool call, as far as it has come. ``given_id`` is the upstream's, ``extras`` are fields to be echoed;
-    ``held`` is an empty object that the arguments began with, until it is known to be all of them; ``after`` is what
-    follows the complete object (``whole``), until it is known not to be the same again."""
+    ``held`` is an empty object that the arguments began with, until it is known to be all of them; ``again`` reads what
+    follows the complete object, until it is known not to be the same again."""
 
     ordinal: int
     id: str
     given_id: str
     name: str = ""
+    kind: Kind = "function"
     extras: dict[str, Any] = field(default_factory=dict)
     fragments: list[str] = field(default_factory=list)
+    chars: int = 0
     held: str = ""
-    whole: str = ""
-    after: str = ""
     started: bool = False
     ended: bool = False
+    again: Repetition | None = field(default=None, repr=False)
     extent: ObjectExtent = field(default_factory=ObjectExtent, repr=False)
     halves: HalfCharacters = field(default_factory=HalfCharacters, repr=False)
 
@@ -78,19 +109,29 @@ class Call:
     def arguments(self) -> str:
         return "".join(self.fragments)
 
+    @property
+    def complete(self) -> bool:
+        """Its object is over; text that is no object never is."""
+        return self.extent.complete or self.ended
+
+    @property
+    def empty(self) -> bool:
+        return not self.fragments and not self.held
+
     def anew(self, text: str) -> str:
         """Amid the object: a fragment that begins like all that there is holds it once more. JSON cannot go on so."""
-        may_be = len(text) >= len(self.fragments) and text.lstrip().startswith("{")
+        may_be = len(text) >= self.chars and text.lstrip().startswith("{")
         return text.removeprefix(self.arguments) if may_be else text
 
     def beyond(self, text: str) -> str:
         """What follows the complete object, and was not known from it; nothing while it may be a repetition."""
-        self.whole = self.whole or self.arguments.strip()
-        text = self.after + text
-        while (rest := text.lstrip()).startswith(self.whole):
-            text = rest[len(self.whole) :]
-        self.after = text if self.whole.startswith(text.lstrip()) else ""
-        return "" if self.after else text
+        if self.again is None:
+            self.again = Repetition(self.arguments)
+        return self.again.feed(text)
+
+    def goes_on_with(self, text: str) -> bool:
+        """Whether this can be more of an object that is not complete, and not the beginning of one."""
+        return self.extent.unfinished and bool(text) and not text.lstrip().startswith("{")
 
 
 class ToolCallAssembler:
@@ -100,6 +141,7 @@ class ToolCallAssembler:
         self.calls: list[Call] = []
         self._new_id = new_id
         self._by_index: dict[Hashable, Call] = {}
+        self._by_id: dict[str, Call] = {}
         self._last: Call | None = None
 
     def __repr__(self) -> str:
@@ -112,26 +154,37 @@ class ToolCallAssembler:
         return events
 
     def flush(self) -> list[CallEvent]:
-        """The answer is over, and so are all calls."""
+        """The answer is over, and so are all calls. What comes behind that all the same is no more of them.
+
+        Raises:
+            UpstreamBroken: there is one without a name.
+        """
         events: list[CallEvent] = []
         for call in self.calls:
             self._end(call, events)
-        self._by_index.clear()
-        self._last = None
         return events
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is missing of any call, as far as the JSON tells."""
+        return all(call.complete for call in self.calls)
+
     def _take(self, delta: CallDelta, events: list[CallEvent]) -> None:
-        function = delta.function or _NO_FUNCTION
         id = delta.id if isinstance(delta.id, str) else ""
-        name = function.name if isinstance(function.name, str) else ""
-        arguments = _as_text(function.arguments)
         key = delta.index if isinstance(delta.index, int | str) else None
-        call = self._last if key is None else self._by_index.get(key)
-        if call is None or _starts_call(call, key is not None, id, name):
-            call = self._begin(key, call, id, events)
+        kind, name, arguments = _content(delta)
+        call = self._find(key, id, name, arguments)
+        if call is None:
+            if not name and not id and not arguments.strip() and self.calls:
+                return  # nothing, at an index of its own
+            call = self._begin(key, self._by_index.get(key), id, events)
         elif id and not call.given_id and not call.started:
             call.id, call.given_id = self._unused(id), id
-        call.name = call.name or name
+            self._by_id[id] = call
+        if kind == "custom":
+            call.kind = kind
+        if name and not call.started:
+            self._name(call, name, events)
         if delta.extra_content is not None:
             call.extras["extra_content"] = delta.extra_content
         if delta.provider_specific_fields is not None:
@@ -139,8 +192,70 @@ class ToolCallAssembler:
         self._last = call
         self._append(key, call, call.halves.feed(arguments), events)
 
+    # which call
+
+    def _find(self, key: Hashable, id: str, name: str, text: str) -> Call | None:
+        """The call that a fragment belongs to; None if it begins another. See the table above."""
+        there = self._last if key is None else self._by_index.get(key)
+        known = self._by_id.get(id) if id else None
+        if known is not None:
+            if _is_other_name(known, name, pieces=known is there):
+                return None
+            if key is not None:
+                self._by_index.setdefault(key, known)
+            return known
+        if id and (there is None or there.given_id):
+            return self._with_new_id(there, name, text)
+        if there is not None:
+            return self._there(there, key is not None, name, text)
+        if not name:
+            return self._open or (self._last if text.lstrip().startswith("{") else None)
+        amid = self._open
+        return amid if amid is not None and _is_same(amid.name, name) and amid.goes_on_with(text) else None
+
+    def _with_new_id(self, there: Call | None, name: str, text: str) -> Call | None:
+        if there is None:
+            amid = self._open
+            return amid if amid is not None and not name and (amid.empty or amid.goes_on_with(text)) else None
+        if there.complete:
+            return None
+        return there if not name or (_is_same(there.name, name) and there.goes_on_with(text)) else None
+
+    def _there(self, there: Call, has_index: bool, name: str, text: str) -> Call | None:
+        if not name:
+            amid = self._open if there.complete and text.strip() and not text.lstrip().startswith("{") else None
+            return amid or there
+        if not has_index:
+            # A name may be repeated on every fragment: only behind complete arguments, or as another one, is it a call.
+            if not there.name or there.extent.unfinished:
+                return there
+            return there if _is_same(there.name, name) and there.empty else None
+        return None if there.complete and there.name and not _is_same(there.name, name) else there
+
+    @property
+    def _open(self) -> Call | None:
+        """The last call that is not complete."""
+        if self._last is not None and not self._last.complete:
+            return self._last
+        return next((call for call in reversed(self.calls) if not call.complete), None)
+
+    # what it is
+
+    def _name(self, call: Call, name: str, events: list[CallEvent]) -> None:
+        """A name may come in pieces, each time as far as it is known, or again and again."""
+        if name == call.name or (call.name and not call.empty):
+            return
+        whole = name if name.startswith(call.name) else call.name + name
+        if len(whole) > MAX_NAME_CHARS:
+            raise UpstreamBroken(f"the upstream called a tool by a name of more than {MAX_NAME_CHARS} characters")
+        call.name = whole
+        events.append(CallNamed(call.ordinal, whole))
+
     def _append(self, key: Hashable, call: Call, arguments: str, events: list[CallEvent]) -> None:
         """Add arguments; behind a complete object, another one is another call of the same tool."""
+        if call.kind == "custom" or not arguments:
+            self._add(call, arguments, events)
+            return
         if call.extent.unfinished:
             arguments = call.anew(arguments)
         while True:
@@ -155,7 +270,7 @@ class ToolCallAssembler:
                 if arguments.lstrip().startswith("{"):
                     name = call.name
                     call = self._last = self._begin(key, call, "", events)
-                    call.name = name
+                    self._name(call, name, events)
             end = call.extent.feed(arguments)
             rest = ""
             if end >= 0 and arguments[end:].lstrip().startswith("{"):
@@ -168,29 +283,36 @@ class ToolCallAssembler:
             arguments = rest
 
     def _add(self, call: Call, arguments: str, events: list[CallEvent]) -> None:
-        if arguments:
-            call.fragments.append(arguments)
+        if not arguments or call.ended:
+            return
+        call.fragments.append(arguments)
+        call.chars += len(arguments)
         if call.started:
-            if arguments:
-                events.append(ArgumentsFragment(call.ordinal, arguments))
+            events.append(ArgumentsFragment(call.ordinal, arguments))
         elif call.name:
             self._start(call, events)
 
     def _begin(self, key: Hashable, replaced: Call | None, id: str, events: list[CallEvent]) -> Call:
         if len(self.calls) >= MAX_CALLS:
             raise UpstreamBroken(f"the upstream made more than {MAX_CALLS} tool calls in one answer")
-        if replaced is not None:
+        if replaced is not None and replaced.name:
             self._end(replaced, events)
         call = Call(len(self.calls), self._unused(id), id)
         self.calls.append(call)
         if key is not None:
             self._by_index[key] = call
+        if id:
+            self._by_id[id] = call
         return call
 
     def _unused(self, id: str) -> str:
         return id if id and all(call.id != id for call in self.calls) else self._new_id()
 
     def _start(self, call: Call, events: list[CallEvent]) -> None:
+        """Those that began before it start before it: their names are whole by now."""
+        for earlier in self.calls[: call.ordinal]:
+            if earlier.name and not earlier.started:
+                self._start(earlier, events)
         call.started = True
         events.append(CallStarted(call.ordinal, call.id, call.name))
         if call.fragments:
@@ -199,25 +321,45 @@ class ToolCallAssembler:
     def _end(self, call: Call, events: list[CallEvent]) -> None:
         if call.ended:
             return
-        self._add(call, call.held or (call.after if call.after.isspace() else ""), events)
+        behind = call.again.held if call.again is not None else ""
+        self._add(call, call.held or (behind if behind.isspace() else ""), events)
         if not call.started:
+            if not call.name:
+                if not call.arguments.strip():  # nothing was ever said of it
+                    call.ended = True
+                    return
+                call.name = next((other.name for other in self.calls[: call.ordinal][::-1] if other.name), "")
+            if not call.name:
+                raise UpstreamBroken("the upstream called a tool without naming it")
             self._start(call, events)
         call.ended = True
         events.append(CallEnded(call.ordinal))
 
 
-def _starts_call(call: Call, has_index: bool, id: str, name: str) -> bool:
-    """Whether a fragment with this id and name, addressed to ``call``, is the first of another."""
-    if id and call.given_id:
-        return id != call.given_id and (bool(name) or call.extent.complete)
-    if not name or not call.name:
+def _content(delta: CallDelta) -> tuple[Kind, str, str]:
+    """Kind, name and text of a fragment."""
+    if delta.custom is not None:
+        custom = delta.custom or _NO_CUSTOM
+        return "custom", _as_name(custom.name), _as_text(custom.input)
+    function = delta.function or _NO_FUNCTION
+    arguments = function.parameters if function.arguments is None else function.arguments
+    return "function", _as_name(function.name), _as_text(arguments)
+
+
+def _is_same(name: str, other: str) -> bool:
+    return name == other or canonical_tool(name) == canonical_tool(other)
+
+
+def _is_other_name(call: Call, name: str, *, pieces: bool) -> bool:
+    """Whether a fragment with the id of ``call`` is of another all the same, because of its name. It may be a piece of
+    the name while that is not whole."""
+    if not name or not call.name or _is_same(call.name, name):
         return False
-    if has_index:
-        # The name may be repeated on every fragment: only a complete object is surely over.
-        return call.extent.complete
-    if name != call.name:
-        return True
-    return bool(call.fragments or call.held) and not call.extent.unfinished
+    return not (pieces and call.empty)
+
+
+def _as_name(name: Any) -> str:
+    return name if isinstance(name, str) else ""
 
 
 def _as_text(arguments: Any) -> str:

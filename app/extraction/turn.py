@@ -3,14 +3,14 @@
 A turn with a code tool call ignores fences and tags in its content, from that call on (3.5). Content is always passed
 on as it came; code found in it is told in addition.
 
-The end of the arguments' JSON ends a call's code. Where there is none (bare code, an unclosed object), the finish
-reason does; ``length`` and ``content_filter`` mean that the last call was cut off: its code is not ``complete``, and
-the tail of it, which may look like a whole statement, must not run.
+The end of the arguments' JSON ends a call's code. Where there is none (bare code, an unclosed object), the end of the
+answer does: behind a finish reason there may be more of it. ``length`` and ``content_filter`` mean that the last call
+was cut off: its code is not ``complete``, and the tail of it, which may look like a whole statement, must not run. So
+does the end of an answer without any reason for a call that is amid a text of its JSON; the reason is ``length`` then.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,13 +18,21 @@ from typing import Any
 
 from app.errors import UpstreamBroken
 from app.extraction.arguments import CODE_KEYS, CodeArguments
+from app.extraction.assistant_message import AssistantMessage
 from app.extraction.deltas import Delta
 from app.extraction.fence import FenceReader, SnippetEvent, SnippetStart, SnippetText
 from app.extraction.half_characters import HalfCharacters
-from app.extraction.names import CODE_TOOLS, canonical_tool, is_code_tool, runs_here
+from app.extraction.names import CODE_TOOLS, canonical_tool, is_code_tool, meant_tool, runs_here
 from app.extraction.tags import TagReader
 from app.extraction.thoughts import WithoutThoughts
-from app.extraction.tool_calls import ArgumentsFragment, Call, CallEvent, CallStarted, ToolCallAssembler
+from app.extraction.tool_calls import (
+    ArgumentsFragment,
+    Call,
+    CallEvent,
+    CallNamed,
+    CallStarted,
+    ToolCallAssembler,
+)
 from app.extraction.turn_items import (
     CodeEnded,
     CodeStarted,
@@ -64,7 +72,8 @@ class TurnReader:
     ``sources`` are where code is looked for (``tool``, ``fence``, ``tag``), ``tools`` the names of code tools (None:
     the usual ones), ``code_keys`` the argument that holds the code, by canonical name of the tool, where it is known;
     ``own_tools`` the canonical names of those that the client has not declared: a call of theirs is never the client's;
-    ``new_id`` makes ids for code in content and for calls without one.
+    ``declared`` all names that the model was told, as they were; ``new_id`` makes ids for code in content and for calls
+    without one.
 
     ``expects_code`` from the first sign of code on: the name of a tool, the opening of a fence or tag.
     """
@@ -77,8 +86,10 @@ class TurnReader:
         new_id: Callable[[], str],
         code_keys: Mapping[str, str] | None = None,
         own_tools: Collection[str] = (),
+        declared: Collection[str] = (),
     ) -> None:
         self.expects_code = False
+        self._declared = declared
         self._code_keys = code_keys or {}
         self._own_tools = own_tools
         names = CODE_TOOLS if tools is None else frozenset(map(canonical_tool, tools))
@@ -95,12 +106,9 @@ class TurnReader:
         self._block_id = ""  # of the open block in content, or the last one
         self._in_block = False
         self._finish_reason: str | None = None
+        self._told = False
         self._chars = 0
-        self._content: list[str] = []
-        self._refusal: list[str] = []
-        self._reasoning: dict[str, list[str]] = {}
-        self._reasoning_details: list[Any] = []
-        self._extra_content: Any = None
+        self._message = AssistantMessage()
         self._content_halves = HalfCharacters()
         self._reasoning_halves = HalfCharacters()
         self._refusal_halves = HalfCharacters()
@@ -116,39 +124,66 @@ class TurnReader:
             self._read_calls(self._assembler.feed(delta.tool_calls), items)
         if delta.reasoning or delta.refusal or delta.reasoning_details or delta.extra_content is not None:
             self._read_rest(delta, items)
-        if delta.finish_reason is not None and self._finish_reason is None:
+        if delta.finish_reason is not None:
             self._finish(delta.finish_reason, items)
         if delta.usage is not None:
             items.append(UsageReport(delta.usage))
         return items
 
     def flush(self) -> list[TurnItem]:
-        """The stream is over. Does nothing more than close what came behind a finish reason, if there was one."""
+        """The stream is over, and all that is open in it.
+
+        Raises:
+            UpstreamBroken: it holds a call without a name.
+        """
         items: list[TurnItem] = []
-        if self._finish_reason is None:
-            self._finish("tool_calls" if self._assembler.calls else "stop", items)
-        else:
-            self._close(self._finish_reason, items)
+        reason = self._finish_reason or self._missing_reason()
+        self._close(reason, items)
+        if not self._told:
+            self._tell(reason, items)
         return items
+
+    def _finish(self, reason: str, items: list[TurnItem]) -> None:
+        """A reason is the end, unless something is not whole: more of it may come, and does where each delta has a
+        reason. A limit counts in any case."""
+        if self._finish_reason is None or reason in _TRUNCATED:
+            self._finish_reason = reason
+        elif self._told:
+            return
+        if not self._in_block and self._assembler.is_whole:
+            self._close(self._finish_reason, items)
+            self._tell(self._finish_reason, items)
+
+    def _tell(self, reason: str, items: list[TurnItem]) -> None:
+        self._told = True
+        items.append(Finish(reason))
+
+    def _close(self, reason: str, items: list[TurnItem]) -> None:
+        if text := self._content_halves.flush():
+            self._read_content(text, None, items)
+        truncated = reason in _TRUNCATED
+        if self._blocks is not None:
+            self._read_blocks(self._blocks.flush(), not truncated, items)
+            self._blocks = None
+        last = self._assembler.calls[-1] if truncated and self._assembler.calls else None
+        self._read_calls(self._assembler.flush(), items, last)
+
+    def _missing_reason(self) -> str:
+        calls = self._assembler.calls
+        if any(call.extent.in_string for call in calls if not call.ended):
+            return "length"
+        return "tool_calls" if calls else "stop"
 
     def assistant_message(self) -> dict[str, Any]:
         """This turn as a message of the next request (1.5): arguments that are no JSON are written anew, because some
         upstreams refuse a history that holds them; fields some upstreams want back are echoed."""
-        message: dict[str, Any] = {"role": "assistant", "content": "".join(self._content) or None}
-        if self._refusal:
-            message["refusal"] = "".join(self._refusal)
-        for key, texts in self._reasoning.items():
-            message[key] = "".join(texts)
-        if self._reasoning_details:
-            message["reasoning_details"] = _join_details(self._reasoning_details)
-        if self._extra_content is not None:
-            message["extra_content"] = self._extra_content
-        if self._assembler.calls:
-            message["tool_calls"] = [self._call_message(call) for call in self._assembler.calls]
-        return message
+        return self._message.whole([self._call_message(call) for call in self._assembler.calls if call.started])
 
     def _call_message(self, call: Call) -> dict[str, Any]:
         arguments = call.arguments
+        if call.kind == "custom":
+            custom = {"name": call.name, "input": arguments}
+            return {"id": call.id, "type": "custom", "custom": custom, **call.extras}
         code_call = self._code_calls.get(call.ordinal)
         if code_call is not None and not _is_json_object(arguments):
             key = self._code_keys.get(canonical_tool(call.name), "code")
@@ -162,7 +197,7 @@ class TurnReader:
         if not text:
             return
         self._count(text)
-        self._content.append(text)
+        self._message.add_content(text)
         items.append(ContentText(text, logprobs))
         if self._blocks is not None and (text := self._scanned.feed(text)):
             self._read_blocks(self._blocks.feed(text), True, items)
@@ -183,17 +218,17 @@ class TurnReader:
     def _read_rest(self, delta: Delta, items: list[TurnItem]) -> None:
         if delta.reasoning and (text := self._reasoning_halves.feed(delta.reasoning)):
             self._count(text)
-            self._reasoning.setdefault(delta.reasoning_key, []).append(text)
+            self._message.add_reasoning(text, delta.reasoning_key)
             items.append(ReasoningText(text, delta.reasoning_key))
         if delta.refusal and (text := self._refusal_halves.feed(delta.refusal)):
             self._count(text)
-            self._refusal.append(text)
+            self._message.add_refusal(text)
             items.append(RefusalText(text, None if delta.content else delta.logprobs))
         if delta.extra_content is not None:
-            self._extra_content = delta.extra_content
+            self._message.set_extra_content(delta.extra_content)
         for detail in delta.reasoning_details:
             self._count(str(detail))
-            self._reasoning_details.append(detail)
+            self._message.add_detail(detail)
 
     def _count(self, text: str) -> None:
         self._chars += len(text)
@@ -210,19 +245,26 @@ class TurnReader:
                 case ArgumentsFragment(_, text):
                     self._count(text)
                     if code_call is None:
-                        items.append(ForeignFragment(call.id, call.name, text))
+                        items.append(ForeignFragment(call.id, call.name, text, call.kind))
                     else:
                         self._read_code(code_call, text, items)
-                case CallStarted(_, id, name) if is_code_tool(name, self._tools):
-                    self.expects_code = True
-                    self._code_calls[event.ordinal] = _CodeCall(call, self._new_arguments(name))
-                    self._stop_blocks(items)
-                case CallStarted(_, id, name):
-                    items.append(ForeignFragment(id, name, ""))
+                case CallNamed():
+                    self.expects_code = self.expects_code or self._is_code(call)
+                case CallStarted():
+                    call.name = meant_tool(call.name, self._declared, self._tools)
+                    if self._is_code(call):
+                        self._code_calls[event.ordinal] = _CodeCall(call, self._new_arguments(call.name))
+                        self._stop_blocks(items)
+                    else:
+                        items.append(ForeignFragment(call.id, call.name, "", call.kind))
                 case _ if code_call is not None:
                     self._end_code(code_call, call is not truncated, items)
                 case _:
-                    items.append(ForeignCall(call.id, call.name, call.arguments, call is not truncated, call.extras))
+                    items.append(_foreign(call, complete=call is not truncated))
+
+    def _is_code(self, call: Call) -> bool:
+        name = meant_tool(call.name, self._declared, self._tools)
+        return call.kind == "function" and is_code_tool(name, self._tools)
 
     def _new_arguments(self, name: str) -> CodeArguments:
         known = self._code_keys.get(canonical_tool(name))
@@ -247,9 +289,8 @@ class TurnReader:
             return
         text = code_call.arguments.flush()
         if not self._stays_code(code_call, items):
-            call = code_call.call
             if not code_call.ended:
-                items.append(ForeignCall(call.id, call.name, call.arguments, complete, call.extras))
+                items.append(_foreign(code_call.call, complete=complete))
             return
         self._add_code(code_call, text, items)
         code_call.ended = True
@@ -288,22 +329,9 @@ class TurnReader:
             self._in_block = False
             items.append(CodeEnded(self._block_id, False))
 
-    # the end
 
-    def _finish(self, reason: str, items: list[TurnItem]) -> None:
-        if text := self._content_halves.flush():
-            self._read_content(text, None, items)
-        self._finish_reason = reason
-        self._close(reason, items)
-        items.append(Finish(reason))
-
-    def _close(self, reason: str, items: list[TurnItem]) -> None:
-        truncated = reason in _TRUNCATED
-        if self._blocks is not None:
-            self._read_blocks(self._blocks.flush(), not truncated, items)
-            self._blocks = None
-        last = self._assembler.calls[-1] if truncated and self._assembler.calls else None
-        self._read_calls(self._assembler.flush(), items, last)
+def _foreign(call: Call, *, complete: bool) -> ForeignCall:
+    return ForeignCall(call.id, call.name, call.arguments, complete, call.extras, call.kind)
 
 
 def _is_json_object(text: str) -> bool:
@@ -311,26 +339,3 @@ def _is_json_object(text: str) -> bool:
         return isinstance(json.loads(text), dict)
     except (ValueError, RecursionError):
         return False
-
-
-def _join_details(details: list[Any]) -> list[Any]:
-    """Reasoning details as a message holds them: fragments in a row of the same one (OpenRouter counts them by
-    ``index``) are one."""
-    joined: list[Any] = []
-    for key, group in itertools.groupby(details, _detail_key):
-        if key is None:
-            joined += group
-            continue
-        fragments = list(group)
-        whole = {name: value for part in fragments for name, value in part.items() if value is not None}
-        for name in ("text", "summary", "data"):
-            if isinstance(whole.get(name), str):
-                whole[name] = "".join(str(part.get(name) or "") for part in fragments)
-        joined.append(whole)
-    return joined
-
-
-def _detail_key(detail: Any) -> tuple[Any, Any] | None:
-    if not isinstance(detail, dict) or detail.get("index") is None:
-        return None
-    return detail.get("type"), detail["index"]

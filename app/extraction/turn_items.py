@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from app.events import CodeSource
+from app.extraction.tool_calls import Kind
 
 
 class ContentText(NamedTuple):
@@ -47,11 +48,13 @@ class CodeEnded(NamedTuple):
 
 
 class ForeignFragment(NamedTuple):
-    """More of a call that is for the client. The first one of a call may have no arguments."""
+    """More of a call that is for the client. The first one of a call may have no arguments; those of a custom tool are
+    any text."""
 
     id: str
     name: str
     arguments: str
+    kind: Kind = "function"
 
 
 class ForeignCall(NamedTuple):
@@ -62,6 +65,7 @@ class ForeignCall(NamedTuple):
     arguments: str
     complete: bool = True
     extras: Mapping[str, Any] = {}
+    kind: Kind = "function"
 
 
 class RefusedCall(NamedTuple):

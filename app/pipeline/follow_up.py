@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from app.events import ChatMessage
 from app.extraction.names import canonical_tool, runs_here
 from app.pipeline.block import Block
 from app.pipeline.generation import Generation
-
-ChatMessage = dict[str, Any]
 
 
 def follow_up(generation: Generation, *, stopped: bool, code_keys: Mapping[str, str]) -> list[ChatMessage]:

@@ -6,13 +6,14 @@ import ast
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from app.detection import SLICE, Chunk, Confirmer, Detector, SyntaxProblem, create_detector
 from app.events import ChunkDetected, CodeStart, Interrupt, Token, ToolCall, ToolCallDelta, TurnEnd
 from app.extraction.deltas import decode_delta
+from app.extraction.tool_calls import Kind
 from app.extraction.turn import TurnReader
 from app.extraction.turn_items import (
     CodeEnded,
@@ -140,7 +141,8 @@ class Generation:
                     self.foreign_calls.append(item)
                     self.shown_calls.add(item.id)
                     extras = dict(item.extras) or UNSET
-                    await emit(ToolCall(id=item.id, name=item.name, arguments=item.arguments, extras=extras))
+                    kind = _told(item.kind)
+                    await emit(ToolCall(id=item.id, name=item.name, arguments=item.arguments, extras=extras, kind=kind))
                 case RefusedCall():
                     self._refuse_call(item)
                 case Finish(reason=reason):
@@ -152,7 +154,8 @@ class Generation:
         """While code is being written the client's calls are held back until they are whole."""
         if item.id in self.shown_calls or not self.blocks:
             self.shown_calls.add(item.id)
-            await self._emitter.emit(ToolCallDelta(id=item.id, name=item.name, arguments=item.arguments))
+            kind = _told(item.kind)
+            await self._emitter.emit(ToolCallDelta(id=item.id, name=item.name, arguments=item.arguments, kind=kind))
 
     def _note_token(self) -> None:
         if self._clock.first_token_s is None:
@@ -237,6 +240,10 @@ class Generation:
         if self._stop_on_problem and not self.shown_calls:
             self.stopped = True
             await self._emitter.emit(Interrupt(call_id=block.call_id, reason="error"))
+
+
+def _told(kind: Kind) -> Literal["custom"] | UnsetType:
+    return UNSET if kind == "function" else kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,15 +27,15 @@ from functools import partial
 from typing import Any, Literal
 
 from app.errors import EagerError
-from app.events import Done, Start, TurnEnd
-from app.extraction.names import CODE_TOOLS
+from app.events import ChatMessage, Done, Start, TurnEnd
+from app.extraction.names import CODE_TOOLS, declared_tools
 from app.extraction.turn import TurnReader
 from app.ids import new_id
 from app.pipeline.block import Block
 from app.pipeline.emitter import Emitter, SendEvent
 from app.pipeline.executor import Executor
 from app.pipeline.failure import report_failure, report_unfinished
-from app.pipeline.follow_up import ChatMessage, follow_up
+from app.pipeline.follow_up import follow_up
 from app.pipeline.generation import Generation
 from app.pipeline.place import NewPlace, Place
 from app.pipeline.queue import ExecutionQueue
@@ -55,6 +55,8 @@ RepairFrom = Literal["partial", "full"]
 #: Given the ids of the calls that the client was shown last, and all messages between the client's own and its answer
 #: to them: more than it was shown.
 KeepHidden = Callable[[Sequence[str], Sequence[ChatMessage]], Awaitable[None]]
+#: Given the number of a turn with code, and the messages that tell the model of it: its answer, and what its code did.
+KeepTurn = Callable[[int, Sequence[ChatMessage]], Awaitable[None]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +95,7 @@ async def run(
     place: Place,
     send: SendEvent,
     keep_hidden: KeepHidden | None = None,
+    keep_turn: KeepTurn | None = None,
 ) -> None:
     """Run one request. ``body`` is the upstream's chat-completions request, without our own fields; ``place`` is asked
     for a sandbox when code begins.
@@ -100,7 +103,7 @@ async def run(
     Raises:
         UpstreamError: before any event but ``start``; later failures are events.
     """
-    await _Request(body, options, request_id, upstream, place, send, keep_hidden).run()
+    await _Request(body, options, request_id, upstream, place, send, keep_hidden, keep_turn).run()
 
 
 class _Request:
@@ -113,6 +116,7 @@ class _Request:
         place: Place,
         send: SendEvent,
         keep_hidden: KeepHidden | None,
+        keep_turn: KeepTurn | None,
     ) -> None:
         self._body = {**body, "stream": True, "stream_options": {"include_usage": True}}
         self._options = options
@@ -120,7 +124,9 @@ class _Request:
         self._upstream = upstream
         self._place = place
         self._keep_hidden = keep_hidden
+        self._keep_turn = keep_turn
         self._given = len(body["messages"])
+        self._declared = declared_tools(body.get("tools"))
         self._emitter = Emitter(send)
         self._stopwatch = Stopwatch()
         self._budget_s = options.timeout_s
@@ -166,14 +172,14 @@ class _Request:
             usage = _usage_of(generation, stopped)
             await self._end_turn(generation, usage)
             self._usage = add_usage(self._usage, usage)
+            told = follow_up(generation, stopped=stopped is not None, code_keys=self._options.code_keys)
+            if generation.blocks and self._keep_turn is not None:
+                await self._keep_turn(turn, told)
             if (reason := self._reason_to_end(generation, stopped)) is not None:
                 return reason
             if last and not generation.foreign_calls:
                 return "stop" if stopped is None else "interrupt"
-            self._body["messages"] = [
-                *self._body["messages"],
-                *follow_up(generation, stopped=stopped is not None, code_keys=self._options.code_keys),
-            ]
+            self._body["messages"] = [*self._body["messages"], *told]
             if generation.foreign_calls:
                 await self._keep(generation)
                 return "tool_calls"
@@ -235,6 +241,7 @@ class _Request:
                 new_id=partial(new_id, "call"),
                 code_keys=options.code_keys,
                 own_tools=options.own_tools,
+                declared=self._declared,
             ),
             turn=turn,
             emitter=emitter,

@@ -1,7 +1,6 @@
 """The schema. Whatever a caller stores is owned by it, and every query names the owner.
 
-Tables are created at start where they are missing; existing ones are never altered. A release that changes a table
-therefore gives it a new name and says in CHANGELOG.md how to carry the rows over.
+How a database comes to have them, and what becomes of one that an earlier release made, is in ``app/store/schema.py``.
 
 Times are seconds since the epoch.
 """
@@ -104,6 +103,21 @@ hidden_calls = Table(
     Column("key", NAME, primary_key=True),
     Column("value", JSON, nullable=False),
     Column("expires_at", Float, nullable=False, index=True),
+)
+
+shared = Table(
+    "eager_shared",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("owner", NAME, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False, index=True),
+    Column("session", ID, nullable=False),
+    Column("name", NAME, nullable=False),
+    Column("media_type", String(64), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Index("eager_shared_session", "owner", "session"),
 )
 
 idempotency = Table(

@@ -51,6 +51,7 @@ def gateway_url(engine: docker.DockerClient) -> Iterator[str]:
     port = free_port()
     environment = {
         "EAGER_BASE_IMAGE": base_image(),
+        "EAGER_LIBRARY_SET": "core",
         "EAGER_PORT": str(port),
         "EAGER_REPLAY_PORT": str(free_port()),
         "EAGER_UPSTREAM_BASE_URL": "",

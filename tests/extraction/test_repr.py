@@ -3,12 +3,14 @@ from typing import Any
 import pytest
 
 from app.extraction.arguments import CodeArguments
+from app.extraction.assistant_message import AssistantMessage
 from app.extraction.fence import FenceReader
 from app.extraction.half_characters import HalfCharacters
 from app.extraction.json_object import JsonObject
 from app.extraction.json_string import JsonString
 from app.extraction.object_extent import ObjectExtent
 from app.extraction.python_strings import PythonStrings
+from app.extraction.repetition import Repetition
 from app.extraction.tags import TagReader
 from app.extraction.thoughts import WithoutThoughts
 from app.extraction.tool_calls import ToolCallAssembler
@@ -20,7 +22,8 @@ from app.sse.decoder import SSEDecoder
     "core",
     [
         SSEDecoder(), CodeArguments(), FenceReader(), HalfCharacters(), JsonObject(), JsonString(), ObjectExtent(),
-        PythonStrings(), TagReader(), ToolCallAssembler(str), TurnReader(new_id=str), WithoutThoughts(),
+        PythonStrings(), AssistantMessage(), Repetition("{}"), TagReader(), ToolCallAssembler(str),
+        TurnReader(new_id=str), WithoutThoughts(),
     ],
     ids=lambda core: type(core).__name__,
 )  # fmt: skip

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from app.errors import UpstreamBroken
 from app.extraction.deltas import CallDelta, FunctionDelta
+from app.extraction.repetition import MAX_REPETITIONS
 from app.extraction.tool_calls import MAX_CALLS, ArgumentsFragment, CallEnded, CallStarted, ToolCallAssembler
 from tests.extraction.splits import cut_lists, pieces
 
@@ -42,7 +43,7 @@ def assemble(*deltas: list[CallDelta]) -> list[tuple[str, str, str]]:
                 assert ordinal not in ended
                 ended.add(ordinal)
     assert len(ended) == len(calls)
-    assert [[call.id, call.name, call.arguments] for call in reader.calls] == calls
+    assert [[call.id, call.name, call.arguments] for call in reader.calls if call.started] == calls
     return [(id, name, arguments) for id, name, arguments in calls]
 
 
@@ -89,7 +90,6 @@ CASES: dict[str, tuple[list[list[CallDelta]], list[tuple[str, str, str]]]] = {
         [("c1", "python", A)],
     ),
     "id after the arguments": ([[fragment(0, None, None, A)], [fragment(0, "c1", "python")]], [("c1", "python", A)]),
-    "no name at all": ([[fragment(0, "c1", None, A)]], [("c1", "", A)]),
     "second object at one index": (
         [[fragment(0, "c1", "python", A + B)], [fragment(0, None, None, f"\n{A}")]],
         [("c1", "python", A), ("new_0", "python", B), ("new_1", "python", f"\n{A}")],
@@ -149,9 +149,9 @@ CASES: dict[str, tuple[list[list[CallDelta]], list[tuple[str, str, str]]]] = {
         ],
         [("c1", "python", A), ("c2", "get", B)],
     ),
-    "one id for two calls": (
+    "the same call at another index": (
         [[fragment(0, "c", "python", A), fragment(1, "c", "python", A)]],
-        [("c", "python", A), ("new_0", "python", A)],
+        [("c", "python", A)],
     ),
     "arguments are an object": ([[fragment(0, "c1", "python", json.loads(A))]], [("c1", "python", A)]),
     "an empty object before the arguments": (
@@ -178,6 +178,115 @@ CASES: dict[str, tuple[list[list[CallDelta]], list[tuple[str, str, str]]]] = {
     "bare code that begins with an empty object": (
         [[fragment(0, "c1", "python", "{}")], [fragment(0, None, None, ".get(1)")]],
         [("c1", "python", "{}.get(1)")],
+    ),
+    "a tail at an index of its own": (
+        [[fragment(0, "c1", "python", A[:5])], [fragment(1, arguments=A[5:9])], [fragment(2, arguments=A[9:])]],
+        [("c1", "python", A)],
+    ),
+    "a head without arguments, and all of them at an index of their own": (
+        [[fragment(0, "c1", "python")], [fragment(1, arguments=A)]],
+        [("c1", "python", A)],
+    ),
+    "fragments that have the id, at indexes of their own": (
+        [[fragment(0, "c1", "python", "")], *([fragment(n + 1, "c1", None, text)] for n, text in enumerate(A))],
+        [("c1", "python", A)],
+    ),
+    "fragments that have id and name, at indexes of their own": (
+        [[fragment(n, "c1", "python", text)] for n, text in enumerate(A)],
+        [("c1", "python", A)],
+    ),
+    "fragments that have the name alone, at indexes of their own": (
+        [[fragment(0, None, "python", A[:3])], [fragment(1, None, "python", A[3:])]],
+        [("new_0", "python", A)],
+    ),
+    "the id leads back to a call behind another one": (
+        [
+            [fragment(0, "c1", "python", A[:5]), fragment(1, "c2", "get", B[:5])],
+            [fragment(0, "c2", None, B[5:])],
+            [fragment(1, "c1", None, A[5:])],
+        ],
+        [("c1", "python", A), ("c2", "get", B)],
+    ),
+    "a tail at the index of a call that is complete": (
+        [[fragment(0, "c1", "python", A)], [fragment(1, "c2", "get", B[:5])], [fragment(0, arguments=B[5:])]],
+        [("c1", "python", A), ("c2", "get", B)],
+    ),
+    "an id and the name on each fragment, all ids different": (
+        [[fragment(0, "c1", "python", A[:5])], [fragment(0, "c2", "python", A[5:])]],
+        [("c1", "python", A)],
+    ),
+    "ids of their own at indexes of their own": (
+        [[fragment(0, "c1", "python", "")], [fragment(1, "c2", None, A[:5])], [fragment(2, "c3", None, A[5:])]],
+        [("c1", "python", A)],
+    ),
+    "the same call again, spaced and escaped otherwise": (
+        [
+            [fragment(0, "c1", "python", json.dumps({"code": "é = 1\n", "n": [1, 2]}))],
+            [fragment(1, "c1", "python", '{ "code":"\\u00e9')],
+            [fragment(1, arguments=' = 1\\n" , "n":[1,'), fragment(1, arguments="2] }")],
+            [fragment(0, arguments='\n{"code" : "\\u00E9 = 1\\u000a","n":[1,2]}')],
+        ],
+        [("c1", "python", json.dumps({"code": "é = 1\n", "n": [1, 2]}))],
+    ),
+    "another call of the same id": (
+        [[fragment(0, "c1", "python", A)], [fragment(1, "c1", "python", B[:5])], [fragment(1, arguments=B[5:])]],
+        [("c1", "python", A), ("new_0", "python", B)],
+    ),
+    "a call of another name and the same id": (
+        [
+            [fragment(0, "c1", "python", "")],
+            [fragment(1, "c1", "get", "")],
+            [fragment(0, arguments=A)],
+            [fragment(1, arguments=B)],
+        ],
+        [("c1", "python", A), ("new_0", "get", B)],
+    ),
+    "the same again in the same name at the same index": (
+        [[fragment(0, None, "python", A)], [fragment(0, None, "python", A)], [fragment(0, None, "python", "")]],
+        [("new_0", "python", A)],
+    ),
+    "a second object at an index of its own": (
+        [[fragment(0, "c1", "python", A)], [fragment(1, arguments=B[:5])], [fragment(1, arguments=B[5:])]],
+        [("c1", "python", A), ("new_0", "python", B)],
+    ),
+    "a second call that is never named": (
+        [[fragment(0, "c1", "python", A)], [fragment(1, "c2", None, B)]],
+        [("c1", "python", A), ("c2", "python", B)],
+    ),
+    "nothing at an index of its own": (
+        [
+            [fragment(0, "c1", "python", A)],
+            [fragment(1, "c2")],
+            [fragment(2, arguments="")],
+            [fragment(3, arguments="\n")],
+        ],
+        [("c1", "python", A)],
+    ),
+    "a name in pieces": (
+        [
+            [fragment(0, "c1", "py", "")],
+            [fragment(0, None, "th")],
+            [fragment(0, "c1", "on", A[:5])],
+            [fragment(0, arguments=A[5:])],
+        ],
+        [("c1", "python", A)],
+    ),
+    "a name that grows": (
+        [
+            [fragment(0, "c1", "py")],
+            [fragment(0, None, "pyth")],
+            [fragment(0, None, "python")],
+            [fragment(0, None, "python", A)],
+        ],
+        [("c1", "python", A)],
+    ),
+    "a name with decorations, and without": (
+        [[fragment(0, "c1", "functions.python:0", A[:5])], [fragment(0, "c1", "python", A[5:])]],
+        [("c1", "functions.python:0", A)],
+    ),
+    "arguments under another name": (
+        [[CallDelta(index=0, id="c1", function=FunctionDelta(name="python", parameters=json.loads(A)))]],
+        [("c1", "python", A)],
     ),
     "no function": ([[CallDelta(index=0, id="c1")], [fragment(0, None, "python", A)]], [("c1", "python", A)]),
 }
@@ -208,7 +317,7 @@ def test_objects_in_a_row_are_parted_for_any_cut(cuts: list[int]) -> None:
 def test_a_call_starts_with_its_name_and_gets_its_fragments_at_once() -> None:
     reader = assembler()
     assert reader.feed([fragment(0, "c1")]) == []
-    assert reader.feed([fragment(0, None, "python", "{")]) == [(0, "c1", "python"), (0, "{")]
+    assert reader.feed([fragment(0, None, "python", "{")]) == [(0, "python"), (0, "c1", "python"), (0, "{")]
     assert reader.feed([fragment(0, None, None, "}")]) == [(0, "}")]
     assert reader.flush() == [(0,)]
     assert reader.flush() == []
@@ -217,7 +326,26 @@ def test_a_call_starts_with_its_name_and_gets_its_fragments_at_once() -> None:
 def test_characters_cut_in_halves_are_joined() -> None:
     reader = assembler()
     events = reader.feed([fragment(0, "c1", "python", "a\ud83d")]) + reader.feed([fragment(0, None, None, "\ude00")])
-    assert events == [(0, "c1", "python"), (0, "a"), (0, "😀")]
+    assert events == [(0, "python"), (0, "c1", "python"), (0, "a"), (0, "😀")]
+
+
+def test_a_call_without_a_name_breaks_the_answer() -> None:
+    with pytest.raises(UpstreamBroken, match="without naming"):
+        assemble([fragment(0, "c1", None, A)])
+
+
+def test_a_name_without_end_breaks_the_answer() -> None:
+    with pytest.raises(UpstreamBroken, match="by a name of more than"):
+        assemble([fragment(0, "c1", f"{n} " * 100) for n in range(100)])
+
+
+def test_a_repetition_without_end_breaks_the_answer() -> None:
+    """In one fragment it would be read for minutes, were it read anew behind each object."""
+    reader = assembler()
+    reader.feed([fragment(0, "c1", "python", "{1}" * MAX_REPETITIONS)])
+    for copy in ("{1}", "{ 1 }", "\n{1}"):
+        with pytest.raises(UpstreamBroken, match="repeats one call"):
+            assembler().feed([fragment(0, "c1", "python", "{1}" + copy * 600_000)])
 
 
 def test_extras_are_kept() -> None:

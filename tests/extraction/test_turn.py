@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.errors import UpstreamBroken
 from app.extraction import turn
-from app.extraction.deltas import CallDelta, Delta, FunctionDelta, decode_delta
+from app.extraction.deltas import CallDelta, CustomDelta, Delta, FunctionDelta, decode_delta
 from app.extraction.turn import TurnReader
 from app.extraction.turn_items import (
     CodeEnded,
@@ -230,11 +230,85 @@ def test_only_the_last_call_is_cut_off() -> None:
     assert ForeignCall("c3", "get", '{"x"', complete=False) in items
 
 
-def test_a_call_is_over_although_its_stream_was_not_closed() -> None:
-    items = read(new_reader(), calls(call(0, "c1", "python", '{"code": "a')))
+@pytest.mark.parametrize("arguments", ['{"code": "a"}', '{"code": "a"', '{"code": ["a"', "a", '"a"'])
+def test_an_end_without_a_reason_is_legal(arguments: str) -> None:
+    items = read(new_reader(), calls(call(0, "c1", "python", arguments)))
     assert codes(items) == [("tool", "python", "a", True)]
     assert items[-1] == Finish("tool_calls")
     assert read(new_reader())[-1] == Finish("stop")
+
+
+def test_an_end_without_a_reason_cuts_off_a_call_that_is_amid_its_code() -> None:
+    """What was written of its last statement may look whole: it must not run."""
+    items = read(new_reader(), calls(call(0, "c1", "python", '{"code": "a')))
+    assert codes(items) == [("tool", "python", "a", False)]
+    assert items[-1] == Finish("length")
+    items = read(new_reader(), calls(call(0, "c1", "get", '{"city": "Par')))
+    assert items[-2:] == [ForeignCall("c1", "get", '{"city": "Par', complete=False), Finish("length")]
+
+
+def test_what_comes_behind_a_finish_reason_belongs_to_the_answer() -> None:
+    """The head of a call may come with the reason (B2 of the reports), each delta may have one."""
+    items = read(
+        new_reader(),
+        calls(call(0, "c1", "python", '{"code": "a'), finish_reason="tool_calls"),
+        calls(call(1, None, None, ' = 1"}'), finish_reason="stop"),
+        Delta(content="b", finish_reason="stop"),
+    )
+    assert codes(items) == [("tool", "python", "a = 1", True)]
+    assert items[-2:] == [Finish("tool_calls"), ContentText("b")]
+    items = read(new_reader(), Delta(content="```python\nb", finish_reason="stop"), Delta(content=" = 1\n```\n"))
+    assert codes(items) == [("fence", "python", "b = 1\n", True)]
+
+
+def test_a_limit_that_is_told_behind_another_reason_counts() -> None:
+    items = read(new_reader(), calls(call(0, "c1", "python", "a"), finish_reason="stop"), Delta(finish_reason="length"))
+    assert codes(items) == [("tool", "python", "a", False)]
+    assert items[-1] == Finish("length")
+
+
+@pytest.mark.parametrize(
+    ("came", "meant"),
+    [
+        ("python<|channel|>commentary", "python"),
+        ("functions.python:0", "python"),
+        ("default_api.python", "python"),
+        ("functions.get_weather:3", "get_weather"),
+        ("my_server.get_weather", "get_weather"),
+        ("Python", "python"),
+        ("other.get", "other.get"),
+        ("other.python_two", "other.python_two"),
+    ],
+)
+def test_decorations_of_a_name_are_left_out(came: str, meant: str) -> None:
+    reader = new_reader(declared={"python", "get_weather", "Get"})
+    items = read(reader, calls(call(0, "c1", came, '{"code": "1"}')))
+    named = [item.name for item in items if isinstance(item, CodeStarted | ForeignCall)]
+    assert named == [meant]
+    assert isinstance(items[0], CodeStarted if meant == "python" else ForeignFragment)
+    assert reader.assistant_message()["tool_calls"][0]["function"]["name"] == meant
+
+
+def test_a_name_that_was_declared_with_decorations_is_that_tool() -> None:
+    items = read(new_reader(declared={"api.get:1", "get"}), calls(call(0, "c1", "api.get:1", "{}")))
+    assert ForeignCall("c1", "api.get:1", "{}") in items
+
+
+def test_a_call_of_a_custom_tool_is_the_clients_whatever_its_name() -> None:
+    reader = new_reader()
+    head = CallDelta(index=0, id="c1", custom=CustomDelta(name="python", input='{"a": 1}'))
+    items = read(reader, calls(head), calls(CallDelta(index=0, custom=CustomDelta(input='{"b": 2}'))))
+    assert codes(items) == []
+    assert items[-2] == ForeignCall("c1", "python", '{"a": 1}{"b": 2}', kind="custom")
+    assert reader.assistant_message()["tool_calls"] == [
+        {"id": "c1", "type": "custom", "custom": {"name": "python", "input": '{"a": 1}{"b": 2}'}}
+    ]
+
+
+def test_a_call_without_a_name_breaks_the_answer() -> None:
+    with pytest.raises(UpstreamBroken, match="without naming"):
+        read(new_reader(), calls(call(0, "c1", None, '{"a": 1}')))
+    assert read(new_reader(), calls(call(0, "c1", None, ""))) == [Finish("tool_calls")]
 
 
 def test_a_call_without_code_runs_nothing() -> None:

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection, MetaData
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from app.store.database import Store, open_store
-from app.store.tables import metadata
 from tests.store.postgres import running_postgres
 
 
@@ -45,8 +45,14 @@ async def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 async def _empty(url: str) -> None:
     engine = create_async_engine(url)
     async with engine.begin() as connection:
-        await connection.run_sync(metadata.drop_all)
+        await connection.run_sync(_drop_all)
     await engine.dispose()
+
+
+def _drop_all(connection: Connection) -> None:
+    found = MetaData()
+    found.reflect(connection)
+    found.drop_all(connection)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.store import database
+from app.store import engine
 from app.store.database import Store, open_store
 from app.store.paging import PageRequest
 
@@ -67,7 +67,7 @@ async def test_an_error_does_not_tell_what_was_to_be_written(url: str) -> None:
 async def test_requests_that_are_cancelled_while_they_write_do_not_keep_others_from_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "BUSY_S", 5)
+    monkeypatch.setattr(engine, "BUSY_S", 5)
     chance = random.Random(1)
     async with open_store(f"sqlite+aiosqlite:///{tmp_path}/eager.db") as store:
 

@@ -92,23 +92,21 @@ class ChatWire:
     def _call_delta(self, call: ToolCallDelta) -> bytes:
         """R9: id and name once, the arguments byte for byte."""
         if (index := self._calls.get(call.id)) is not None:
-            return self._chunk({"tool_calls": [{"index": index, "function": {"arguments": call.arguments}}]})
-        return self._begin_call(call.id, call.name, call.arguments)
+            text = {"input": call.arguments} if call.kind == "custom" else {"arguments": call.arguments}
+            return self._chunk({"tool_calls": [{"index": index, _kind(call): text}]})
+        return self._begin_call(call)
 
     def _call(self, call: ToolCall) -> bytes:
         """The end of a call, all of which was shown or nothing."""
-        extras = _known(call.extras) or {}
         if (index := self._calls.get(call.id)) is None:
-            return self._begin_call(call.id, call.name, call.arguments, extras)
-        return (
-            self._chunk({"tool_calls": [{"index": index, "function": {"arguments": ""}, **extras}]}) if extras else b""
-        )
+            return self._begin_call(call)
+        extras = _known(call.extras)
+        nothing = {"input": ""} if call.kind == "custom" else {"arguments": ""}
+        return self._chunk({"tool_calls": [{"index": index, _kind(call): nothing, **extras}]}) if extras else b""
 
-    def _begin_call(self, id: str, name: str, arguments: str, extras: dict[str, Any] | None = None) -> bytes:
-        index = self._calls[id] = len(self._calls)
-        function = {"name": name, "arguments": arguments}
-        call = {"index": index, "id": id, "type": "function", "function": function, **(extras or {})}
-        return self._chunk({"tool_calls": [call]})
+    def _begin_call(self, call: ToolCall | ToolCallDelta) -> bytes:
+        index = self._calls[call.id] = len(self._calls)
+        return self._chunk({"tool_calls": [{"index": index, **_call(call)}]})
 
     def _carry(self, event: Event) -> bytes:
         """R6: an empty delta that is no text before the first text, and empty text after it."""
@@ -172,16 +170,19 @@ def _message(tokens: list[Token], calls: list[ToolCall]) -> dict[str, Any]:
         key = next(token.key for token in tokens if token.channel == "reasoning")
         message[key or "reasoning_content"] = reasoning
     if calls:
-        message["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments},
-                **(_known(call.extras) or {}),
-            }
-            for call in calls
-        ]
+        message["tool_calls"] = [_call(call) for call in calls]
     return message
+
+
+def _kind(call: ToolCall | ToolCallDelta) -> str:
+    return "custom" if call.kind == "custom" else "function"
+
+
+def _call(call: ToolCall | ToolCallDelta) -> dict[str, Any]:
+    """All of a call, or its beginning."""
+    text = {"input": call.arguments} if call.kind == "custom" else {"arguments": call.arguments}
+    extras = _known(call.extras) if isinstance(call, ToolCall) else None
+    return {"id": call.id, "type": _kind(call), _kind(call): {"name": call.name, **text}, **(extras or {})}
 
 
 def _text(tokens: list[Token], channel: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from app.api.responses.schemas import Item
 from app.errors import RequestError
-from app.pipeline.follow_up import ChatMessage
+from app.events import ChatMessage
 
 #: What a function was answered: the text, and parts that are none.
 FunctionResult = tuple[str, list[dict[str, Any]]]

@@ -8,7 +8,8 @@ from typing import Any
 from app.api.responses.events import response_id_of
 from app.api.responses.messages import Conversation
 from app.api.responses.schemas import Item, ResponsesRequest
-from app.api.responses.tools import NAMES, Tools, translate_tools
+from app.api.responses.tools import Tools, translate_tools
+from app.api.tools import INTERPRETER_NAME
 from app.errors import RequestError
 from app.ids import is_id
 
@@ -60,7 +61,7 @@ def upstream_body(
     Raises:
         RequestError: the items are not well formed.
     """
-    conversation = Conversation(code_tool=tools.code_tool or NAMES[0], file_names=file_names)
+    conversation = Conversation(code_tool=tools.code_tool or INTERPRETER_NAME, file_names=file_names)
     messages = conversation.translate(items)
     if request.instructions:
         messages = [{"role": "system", "content": request.instructions}, *messages]

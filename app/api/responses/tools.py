@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from app.api.tools import INTERPRETER, INTERPRETER_NAME, allowed_tools, is_allowed_tools, undeclared
+from app.api.tools import INTERPRETER, INTERPRETER_NAMES, allowed_tools, is_allowed_tools, undeclared
 from app.errors import RequestError
 from app.ids import is_id
-
-#: What our tool is called upstream; the next one where the client has a function of that name.
-NAMES = (INTERPRETER_NAME, "code_interpreter", "run_python", "execute_code")
 
 MEMORY_LIMITS = ("1g", "4g", "16g", "64g")
 
@@ -81,7 +78,7 @@ def translate_tools(tools: list[dict[str, Any]], choice: str | dict[str, Any]) -
     if container is None:
         return Tools(upstream, _choice(choice, upstream, None), None, None)
     taken = {tool["function"]["name"] for tool in upstream}
-    code_tool = next((name for name in NAMES if name not in taken), None)
+    code_tool = next((name for name in INTERPRETER_NAMES if name not in taken), None)
     if code_tool is None:
         raise RequestError("The functions leave no name for the code interpreter.", param="tools")
     upstream.append({"type": "function", "function": {**INTERPRETER["function"], "name": code_tool}})

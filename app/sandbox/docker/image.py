@@ -11,12 +11,11 @@ from typing import Any, Final
 from docker.errors import DockerException
 from requests.exceptions import RequestException
 
-import sandbox_image
 from app.errors import SandboxError
 from app.sandbox.docker.engine import engine_address, open_client
+from app.sandbox.library_sets import EXTRA_REQUIREMENTS, SANDBOX_FILES, LibrarySet
 
 DEFAULT_TAG: Final = "eager-sandbox:latest"
-_FOLDER: Final = Path(sandbox_image.__file__).parent
 #: A step may be silent for long: the installation of the libraries is one.
 _SILENCE_TIMEOUT_S: Final = 1800
 
@@ -28,8 +27,9 @@ class ImageBuildError(SandboxError):
 def build(
     tags: Sequence[str] = (DEFAULT_TAG,),
     *,
+    library_set: LibrarySet = LibrarySet.FULL,
     base_image: str | None = None,
-    extra_requirements: Path | None = None,
+    extra_requirements: Path = EXTRA_REQUIREMENTS,
     engine: str | None = None,
     log: Callable[[str], None] = print,
 ) -> str:
@@ -37,7 +37,7 @@ def build(
 
     Args:
         base_image: None is the Dockerfile's own, the official slim image.
-        extra_requirements: takes the place of requirements.extra.txt, the file for libraries of one's own.
+        extra_requirements: libraries of one's own, installed without disturbing those of the set.
         engine: address; None as for the Docker client.
         log: receives the build's output, line by line, as it comes.
 
@@ -48,10 +48,10 @@ def build(
         client = open_client(engine_address(engine), timeout_s=_SILENCE_TIMEOUT_S)
         try:
             steps = client.build(
-                fileobj=_context(extra_requirements),
+                fileobj=_context(library_set, extra_requirements),
                 custom_context=True,
                 tag=tags[0],
-                buildargs={"BASE_IMAGE": base_image} if base_image else {},
+                buildargs={"SET": library_set.value} | ({"BASE_IMAGE": base_image} if base_image else {}),
                 rm=True,
                 forcerm=True,
                 decode=True,
@@ -67,12 +67,12 @@ def build(
     return image
 
 
-def _context(extra_requirements: Path | None) -> io.BytesIO:
+def _context(library_set: LibrarySet, extra_requirements: Path) -> io.BytesIO:
     """The folder as the builder gets it: the same bytes for the same files, so that its cache holds."""
-    files = {path.name: path for path in sorted(_FOLDER.glob("*.py"))}
-    files |= {name: _FOLDER / name for name in ("Dockerfile", "requirements.lock", "requirements.extra.txt")}
-    if extra_requirements is not None:
-        files["requirements.extra.txt"] = extra_requirements
+    files = {path.name: path for path in sorted(SANDBOX_FILES.glob("*.py"))}
+    files["Dockerfile"] = SANDBOX_FILES / "Dockerfile"
+    files["requirements.extra.txt"] = extra_requirements
+    files[f"sets/{library_set.lock.name}"] = library_set.lock
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         for name, path in files.items():

@@ -90,42 +90,45 @@ def optimized_python(*, system: Path = Path("/usr/bin")) -> Path:
     return theirs if answer.returncode == 0 else this
 
 
-def create_environment(folder: Path, requirements: Path, *, python: Path | None = None) -> Environment:
+def create_environment(
+    folder: Path, requirements: Path, *, extra_requirements: Path | None = None, python: Path | None = None
+) -> Environment:
     """Make a virtual environment with exactly the locked libraries, with uv where it is installed.
 
     Without ``python``, it is made of ``optimized_python`` with uv; venv needs a part that distributions leave out, so
     without uv of the Python that runs this.
+
+    Args:
+        extra_requirements: a file of more libraries, installed without disturbing the locked ones.
 
     Raises:
         subprocess.CalledProcessError: a step failed; its output has been shown.
     """
     target = str(folder / "bin" / "python")
     if importlib.util.find_spec("uv") is not None:
-        base = str(python or optimized_python())
         uv = [sys.executable, "-m", "uv"]
-        steps = [
-            [*uv, "venv", "--allow-existing", "--python", base, str(folder)],
-            [
-                *uv,
-                "pip",
-                "install",
-                "--python",
-                target,
-                "--compile-bytecode",
-                "--require-hashes",
-                "-r",
-                str(requirements),
-            ],
-        ]
+        make = [*uv, "venv", "--allow-existing", "--python", str(python or optimized_python()), str(folder)]
+        install = [*uv, "pip", "install", "--python", target, "--compile-bytecode"]
+        exactly = ["--exact"]
+        freeze = [*uv, "pip", "freeze", "--python", target]
     else:
-        base = str(python or sys.executable)
-        steps = [
-            [base, "-m", "venv", str(folder)],
-            [target, "-m", "pip", "install", "--require-hashes", "-r", str(requirements)],
-        ]
-    for step in steps:
-        subprocess.run(step, check=True)
+        make = [str(python or sys.executable), "-m", "venv", str(folder)]
+        install = [target, "-m", "pip", "install"]
+        exactly = []
+        freeze = [target, "-m", "pip", "freeze"]
+    subprocess.run(make, check=True)
+    subprocess.run([*install, *exactly, "--require-hashes", "-r", str(requirements)], check=True)
+    if extra_requirements is not None and _names_any(extra_requirements):
+        pinned = folder / "pinned.txt"
+        pinned.write_bytes(subprocess.run(freeze, check=True, stdout=subprocess.PIPE).stdout)
+        subprocess.run([*install, "-c", str(pinned), "-r", str(extra_requirements)], check=True)
     return inspect_python(Path(target))
+
+
+def _names_any(requirements: Path) -> bool:
+    """Is there a line that is no comment?"""
+    lines = requirements.read_text(encoding="utf-8").splitlines()
+    return any(line.strip() and not line.lstrip().startswith("#") for line in lines)
 
 
 def _links(python: Path) -> list[Path]:

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from app.api.responses.tools import NAMES, ContainerChoice, translate_tools
+from app.api.responses.tools import ContainerChoice, translate_tools
+from app.api.tools import INTERPRETER_NAMES
 from app.errors import RequestError
 
 INTERPRETER = {"type": "code_interpreter", "container": {"type": "auto"}}
@@ -123,7 +124,7 @@ def interpreter(**container: Any) -> dict[str, Any]:
         ),
         ([INTERPRETER], {"type": "allowed_tools", "mode": "never", "tools": [INTERPRETER]}, "tool_choice"),
         ([INTERPRETER], {"type": "allowed_tools"}, "tool_choice"),
-        ([*map(function, NAMES), INTERPRETER], "auto", "tools"),
+        ([*map(function, INTERPRETER_NAMES), INTERPRETER], "auto", "tools"),
     ],
 )
 def test_what_cannot_be_had_is_a_400_that_names_it(tools: list[dict[str, Any]], choice: Any, param: str) -> None:

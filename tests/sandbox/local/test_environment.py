@@ -82,6 +82,26 @@ def test_an_environment_is_made_from_locked_requirements(
     assert install[-3:] == ["--require-hashes", "-r", str(lock)]
 
 
+def test_libraries_of_the_operator_s_own_come_on_top_of_the_locked_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[list[str]] = []
+
+    def record(step: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        steps.append([str(word) for word in step])
+        return subprocess.CompletedProcess([], 0, b"a==1\n") if "freeze" in step else READY
+
+    monkeypatch.setattr(subprocess, "run", record)
+    extra = tmp_path / "mine.txt"
+    extra.write_text("# none yet\n\n")
+    create_environment(tmp_path, tmp_path / "lock", extra_requirements=extra, python=Path("python"))
+    assert len(steps) == 3  # make, install, inspect
+    extra.write_text("# mine\npolars\n")
+    create_environment(tmp_path, tmp_path / "lock", extra_requirements=extra, python=Path("python"))
+    assert steps[-2][-4:] == ["-c", str(tmp_path / "pinned.txt"), "-r", str(extra)]
+    assert (tmp_path / "pinned.txt").read_bytes() == b"a==1\n"
+
+
 @pytest.fixture
 def slow_build(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sysconfig, "get_config_var", {"CONFIG_ARGS": "'--prefix=/opt'"}.get)
