@@ -157,6 +157,12 @@ class Settings(BaseSettings):
     gateway_name: str = Field(
         "", description="Name of this gateway among those that share a database; default the host's."
     )
+    secret_key: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="Signs what clients bring back (reasoning of `/v1/responses`); several gateways share one. Unset: "
+        "made once, and kept in the data folder.",
+    )
     data_dir: Path = Field(Path(".eager/data"), description="Folder of what outlives the process.")
     database_url: str | None = Field(None, description="Any async SQLAlchemy URL; default SQLite in `EAGER_DATA_DIR`.")
     files_url: str | None = Field(

@@ -92,7 +92,23 @@ class UpstreamRefused(UpstreamError):
 
 
 class UpstreamBroken(UpstreamError):
-    """The stream failed, stalled, or ended without a finish reason. What had been received was handed on."""
+    """The stream failed, stalled, or ended without a finish reason. What had been received was handed on. ``status``,
+    ``type`` and ``code`` are given where the upstream has said what the client can do about it."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        type: str | None = None,
+        param: str | None = None,
+        code: str | None = None,
+    ) -> None:
+        super().__init__(message, param=param, code=code)
+        if status is not None:
+            self.status = status
+        if type is not None:
+            self.type = type
 
 
 class StorageError(EagerError):

@@ -55,6 +55,14 @@ class Token(Event, tag="token"):
     logprobs: Any = msgspec.UNSET
 
 
+class DeltaExtra(Event, tag="extra"):
+    """What a delta of the model holds beside texts and calls, as it came: pictures, audio, annotations, details of its
+    reasoning, and what is not known here."""
+
+    turn: int
+    fields: dict[str, Any]
+
+
 class CodeStart(Event, tag="code.start"):
     """The model has begun to write code."""
 
@@ -250,6 +258,6 @@ class Done(Event, tag="done"):
 
 
 AnyEvent = (
-    Start | Token | CodeStart | CodeEnd | ChunkDetected | ExecStart | ExecOutput | ExecResult | ExecError | ExecEnd
-    | SessionLost | Rollback | Interrupt | ToolCallDelta | ToolCall | TurnEnd | Error | Done
+    Start | Token | DeltaExtra | CodeStart | CodeEnd | ChunkDetected | ExecStart | ExecOutput | ExecResult | ExecError
+    | ExecEnd | SessionLost | Rollback | Interrupt | ToolCallDelta | ToolCall | TurnEnd | Error | Done
 )  # fmt: skip

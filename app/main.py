@@ -30,6 +30,7 @@ from app.api.edge.request_id import RequestIdMiddleware
 from app.api.files import routes as files
 from app.api.responses import create as responses
 from app.api.responses import stored
+from app.api.responses.sealed_reasoning import ReasoningSeal
 from app.api.sessions import file_routes as session_files
 from app.api.sessions import routes as sessions
 from app.api.shared import links as shared_links
@@ -57,6 +58,7 @@ from app.sandbox.pool import Pool
 from app.sandbox.registry import SessionRegistry
 from app.store.blobs import BlobStore
 from app.store.database import Store, open_store
+from app.store.deployment_key import deployment_key
 from app.upstream.client import Upstream
 
 log = logging.getLogger(__name__)
@@ -84,6 +86,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 await store.containers.expire_all_of(name)
                 await store.idempotency_keys.spend_all_of(name)
             app.state.gateway_name = name
+            secret = settings.secret_key.get_secret_value() if settings.secret_key else None
+            with _told_under("EAGER_DATA_DIR"):
+                app.state.reasoning_seal = ReasoningSeal(deployment_key(secret, settings.data_dir))
             app.state.store, app.state.blobs, app.state.gateway = store, blobs, gateway
             app.state.metrics = Metrics(gateway, app.state.admission)
             app.state.containers = ContainerHost(

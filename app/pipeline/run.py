@@ -20,13 +20,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
-from app.errors import EagerError
+from app.errors import EagerError, UpstreamRefused
 from app.events import ChatMessage, Done, Start, TurnEnd
 from app.extraction.names import CODE_TOOLS, declared_tools
 from app.extraction.turn import TurnReader
@@ -45,6 +45,7 @@ from app.pipeline.usage import Usage, add_usage, estimated_usage
 from app.pipeline.work_folder import WorkFolderWatch
 from app.scheduling.gate import Policy
 from app.upstream.completions import Completions
+from app.upstream.refusal import refuses_streams
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class RunOptions:
     """What a request may choose. ``max_turns`` counts upstream calls, ``max_repairs`` failed ones in a row;
     ``timeout_s`` is for all code of the request; ``own_tools`` are those of ``tools`` that the client has not declared,
     and is never shown a call of; ``code_keys`` has the argument that holds the code, by tool, where the tool's schema
-    tells."""
+    tells; ``whole``: the client waits for the whole answer, and does not read a stream."""
 
     mode: Literal["eager", "serial"] = "eager"
     on_error: OnFailure = "interrupt"
@@ -79,6 +80,7 @@ class RunOptions:
     max_turns: int = 1
     timeout_s: float = 120.0
     headers: dict[str, str] = field(default_factory=dict)
+    whole: bool = False
 
     @property
     def stop_on_error(self) -> bool:
@@ -255,7 +257,7 @@ class _Request:
             stop_on_problem=options.stop_on_error,
         )
         async with AsyncExitStack() as connection:
-            stream = await connection.enter_async_context(self._upstream.stream(self._body, options.headers))
+            stream = await self._ask(connection)
             self._generation = generation
             if turn == 0:
                 if isinstance(self._place, NewPlace):
@@ -286,6 +288,18 @@ class _Request:
                 finally:
                     self._budget_s = executor.budget_s
         return generation, "error" if generation.stopped else executor.stopped
+
+    async def _ask(self, connection: AsyncExitStack) -> AsyncIterator[Sequence[str]]:
+        """The upstream's answer. A client that waits for all of it does not need a stream: where the upstream refuses
+        one, it is asked as the client has asked."""
+        headers = self._options.headers
+        try:
+            return await connection.enter_async_context(self._upstream.stream(self._body, headers))
+        except UpstreamRefused as refused:
+            if not (self._options.whole and refuses_streams(refused)):
+                raise
+        self._body = {name: value for name, value in self._body.items() if name not in ("stream", "stream_options")}
+        return await connection.enter_async_context(self._upstream.stream(self._body, headers))
 
     def _transaction(self) -> Transaction | NoTransaction:
         policy = self._options.rollback

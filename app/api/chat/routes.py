@@ -116,7 +116,13 @@ def _run_here(
 
         messages = await restored(body.messages, store.hidden_calls, owner=caller.name)
         conversation = await remembered(messages, store.hidden_calls, owner=caller.name)
-        run_options = replace(options, tools=tools, own_tools=own_tools, code_keys=code_keys(upstream_body, tools))
+        run_options = replace(
+            options,
+            tools=tools,
+            own_tools=own_tools,
+            code_keys=code_keys(upstream_body, tools),
+            whole=not body.stream,
+        )
         keep_as = session_id(body.metadata)
         if choice.style is not None and keep_as is None:
             keep_as = conversation.session or new_conversation()
