@@ -154,9 +154,6 @@ class Settings(BaseSettings):
     max_body_mb: int = Field(32, ge=1, description="Largest request body.")
     max_upload_mb: int = Field(512, ge=1, description="Largest uploaded file.")
     body_timeout_s: float = Field(30, gt=0, description="Longest wait for a request body, plus 1 s per 32 KiB.")
-    gateway_name: str = Field(
-        "", description="Name of this gateway among those that share a database; default the host's."
-    )
     secret_key: SecretStr | None = Field(
         None,
         min_length=16,

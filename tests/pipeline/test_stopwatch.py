@@ -34,9 +34,10 @@ def test_execution_behind_generation_is_hidden_and_the_rest_is_nel() -> None:
 def test_first_output_is_told_beside_that_of_a_serial_run() -> None:
     stopwatch = Stopwatch()
     first = stopwatch.turn(0.0)
-    first.generated_s = 1.0
+    first.chunk_generated_s, first.generated_s = [0.3], 1.0
     first.execution(0.8, 0.5, [500_000_000])  # says nothing
     second = stopwatch.turn(1.0)
+    second.chunk_generated_s = [1.5]
     second.execution(2.0, 0.5, [500_000_000])
     second.output(2.5, 2.2)
     second.output(3.0, 2.2)
@@ -49,7 +50,9 @@ def test_first_output_is_told_beside_that_of_a_serial_run() -> None:
 
 def test_code_that_says_nothing_has_no_first_output() -> None:
     stopwatch = Stopwatch()
-    stopwatch.turn(0.0).execution(1.0, 1.0, [1_000_000_000])
+    clock = stopwatch.turn(0.0)
+    clock.chunk_generated_s = [0.0]
+    clock.execution(1.0, 1.0, [1_000_000_000])
     assert stopwatch.timing().first_output_ms is None
     assert stopwatch.timing().serial_first_output_ms is None
 
