@@ -15,7 +15,8 @@
         ├── SandboxStartError   one could not be started
         │   └── SandboxForbidden    nor can any other: the machine does not allow it
         ├── SandboxGone         it died, was killed or broke the protocol
-        └── SessionBusy         it is running something else
+        ├── SessionBusy         it is running something else
+        └── SessionElsewhere    another gateway holds it
 
 Code of the model that raises is none of these: it is an event.
 """
@@ -181,3 +182,12 @@ class SessionBusy(SandboxError):
     status = 409
     type = "conflict_error"
     code: str | None = "session_busy"
+
+
+class SessionElsewhere(SandboxError):
+    """Another gateway of the deployment holds the session, which stays as it is. SDKs try again at this status, and may
+    then be led there."""
+
+    status = 409
+    type = "conflict_error"
+    code: str | None = "session_elsewhere"

@@ -234,9 +234,12 @@ class Error(Event, tag="error"):
 
 class Timing(msgspec.Struct, kw_only=True):
     """Milliseconds, as in the paper (PAPER.md, Metrics). ``serial_e2el_ms`` is Eq. 1 with this run's measured times,
-    ``bound_ms`` is Eq. 12."""
+    ``bound_ms`` is Eq. 12. ``first_output_ms`` is when code first printed or showed something, and
+    ``serial_first_output_ms`` when a serial run would have; None where it said nothing."""
 
     ttft_ms: float | None
+    first_output_ms: float | None = None
+    serial_first_output_ms: float | None = None
     gen_ms: float
     exec_ms: float
     nel_ms: float

@@ -12,7 +12,6 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
-    Boolean,
     Column,
     Float,
     Index,
@@ -41,6 +40,25 @@ class Line(TypeDecorator[str]):
 ID = Line(128)
 NAME = Line(255)
 
+instances = Table(
+    "eager_instances",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("alive_until", Float, nullable=False),
+)
+
+#: Containers, too, are sessions.
+sessions = Table(
+    "eager_sessions",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("owner", NAME, nullable=False),
+    Column("instance", ID, nullable=False, index=True),
+    Column("created_at", Float, nullable=False),
+    Column("idle_s", Float, nullable=False),
+    Index("eager_sessions_owner", "owner", "created_at", "id"),
+)
+
 responses = Table(
     "eager_responses",
     metadata,
@@ -65,8 +83,6 @@ containers = Table(
     Column("name", NAME, nullable=False),
     Column("idle_minutes", Integer, nullable=False),
     Column("memory_limit", Line(16)),
-    Column("gateway", NAME, nullable=False),
-    Column("expired", Boolean, nullable=False),
     Index("eager_containers_owner", "owner", "created_at", "id"),
 )
 
@@ -125,7 +141,7 @@ idempotency = Table(
     metadata,
     Column("owner", NAME, primary_key=True),
     Column("key", NAME, primary_key=True),
-    Column("gateway", NAME, nullable=False),
+    Column("instance", NAME, nullable=False),
     Column("fingerprint", String(64), nullable=False),
     Column("state", String(16), nullable=False),
     Column("status", Integer),

@@ -58,6 +58,7 @@ async def create_chat_completion(request: Request, body: CompletionRequest) -> R
         await request.body(),
         response,
         keys=store.idempotency_keys,
+        instance=gateway.instance.id,
         streaming=bool(body.stream),
     )
 

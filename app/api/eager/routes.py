@@ -54,5 +54,6 @@ async def create_eager_completion(request: Request, body: CompletionRequest) -> 
         await request.body(),
         EventStream(pipeline, EagerWire()) if body.stream else EventDocument(pipeline, completion_document),
         keys=request.app.state.store.idempotency_keys,
+        instance=gateway.instance.id,
         streaming=bool(body.stream),
     )
