@@ -60,6 +60,7 @@ from app.store.blobs import BlobStore
 from app.store.database import Store, open_store
 from app.store.deployment_key import deployment_key
 from app.upstream.client import Upstream
+from app.watchdog import LoopWatchdog
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +90,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 app.state.reasoning_seal = ReasoningSeal(deployment_key(secret, settings.data_dir))
             app.state.store, app.state.blobs, app.state.gateway = store, blobs, gateway
             app.state.metrics = Metrics(gateway, app.state.admission)
+            opened.enter_context(LoopWatchdog(settings.slow_step_ms / 1e3, app.state.metrics.observe_lag))
             app.state.containers = ContainerHost(
                 store=store,
                 blobs=blobs,
