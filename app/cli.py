@@ -64,6 +64,8 @@ def serve(
     settings = _settings()
     if fd is None and not settings.api_keys and not is_loopback(host):
         _fail(f"without EAGER_API_KEYS the gateway is open, so it listens on loopback only, not on {host}")
+    if not settings.api_keys and "*" in settings.cors_origins:
+        _fail("without EAGER_API_KEYS the gateway is open: with EAGER_CORS_ORIGINS=* any web page could run code here")
     _log_requests(settings.log_level.upper())
     if unknown := unknown_variables(os.environ):
         logging.getLogger(__name__).warning("not settings, and ignored: %s", ", ".join(unknown))
