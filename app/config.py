@@ -165,6 +165,9 @@ class Settings(BaseSettings):
     files_url: str | None = Field(
         None, description="Where file contents are kept: any fsspec URL; default `EAGER_DATA_DIR`."
     )
+    slow_step_ms: float = Field(
+        100, ge=20, description="A step that holds the event loop for longer is logged, with its stack."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Log level.")
 
     @property

@@ -21,7 +21,7 @@ import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from app.api.edge.errors import error_response, failure_told_by, to_body
+from app.api.edge.errors import error_response, to_body, to_exception
 from app.api.edge.last_resort import failure_of
 from app.api.edge.open_requests import OpenRequests
 from app.errors import ClientLeft, EagerError
@@ -188,7 +188,7 @@ class EventStream(Response):
             latest = event
             note(scope, event)
             if isinstance(event, Error) and not writer.started:
-                raise failure_told_by(event)
+                raise to_exception(event)
             data = self._wire.encode(event)
             if writer.held is None and not writer.started:
                 writer.held = data

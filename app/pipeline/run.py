@@ -160,7 +160,7 @@ class _Request:
 
     async def _end_turn(self, generation: Generation, usage: Usage | None) -> None:
         """Tell that the answer is over, unless that was told when it came to its end."""
-        if not generation.end_told:
+        if not generation.end_was_sent:
             await self._emitter.emit(TurnEnd(turn=generation.turn, finish_reason=None, usage=usage))
         self._generation = None
 

@@ -122,7 +122,7 @@ class EventBatches:
         """The events that are data, up to the end."""
         batch = []
         for event, data in events:
-            if event is not None or '"choices"' not in data or '"delta"' not in data:
+            if event is not None or '"delta"' not in data:  # no chunk as most are
                 if is_end(data):
                     self._whole = self._done = self._over = True
                     break

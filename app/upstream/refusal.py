@@ -30,7 +30,7 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, *, own_key: bo
     if status in (401, 403) and own_key:
         # Its message may quote the key.
         return _bad_gateway("the upstream refused the gateway's key", {})
-    told = _told(body)._replace(status=status)
+    told = _error_in(body)._replace(status=status)
     about_context = is_about_context(told)
     message, answered = told.message[:MAX_MESSAGE_CHARS], f"the upstream answered {status}"
     if about_context:
@@ -77,7 +77,7 @@ def _bad_gateway(message: str, headers: dict[str, str]) -> UpstreamRefused:
     return UpstreamRefused(message, status=502, type="upstream_error", code="bad_gateway", headers=headers)
 
 
-def _told(body: bytes) -> ToldError:
+def _error_in(body: bytes) -> ToldError:
     """What the body says of the error; a text that is no JSON is all of it."""
     text = body.decode("utf-8", "replace").strip()
     told = error_in_text(text)

@@ -72,8 +72,8 @@ def to_body(error: Exception) -> ErrorBody:
     return ErrorBody(message=ours.message, type=ours.type, param=ours.param, code=ours.code)
 
 
-def failure_told_by(event: Error) -> EagerError:
-    """What the event tells, for a client that has not been told anything yet."""
+def to_exception(event: Error) -> EagerError:
+    """The event as an exception: nothing has been sent yet, so the client gets an HTTP error."""
     error = event.error
     failure = EagerError(error.message, param=error.param)
     failure.status, failure.type, failure.code = event.status, error.type, error.code
