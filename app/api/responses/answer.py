@@ -125,7 +125,7 @@ class Answer:
             model=request.model[:255],
             previous_response_id=request.previous_response_id,
             container_id=self.place.name if self.place is not None and self.place.opened is not None else None,
-            input_items=list(self.own_items),
+            input_items=self.own_items,
             output_items=self._stream.output_items,
             response=response,
         )
