@@ -59,7 +59,9 @@ from app.sandbox.registry import SessionRegistry
 from app.store.blobs import BlobStore
 from app.store.database import Store, open_store
 from app.store.deployment_key import deployment_key
+from app.upstream.allowance import AnswerLimits
 from app.upstream.client import Upstream
+from app.watchdog import LoopWatchdog
 
 log = logging.getLogger(__name__)
 
@@ -75,20 +77,21 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as opened:
-            with _told_under("EAGER_FILES_URL" if settings.files_url else "EAGER_DATA_DIR"):
+            with _failing_with_name_of("EAGER_FILES_URL" if settings.files_url else "EAGER_DATA_DIR"):
                 blobs = BlobStore(settings.files_url or str(settings.data_dir / "files"))
                 await blobs.prepare()
-            with _told_under(settings.database_setting):
+            with _failing_with_name_of(settings.database_setting):
                 store = await opened.enter_async_context(open_store(settings.database))
-            with _told_under(settings.database_setting):
+            with _failing_with_name_of(settings.database_setting):
                 instance = Instance(store)
                 await opened.enter_async_context(instance.alive())
             gateway = await opened.enter_async_context(_open_gateway(settings, instance))
             secret = settings.secret_key.get_secret_value() if settings.secret_key else None
-            with _told_under("EAGER_DATA_DIR"):
+            with _failing_with_name_of("EAGER_DATA_DIR"):
                 app.state.reasoning_seal = ReasoningSeal(deployment_key(secret, settings.data_dir))
             app.state.store, app.state.blobs, app.state.gateway = store, blobs, gateway
             app.state.metrics = Metrics(gateway, app.state.admission)
+            opened.enter_context(LoopWatchdog(settings.slow_step_ms / 1e3, app.state.metrics.observe_lag))
             app.state.containers = ContainerHost(
                 store=store,
                 blobs=blobs,
@@ -159,8 +162,8 @@ def _include_routes(app: FastAPI) -> None:
 
 
 @contextmanager
-def _told_under(setting: str) -> Iterator[None]:
-    """What cannot be had ends the start in a sentence that names the setting."""
+def _failing_with_name_of(setting: str) -> Iterator[None]:
+    """If something cannot be opened, the start ends with one sentence that names the setting."""
     try:
         yield
     except (StorageError, OSError, ValueError, ImportError, SQLAlchemyError) as error:
@@ -195,6 +198,12 @@ async def _open_gateway(settings: Settings, instance: Instance) -> AsyncIterator
             api_key=key.get_secret_value() if key else None,
             first_byte_timeout_s=settings.upstream_first_byte_timeout_s,
             idle_timeout_s=settings.upstream_idle_timeout_s,
+            limits=AnswerLimits(
+                bytes=settings.upstream_answer_mb * MiB,
+                events=settings.upstream_answer_events,
+                seconds=settings.upstream_answer_timeout_s,
+                silence_s=settings.upstream_silence_timeout_s,
+            ),
         )
     log.info("sandboxes: %s", backend.describe())
     limit = settings.sandbox_limit
