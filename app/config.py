@@ -125,6 +125,30 @@ class Settings(BaseSettings):
         ("tool",), description="Where the OpenAI endpoints look for code, unless a request says: `tool,fence,tag`."
     )
     events: bool = Field(False, description="Send execution events on the OpenAI endpoints to who did not ask, too.")
+    render: Literal["none", "markdown", "interleaved"] = Field(
+        "none",
+        description="Chat completions show code and what it did in their text: `markdown` below the code, "
+        "`interleaved` behind each statement.",
+    )
+    code_tool: Literal["declared", "always"] = Field(
+        "declared",
+        description="Chat completions offer the model the interpreter: if the client declares it, or `always`.",
+    )
+    hint: Literal["auto", "off"] = Field(
+        "auto", description="Tell the model in the interpreter's description how to write code that runs early."
+    )
+    model_suffix: str = Field(
+        ":eager",
+        max_length=32,
+        description="A model's name with this behind it is an alias that renders, and has the interpreter; "
+        "empty = no aliases.",
+    )
+    public_url: str | None = Field(
+        None, description="Where clients reach the gateway, for links in answers; default as each request was sent."
+    )
+    shared_s: float = Field(
+        7 * 24 * 3600, ge=60, description="How long links to figures and files in rendered answers last."
+    )
     request_limit: int = Field(256, ge=1, description="Requests served at once; as many again wait in line.")
     queue_timeout_s: float = Field(10, gt=0, description="Longest wait in line; then 429.")
     max_body_mb: int = Field(32, ge=1, description="Largest request body.")
@@ -132,6 +156,12 @@ class Settings(BaseSettings):
     body_timeout_s: float = Field(30, gt=0, description="Longest wait for a request body, plus 1 s per 32 KiB.")
     gateway_name: str = Field(
         "", description="Name of this gateway among those that share a database; default the host's."
+    )
+    secret_key: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="Signs what clients bring back (reasoning of `/v1/responses`); several gateways share one. Unset: "
+        "made once, and kept in the data folder.",
     )
     data_dir: Path = Field(Path(".eager/data"), description="Folder of what outlives the process.")
     database_url: str | None = Field(None, description="Any async SQLAlchemy URL; default SQLite in `EAGER_DATA_DIR`.")

@@ -13,6 +13,7 @@
     └── SandboxError
         ├── SandboxUnavailable  none could be had in time
         ├── SandboxStartError   one could not be started
+        │   └── SandboxForbidden    nor can any other: the machine does not allow it
         ├── SandboxGone         it died, was killed or broke the protocol
         └── SessionBusy         it is running something else
 
@@ -91,7 +92,23 @@ class UpstreamRefused(UpstreamError):
 
 
 class UpstreamBroken(UpstreamError):
-    """The stream failed, stalled, or ended without a finish reason. What had been received was handed on."""
+    """The stream failed, stalled, or ended without a finish reason. What had been received was handed on. ``status``,
+    ``type`` and ``code`` are given where the upstream has said what the client can do about it."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        type: str | None = None,
+        param: str | None = None,
+        code: str | None = None,
+    ) -> None:
+        super().__init__(message, param=param, code=code)
+        if status is not None:
+            self.status = status
+        if type is not None:
+            self.type = type
 
 
 class StorageError(EagerError):
@@ -145,6 +162,10 @@ class SandboxUnavailable(SandboxError):
 
 class SandboxStartError(SandboxError):
     """The sandbox could not be started; what was begun of it has been removed."""
+
+
+class SandboxForbidden(SandboxStartError):
+    """The machine, or the container we are in, does not allow sandboxes. The message says what can be done."""
 
 
 class SandboxGone(SandboxError):

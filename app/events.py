@@ -19,6 +19,8 @@ import msgspec
 
 CodeSource = Literal["tool", "fence", "tag"]
 TokenChannel = Literal["content", "reasoning", "refusal", "code"]
+#: A message of a chat-completions request, as OpenAI has it.
+ChatMessage = dict[str, Any]
 ExecutionStatus = Literal["ok", "error", "interrupted", "timeout"]
 
 
@@ -51,6 +53,14 @@ class Token(Event, tag="token"):
     call_id: str | None = None
     key: str | None = None
     logprobs: Any = msgspec.UNSET
+
+
+class DeltaExtra(Event, tag="extra"):
+    """What a delta of the model holds beside texts and calls, as it came: pictures, audio, annotations, details of its
+    reasoning, and what is not known here."""
+
+    turn: int
+    fields: dict[str, Any]
 
 
 class CodeStart(Event, tag="code.start"):
@@ -224,9 +234,12 @@ class Error(Event, tag="error"):
 
 class Timing(msgspec.Struct, kw_only=True):
     """Milliseconds, as in the paper (PAPER.md, Metrics). ``serial_e2el_ms`` is Eq. 1 with this run's measured times,
-    ``bound_ms`` is Eq. 12."""
+    ``bound_ms`` is Eq. 12. ``first_output_ms`` is when code first printed or showed something, and
+    ``serial_first_output_ms`` when a serial run would have; None where it said nothing."""
 
     ttft_ms: float | None
+    first_output_ms: float | None = None
+    serial_first_output_ms: float | None = None
     gen_ms: float
     exec_ms: float
     nel_ms: float
@@ -248,6 +261,6 @@ class Done(Event, tag="done"):
 
 
 AnyEvent = (
-    Start | Token | CodeStart | CodeEnd | ChunkDetected | ExecStart | ExecOutput | ExecResult | ExecError | ExecEnd
-    | SessionLost | Rollback | Interrupt | ToolCallDelta | ToolCall | TurnEnd | Error | Done
+    Start | Token | DeltaExtra | CodeStart | CodeEnd | ChunkDetected | ExecStart | ExecOutput | ExecResult | ExecError
+    | ExecEnd | SessionLost | Rollback | Interrupt | ToolCallDelta | ToolCall | TurnEnd | Error | Done
 )  # fmt: skip

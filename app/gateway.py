@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 from app.errors import RequestError
 from app.ids import new_id
@@ -17,6 +18,10 @@ from app.sandbox.registry import SessionRegistry
 from app.sandbox.session import Session
 from app.scheduling.gate import Policy
 from app.upstream.client import Upstream
+
+Render = Literal["none", "markdown", "interleaved"]
+CodeTool = Literal["declared", "always"]
+Hint = Literal["auto", "off"]
 
 #: ``eager.session``: keep the session made for this request, and tell its id in ``start``.
 NEW_SESSION = "new"
@@ -38,6 +43,15 @@ class Gateway:
     #: Of OpenAI's endpoints: where code is looked for, and whether execution events are sent unasked.
     sources: frozenset[str]
     events: bool
+    #: How answers are shown as text, whether the interpreter is declared where the client does not, whether the model
+    #: is told how to write code for it, and what the aliases of models end with.
+    render: Render
+    code_tool: CodeTool
+    hint: Hint
+    model_suffix: str
+    #: Where clients reach the gateway, None if each request tells; how long links last.
+    public_url: str | None
+    shared_s: float
     checkout_timeout_s: float
     pass_authorization: bool
     #: None where sandboxes are not on Docker Engines, or have no way out.

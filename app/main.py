@@ -30,8 +30,11 @@ from app.api.edge.request_id import RequestIdMiddleware
 from app.api.files import routes as files
 from app.api.responses import create as responses
 from app.api.responses import stored
+from app.api.responses.sealed_reasoning import ReasoningSeal
 from app.api.sessions import file_routes as session_files
 from app.api.sessions import routes as sessions
+from app.api.shared import links as shared_links
+from app.api.shared import routes as shared
 from app.api.system import metrics
 from app.api.system import routes as system
 from app.api.system.metrics import Metrics
@@ -55,6 +58,7 @@ from app.sandbox.pool import Pool
 from app.sandbox.registry import SessionRegistry
 from app.store.blobs import BlobStore
 from app.store.database import Store, open_store
+from app.store.deployment_key import deployment_key
 from app.upstream.client import Upstream
 
 log = logging.getLogger(__name__)
@@ -82,6 +86,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 await store.containers.expire_all_of(name)
                 await store.idempotency_keys.spend_all_of(name)
             app.state.gateway_name = name
+            secret = settings.secret_key.get_secret_value() if settings.secret_key else None
+            with _told_under("EAGER_DATA_DIR"):
+                app.state.reasoning_seal = ReasoningSeal(deployment_key(secret, settings.data_dir))
             app.state.store, app.state.blobs, app.state.gateway = store, blobs, gateway
             app.state.metrics = Metrics(gateway, app.state.admission)
             app.state.containers = ContainerHost(
@@ -124,12 +131,29 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             allow_headers=["*"],
             expose_headers=EXPOSED_HEADERS,
         )
+    _include_routes(app)
+    return app
+
+
+def _include_routes(app: FastAPI) -> None:
     app.include_router(system.open_router)
+    app.include_router(shared.open_router)
     app.include_router(metrics.router)
     app.include_router(push.router)  # asks for the key itself: a WebSocket is refused in another way
-    for module in (system, eager, chat, sessions, session_files, files, responses, stored, containers, container_files):
+    for module in (
+        system,
+        shared,
+        eager,
+        chat,
+        sessions,
+        session_files,
+        files,
+        responses,
+        stored,
+        containers,
+        container_files,
+    ):
         app.include_router(module.router, dependencies=[Depends(authenticate), Depends(admitted)])
-    return app
 
 
 @contextmanager
@@ -150,6 +174,7 @@ async def _purge_now_and_then(store: Store, blobs: BlobStore) -> NoReturn:
         with suppress(StorageError):  # which has been logged
             await store.purge()
             await files.purge_files(store, blobs)
+            await shared_links.purge_shared(store, blobs)
         await asyncio.sleep(PURGE_EVERY_S)
 
 
@@ -157,6 +182,8 @@ async def _purge_now_and_then(store: Store, blobs: BlobStore) -> NoReturn:
 async def _open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     egress = _egress(settings)
     backend = create_backend(settings, egress)
+    if isinstance(backend, LocalBackend):
+        await backend.check()
     engines = backend if isinstance(backend, Engines) else None
     upstream = None
     if settings.upstream_base_url is not None:
@@ -195,6 +222,12 @@ async def _open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
                 max_repairs=settings.max_repairs,
                 sources=frozenset(settings.sources),
                 events=settings.events,
+                render=settings.render,
+                code_tool=settings.code_tool,
+                hint=settings.hint,
+                model_suffix=settings.model_suffix,
+                public_url=settings.public_url.rstrip("/") if settings.public_url else None,
+                shared_s=settings.shared_s,
                 checkout_timeout_s=settings.checkout_timeout_s,
                 pass_authorization=settings.pass_authorization,
             )

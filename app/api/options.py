@@ -81,13 +81,16 @@ def pipeline_options(
     )
 
 
-def drop_in_options(options: EagerOptions, gateway: Gateway, headers: Mapping[str, str]) -> RunOptions:
-    """The same for OpenAI's endpoints: code runs to an answer, and what fails is repaired on the way."""
+def drop_in_options(
+    options: EagerOptions, gateway: Gateway, headers: Mapping[str, str], *, sources: Collection[str] | None = None
+) -> RunOptions:
+    """The same for OpenAI's endpoints: code runs to an answer, and what fails is repaired on the way. ``sources`` are
+    the default in the place of the deployment's."""
     return pipeline_options(
         options,
         gateway,
         headers,
-        sources=gateway.sources,
+        sources=gateway.sources if sources is None else sources,
         max_turns=gateway.turn_limit,
         on_error="repair",
         rollback="on_syntax_error",

@@ -37,6 +37,9 @@ class EagerOptions(BaseModel):
     gate: Literal["paper", "permissive", "off"] | None = None
     max_turns: int | None = Field(None, ge=1)
     timeout_s: float | None = Field(None, gt=0)
+    render: Literal["none", "markdown", "interleaved"] | None = None
+    code_tool: Literal["declared", "always"] | None = None
+    hint: Literal["auto", "off"] | None = None
 
 
 def _given(options: Any) -> Any:

@@ -13,12 +13,26 @@ from app.extraction.names import CODE_TOOLS, canonical_tool, is_code_tool
 INTERPRETER_NAME = "python"
 #: The next one is taken where the client has a tool of that name.
 INTERPRETER_NAMES = (INTERPRETER_NAME, "code_interpreter", "run_python", "execute_code")
+DESCRIPTION = (
+    "Runs Python in a persistent interpreter. The value of a last expression and everything printed come back. Files "
+    "live in /mnt/data; do not count on a network."
+)
+#: Code that can run while it is being written.
+HINT = (
+    " Each statement runs as soon as you have written it, so write statements in order at the top level, without a "
+    "main() function, and begin with imports, loading data and whatever takes long. Print what is known as soon as it "
+    "is known. Call plt.show() once for each figure."
+)
+#: For a model that calls no tools.
+IN_WORDS = (
+    "You can run Python. Write the code in a Markdown block that begins with ```python; it runs while you write it, "
+    "and you are shown its output. " + DESCRIPTION.partition(". ")[2]
+)
 INTERPRETER: dict[str, Any] = {
     "type": "function",
     "function": {
         "name": INTERPRETER_NAME,
-        "description": "Runs Python in a persistent interpreter. The value of a last expression and everything printed "
-        "come back. Files live in /mnt/data; do not count on a network.",
+        "description": DESCRIPTION,
         "parameters": {
             "type": "object",
             "properties": {"code": {"type": "string", "description": "Python source code."}},
@@ -38,6 +52,13 @@ def has_code_tool(body: dict[str, Any], names: Collection[str]) -> bool:
     return bool(names) and any(_is_interpreter(tool) or _is_code_function(tool, names) for tool in _tools(body))
 
 
+def with_interpreter(body: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """The body with the interpreter among its tools, unless one that runs here is."""
+    if has_code_tool(body, names) or not names:
+        return body
+    return {**body, "tools": [*_tools(body), {"type": "code_interpreter"}]}
+
+
 def code_keys(body: dict[str, Any], names: Collection[str]) -> dict[str, str]:
     """Which argument holds the code, by canonical name of those tools whose schema tells."""
     functions = [tool["function"] for tool in _tools(body) if _is_code_function(tool, names)]
@@ -46,10 +67,12 @@ def code_keys(body: dict[str, Any], names: Collection[str]) -> dict[str, str]:
     return {name: key for name, key in keys.items() if key is not None}
 
 
-def for_upstream(body: dict[str, Any], names: frozenset[str]) -> tuple[dict[str, Any], frozenset[str]]:
+def for_upstream(
+    body: dict[str, Any], names: frozenset[str], *, hint: bool = False
+) -> tuple[dict[str, Any], frozenset[str]]:
     """The body with ``code_interpreter`` tools and choices replaced by a function (PROTOCOL.md 3.1), and ``names``
     with that function's. Of ``allowed_tools`` only the allowed ones are left: few upstreams know such a choice, and it
-    holds for all turns of the loop.
+    holds for all turns of the loop. ``hint``: the function's description tells how to write code that runs early.
 
     Raises:
         RequestError: the choice allows no tool, or the tools leave ours no name.
@@ -70,7 +93,10 @@ def for_upstream(body: dict[str, Any], names: frozenset[str]) -> tuple[dict[str,
         raise RequestError("The tools leave no name for the code interpreter.", param="tools")
     replaced = [tool for tool in tools if not _is_interpreter(tool)]
     if name not in declared:
-        replaced.append({**INTERPRETER, "function": {**INTERPRETER["function"], "name": name}})
+        description = DESCRIPTION + HINT if hint else DESCRIPTION
+        replaced.append(
+            {**INTERPRETER, "function": {**INTERPRETER["function"], "name": name, "description": description}}
+        )
     body = {**body, "tools": replaced}
     choice = body.get("tool_choice")
     if isinstance(choice, dict) and _is_interpreter(choice):

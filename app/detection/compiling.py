@@ -13,7 +13,8 @@ _ALLOW_INCOMPLETE_INPUT: Final = 0x4000
 _DONT_IMPLY_DEDENT: Final = 0x200
 
 _FILE: Final = "<eager>"
-_IGNORE: Final = ("ignore", None, Warning, re.compile(re.escape(_FILE)), 0)
+#: CPython gives its warnings the file for a module, or (from 3.13.5 on) the module that calls the compiler.
+_IGNORE: Final = ("ignore", None, Warning, re.compile(f"{re.escape(_FILE)}|{re.escape(__name__)}"), 0)
 
 
 class Refusal(NamedTuple):
@@ -44,7 +45,7 @@ def refusal_of(tree: ast.Module, flags: int = 0) -> Refusal | None:
 
 
 def _compile(source: str | ast.Module, flags: int) -> ast.Module | CodeType | Refusal | None:
-    # A filter for our file name only. ``catch_warnings`` would be wrong here: it is not safe where threads compile,
+    # A filter for our own compiling only. ``catch_warnings`` would be wrong here: it is not safe where threads compile,
     # and with -W error a warning would look like a syntax error.
     if not warnings.filters or warnings.filters[0] != _IGNORE:
         warnings.filterwarnings("ignore", module=_IGNORE[3].pattern)

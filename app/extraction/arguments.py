@@ -4,8 +4,10 @@ The first character that is not white space decides the form:
 
     {    a JSON object: the string (or list of lines) under a code key, exactly as it stands
     "    a JSON string: its contents, which may again be any form; ``\"\"\"`` is Python
-    ```  fenced code
+    ```  fenced code; fenced JSON may again be any form
     else bare Python
+
+An object without code may hold the arguments under another key, as an object or as a text of JSON.
 
 An object whose text is no JSON in the end may still be Python: a dict literal that holds the code, or a set or dict
 that is the code. That is known, and returned, only by ``flush``.
@@ -14,11 +16,12 @@ that is the code. That is known, and returned, only by ``flush``.
 from __future__ import annotations
 
 import ast
+import json
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from app.extraction.fence import FenceReader, SnippetEnd, SnippetStart, SnippetText, first_word
+from app.extraction.fence import FenceReader, SnippetEvent, SnippetStart, SnippetText, first_word
 from app.extraction.json_object import JsonObject, Key, ObjectEvent, Text, TextEnd
 from app.extraction.json_string import JsonString
 from app.extraction.names import canonical_language
@@ -28,6 +31,12 @@ CODE_KEYS = ("code", "source", "input", "script", "python_code", "query", "conte
 #: Keys that hold nothing else: their text is code at once. The others wait to see whether a better key comes.
 _CERTAIN_KEYS = frozenset({"code", "source", "script", "python_code"})
 _LANGUAGE_KEYS = frozenset({"language", "lang"})
+#: Names of arguments that hold the arguments (a call in a call, as some templates and proxies write it).
+_WRAPPERS = ("arguments", "parameters", "args", "kwargs", "params", "tool_input", "input", "function")
+#: Languages of a fence that holds arguments, and not code.
+_JSON_FENCES = frozenset({"", "json", "jsonc", "json5", "tool_call"})
+#: Longest object that is parsed anew: it blocks the loop (some 10 ns a character).
+_MAX_PARSED_CHARS = 1_000_000
 #: JSON strings in JSON strings.
 _MAX_NESTING = 3
 #: White space before the arguments; more than this is taken for Python.
@@ -121,11 +130,11 @@ class CodeArguments:
         if start in ("", '"', '""', "`", "``") and len(self._head) < _MAX_HEAD_CHARS and not final:
             return ""
         if start.startswith("{"):
-            self._form = _Object(self._keys)
+            self._form = _Object(self._keys, self._nesting)
         elif start.startswith('"') and not start.startswith('"""') and self._nesting < _MAX_NESTING:
             self._form = _String(CodeArguments(self._keys, _nesting=self._nesting + 1))
         elif start.startswith("```"):
-            self._form = _Fenced()
+            self._form = _Fenced(self._keys, self._nesting)
         else:
             self._form = _Bare()
             start = self._head
@@ -148,30 +157,42 @@ class _Bare:
 
 
 class _Fenced:
-    """The code of all fenced blocks; without a language they are Python here."""
+    """The code of all fenced blocks; without a language they are Python here, unless they hold arguments."""
 
-    def __init__(self) -> None:
-        self.language: str | None = None
+    def __init__(self, keys: tuple[str, ...], nesting: int) -> None:
         self.complete = False
         self.failed = False
-        self._reader = FenceReader(lambda info: canonical_language(first_word(info)))
+        self._language: str | None = None
+        self._reader = FenceReader(first_word)
+        #: Reads blocks that may hold arguments, once there is one.
+        self._inner: CodeArguments | None = None
+        self._arguments = CodeArguments(keys, _nesting=nesting + 1) if nesting < _MAX_NESTING else None
+
+    @property
+    def language(self) -> str | None:
+        if self._inner is None:
+            return self._language
+        return self._inner.language or ("python" if self._language == "python" else None)
 
     def feed(self, text: str) -> str:
         return self._code(self._reader.feed(text))
 
     def flush(self) -> str:
         code = self._code(self._reader.flush())
-        self.failed = self.language is None
+        if self._inner is not None:
+            code += self._inner.flush()
+        self.failed = self._language is None or (self._inner is not None and self._inner.failed)
         return code
 
-    def _code(self, events: Sequence[SnippetStart | SnippetText | SnippetEnd]) -> str:
+    def _code(self, events: Sequence[SnippetEvent]) -> str:
         texts = []
         for event in events:
             match event:
-                case SnippetStart(language):
-                    self.language = self.language or language
+                case SnippetStart(name) if self._language is None:
+                    self._language = canonical_language(name)
+                    self._inner = self._arguments if name in _JSON_FENCES else None
                 case SnippetText(text):
-                    texts.append(text)
+                    texts.append(text if self._inner is None else self._inner.feed(text))
         return "".join(texts)
 
 
@@ -233,11 +254,12 @@ class _Object:
     """A JSON object. The text of a key that can only be code is handed on as it comes; of the others, the best one is
     known when the object is over."""
 
-    def __init__(self, keys: tuple[str, ...]) -> None:
+    def __init__(self, keys: tuple[str, ...], nesting: int) -> None:
         self.language: str | None = None
         self.complete = False
         self.failed = False
         self._keys = keys
+        self._nesting = nesting
         self._streamed = {key for key in keys if key == keys[0] or key in _CERTAIN_KEYS}
         self._object = JsonObject()
         self._raw: list[str] = []
@@ -266,10 +288,29 @@ class _Object:
         for key in self._keys:
             if key in texts:
                 return texts[key]
+        if (inner := self._unwrapped()) is not None:
+            return inner
         if len(texts) == 1:
             return next(iter(texts.values()))
         self.failed = True
         return ""
+
+    def _unwrapped(self) -> str | None:
+        """The code in arguments that this object holds as an object, or as a text; None if it holds none."""
+        raw = "".join(self._raw)
+        if self._nesting >= _MAX_NESTING or len(raw) > _MAX_PARSED_CHARS:
+            return None
+        document = _as_object(raw) or _as_object(raw + "}")  # the last brace may be missing
+        for key in _WRAPPERS:
+            value = document.get(key)
+            if not isinstance(value, dict) and not (isinstance(value, str) and value.lstrip().startswith("{")):
+                continue
+            arguments = CodeArguments(self._keys, _nesting=self._nesting + 1)
+            code = arguments.feed(value if isinstance(value, str) else json.dumps(value)) + arguments.flush()
+            if code and not arguments.failed:
+                self.language = arguments.language or self.language
+                return code
+        return None
 
     def _code(self, events: Sequence[ObjectEvent]) -> str:
         code: list[str] = []
@@ -290,6 +331,14 @@ class _Object:
                 case Key(key) if self._code_ended and key not in _LANGUAGE_KEYS:
                     self.complete = True  # nothing but a language could still matter
         return "".join(code)
+
+
+def _as_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _as_python(text: str, keys: Sequence[str]) -> str | None:

@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
-#: How Mistral sends reasoning: as parts of the content. The key under which such reasoning is told.
-THINKING = "thinking"
+#: How Mistral sends reasoning: as parts of the content. Stands where the key of other reasoning does.
+THINKING = "content.thinking"
 
 
 class AssistantMessage:
@@ -69,6 +69,22 @@ def with_reasoning(message: Mapping[str, Any], fields: Mapping[str, Any]) -> dic
         parts = [{"type": "text", "text": content}] if isinstance(content, str) and content else content or []
         told["content"] = [{"type": "thinking", "thinking": [{"type": "text", "text": thought}]}, *parts]
     return told
+
+
+def merge_fields(total: dict[str, Any], more: Mapping[str, Any]) -> None:
+    """Add what a delta holds to what those before it held: texts and lists go on, objects field by field (``audio``);
+    of anything else the last counts."""
+    for name, value in more.items():
+        known = total.get(name)
+        if isinstance(known, str) and isinstance(value, str) and name not in ("id", "type"):
+            total[name] = known + value
+        elif isinstance(known, list) and isinstance(value, list):
+            total[name] = [*known, *value]
+        elif isinstance(known, dict) and isinstance(value, dict):
+            total[name] = dict(known)
+            merge_fields(total[name], value)
+        elif value is not None or name not in total:
+            total[name] = value
 
 
 def join_details(details: list[Any]) -> list[Any]:

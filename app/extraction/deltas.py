@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 
 from app.errors import UpstreamBroken
+from app.extraction.assistant_message import THINKING
+from app.extraction.failures import ToldError, broken, error_in_text, told_error
 from app.extraction.half_characters import whole
 
 #: Foreign finish reasons, in lower case. Whatever is not here ends the answer like ``stop``.
@@ -27,8 +29,9 @@ _NO_REASON = ("", "null")
 _FAILURES = frozenset(
     {"error", "abort", "insufficient_system_resource", "malformed_function_call", "function_call_filter"}
 )
+_MAX_QUOTED_CHARS = 200
 #: Texts that come in pieces. Whoever puts those together joins the characters that were cut.
-_PIECES = frozenset({"content", "reasoning_content", "reasoning", "refusal", "arguments"})
+_PIECES = frozenset({"content", "reasoning_content", "reasoning", "refusal", "arguments", "input"})
 
 
 class FunctionDelta(msgspec.Struct):
@@ -62,7 +65,7 @@ class Delta(msgspec.Struct):
 
     content: str = ""
     reasoning: str = ""
-    #: The key it came under: ``reasoning_content`` or ``reasoning``.
+    #: The key it came under, or ``assistant_message.THINKING``.
     reasoning_key: str = "reasoning_content"
     refusal: str = ""
     tool_calls: list[CallDelta] = []
@@ -72,9 +75,12 @@ class Delta(msgspec.Struct):
     logprobs: Any = None
     reasoning_details: list[Any] = []
     extra_content: Any = None
+    #: What else it holds, as it came: pictures, audio, annotations, and what is not known here.
+    extras: dict[str, Any] = {}
 
 
-class _DeltaBody(msgspec.Struct):
+class _DeltaBody(msgspec.Struct, forbid_unknown_fields=True):
+    role: Any = None
     content: Any = None
     reasoning_content: Any = None
     reasoning: Any = None
@@ -83,11 +89,16 @@ class _DeltaBody(msgspec.Struct):
     tool_calls: list[CallDelta] | None = None
     function_call: Any = None
     extra_content: Any = None
+    images: Any = None
+    audio: Any = None
+    annotations: Any = None
 
 
 class _Choice(msgspec.Struct):
     index: Any = None
     delta: _DeltaBody | None = None
+    message: Any = None
+    error: Any = None
     finish_reason: Any = None
     logprobs: Any = None
 
@@ -97,10 +108,14 @@ class _Increment(msgspec.Struct):
     usage: Any = None
     error: Any = None
     object: Any = None
-    message: Any = None
 
 
 _decoder = msgspec.json.Decoder(_Increment)
+_FIELDS = frozenset(_DeltaBody.__struct_fields__)
+#: Of those, what is passed on as it comes.
+_PASSED_ON = ("images", "audio", "annotations")
+#: Further names of reasoning (Copilot, some templates' servers).
+_REASONING_KEYS = ("reasoning_text", "thinking", "thought")
 
 
 def decode_delta(data: bytes | str) -> Delta:
@@ -109,13 +124,15 @@ def decode_delta(data: bytes | str) -> Delta:
     Raises:
         UpstreamBroken: it is an error, or no JSON of this kind.
     """
-    wire = _decode(data)
-    if wire.error or wire.object == "error":
-        raise UpstreamBroken(_error_message(wire.error or wire.message))
-    usage = wire.usage if isinstance(wire.usage, dict) else None
-    for choice in wire.choices or ():
+    increment, unknown = _decode(data)
+    if increment.error or increment.object == "error" or not increment.choices:
+        _raise_error(data, increment)
+    usage = increment.usage if isinstance(increment.usage, dict) else None
+    for choice in increment.choices or ():
         if not choice.index:
-            return _read_choice(choice, usage)
+            if choice.error:
+                raise broken(told_error({"error": choice.error}) or ToldError(""))
+            return _read_choice(choice, usage, unknown)
     return Delta(usage=usage)
 
 
@@ -130,16 +147,61 @@ def is_error(data: str) -> bool:
     return False
 
 
-def _decode(data: bytes | str) -> _Increment:
+def _raise_error(data: bytes | str, increment: _Increment) -> None:
+    """
+    Raises:
+        UpstreamBroken: the event is an error.
+    """
+    if increment.choices is not None and not (increment.error or increment.object == "error"):
+        return
     try:
-        return _decoder.decode(data)
+        told = told_error(json.loads(data, strict=False))
+    except (ValueError, RecursionError):
+        told = ToldError("")
+    if told is not None:
+        raise broken(told._replace(message=whole(told.message)))
+
+
+def _decode(data: bytes | str) -> tuple[_Increment, dict[str, Any]]:
+    """The event, and those fields of its delta that are not known here."""
+    try:
+        increment = _decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        pass
-    # msgspec refuses half surrogates, raw control characters and NaN; the json module takes all three.
+        return _decode_odd(data)
+    if increment.choices and any(choice.message for choice in increment.choices):
+        return _decode_odd(data)
+    return increment, {}
+
+
+def _decode_odd(data: bytes | str) -> tuple[_Increment, dict[str, Any]]:
+    """msgspec refuses half surrogates, raw control characters and NaN; the json module takes all three."""
     try:
-        return msgspec.convert(_encodable(json.loads(data, strict=False, parse_constant=lambda _: None)), _Increment)
+        document = _encodable(json.loads(data, strict=False, parse_constant=lambda _: None))
+        unknown = _take_unknown(document)
+        return msgspec.convert(document, _Increment), unknown
     except (ValueError, RecursionError) as error:
-        raise UpstreamBroken("the upstream sent an event that is not a chat completion") from error
+        words = data if isinstance(data, str) else data.decode("utf-8", "replace")
+        told = error_in_text(words) or ToldError(words.strip()[:_MAX_QUOTED_CHARS])
+        quoted = f": {told.message}" if told.message else ""
+        raise UpstreamBroken(f"the upstream sent an event that is not a chat completion{quoted}") from error
+
+
+def _take_unknown(document: Any) -> dict[str, Any]:
+    """Takes them out of the first choice's delta, which may be a message; from the other choices' too."""
+    choices = document.get("choices") if isinstance(document, dict) else None
+    unknown: dict[str, Any] = {}
+    for choice in choices if isinstance(choices, list) else ():
+        if not isinstance(choice, dict):
+            continue
+        message = choice.pop("message", None)
+        delta = choice.get("delta") or message
+        if not isinstance(delta, dict):
+            continue
+        found = {name: delta[name] for name in delta.keys() - _FIELDS}
+        choice["delta"] = {name: value for name, value in delta.items() if name in _FIELDS}
+        if not choice.get("index"):
+            unknown = unknown or found
+    return {name: value for name, value in unknown.items() if _says_something(value)}
 
 
 def _encodable(value: Any, key: str = "") -> Any:
@@ -151,7 +213,7 @@ def _encodable(value: Any, key: str = "") -> Any:
     return [_encodable(item) for item in value] if isinstance(value, list) else value
 
 
-def _read_choice(choice: _Choice, usage: dict[str, Any] | None) -> Delta:
+def _read_choice(choice: _Choice, usage: dict[str, Any] | None, unknown: dict[str, Any]) -> Delta:
     reason = choice.finish_reason
     finish_reason = None
     if isinstance(reason, str) and reason not in _NO_REASON:
@@ -162,22 +224,42 @@ def _read_choice(choice: _Choice, usage: dict[str, Any] | None) -> Delta:
     message = choice.delta
     if message is None:
         return Delta(finish_reason=finish_reason, usage=usage, logprobs=choice.logprobs)
-    reasoning, reasoning_key = _text(message.reasoning_content), "reasoning_content"
-    if not reasoning and (other := _text(message.reasoning)):
-        reasoning, reasoning_key = other, "reasoning"
-    details = message.reasoning_details
-    return Delta(
+    delta = Delta(
         content=_text(message.content),
-        reasoning=reasoning,
-        reasoning_key=reasoning_key,
         refusal=_text(message.refusal),
         tool_calls=message.tool_calls or _legacy_call(message.function_call),
         finish_reason=finish_reason,
         usage=usage,
         logprobs=choice.logprobs,
-        reasoning_details=details if isinstance(details, list) else [],
+        reasoning_details=message.reasoning_details if isinstance(message.reasoning_details, list) else [],
         extra_content=message.extra_content,
     )
+    if message.reasoning_content or message.reasoning or isinstance(message.content, list) or unknown:
+        _read_reasoning(message, unknown, delta)
+    if message.images or message.audio or message.annotations or unknown:
+        known = {name: getattr(message, name) for name in _PASSED_ON}
+        passed_on = {name: value for name, value in known.items() if _says_something(value)}
+        delta.extras = {**delta.extras, **passed_on, **unknown}
+    return delta
+
+
+def _read_reasoning(message: _DeltaBody, unknown: dict[str, Any], delta: Delta) -> None:
+    """Reasoning, under the first key that has some; pictures among the parts of the content."""
+    keys = [key for key in _REASONING_KEYS if isinstance(unknown.get(key), str)]
+    found = {"reasoning_content": _text(message.reasoning_content), "reasoning": _text(message.reasoning)}
+    found |= {key: unknown.pop(key) for key in keys}
+    if isinstance(message.content, list):
+        parts = [part for part in message.content if isinstance(part, dict)]
+        found[THINKING] = "".join(_text(part.get("thinking")) for part in parts if part.get("type") == "thinking")
+        if images := [part for part in parts if part.get("type") == "image_url"]:
+            delta.extras = {"images": images}
+    delta.reasoning_key, delta.reasoning = next(
+        ((key, text) for key, text in found.items() if text), ("reasoning_content", "")
+    )
+
+
+def _says_something(value: Any) -> bool:
+    return value not in (None, "", [], {})
 
 
 def _legacy_call(given: Any) -> list[CallDelta]:
@@ -195,9 +277,3 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         return "".join(_text(part.get("text") if isinstance(part, dict) else part) for part in value)
     return ""
-
-
-def _error_message(error: Any) -> str:
-    if isinstance(error, dict):
-        error = error.get("message") or error.get("code")
-    return f"the upstream failed: {error}" if error else "the upstream failed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 _HALF = re.compile("[\ud800-\udfff]")
 
@@ -26,6 +27,15 @@ class HalfCharacters:
     def flush(self) -> str:
         text, self._high = self._high, ""
         return whole(text)
+
+
+def joined(value: Any) -> Any:
+    """A JSON value in whose texts no half characters are left."""
+    if isinstance(value, str):
+        return value if value.isascii() else whole(value)
+    if isinstance(value, dict):
+        return {joined(name): joined(item) for name, item in value.items()}
+    return [joined(item) for item in value] if isinstance(value, list) else value
 
 
 def whole(text: str) -> str:

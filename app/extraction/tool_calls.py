@@ -110,6 +110,13 @@ class Call:
         return "".join(self.fragments)
 
     @property
+    def message(self) -> dict[str, Any]:
+        """The call as a message holds it."""
+        text = "input" if self.kind == "custom" else "arguments"
+        told = {"name": self.name, text: self.arguments}
+        return {"id": self.id, "type": self.kind, self.kind: told, **self.extras}
+
+    @property
     def complete(self) -> bool:
         """Its object is over; text that is no object never is."""
         return self.extent.complete or self.ended

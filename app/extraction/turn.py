@@ -38,6 +38,7 @@ from app.extraction.turn_items import (
     CodeStarted,
     CodeText,
     ContentText,
+    ExtraFields,
     Finish,
     ForeignCall,
     ForeignFragment,
@@ -122,8 +123,10 @@ class TurnReader:
             self._read_content(self._content_halves.feed(delta.content), delta.logprobs, items)
         if delta.tool_calls:
             self._read_calls(self._assembler.feed(delta.tool_calls), items)
-        if delta.reasoning or delta.refusal or delta.reasoning_details or delta.extra_content is not None:
+        if delta.reasoning or delta.refusal or delta.extra_content is not None:
             self._read_rest(delta, items)
+        if delta.reasoning_details or delta.extras:
+            self._read_extras(delta, items)
         if delta.finish_reason is not None:
             self._finish(delta.finish_reason, items)
         if delta.usage is not None:
@@ -180,16 +183,13 @@ class TurnReader:
         return self._message.whole([self._call_message(call) for call in self._assembler.calls if call.started])
 
     def _call_message(self, call: Call) -> dict[str, Any]:
-        arguments = call.arguments
-        if call.kind == "custom":
-            custom = {"name": call.name, "input": arguments}
-            return {"id": call.id, "type": "custom", "custom": custom, **call.extras}
+        message = call.message
         code_call = self._code_calls.get(call.ordinal)
-        if code_call is not None and not _is_json_object(arguments):
+        if code_call is not None and not _is_json_object(call.arguments):
             key = self._code_keys.get(canonical_tool(call.name), "code")
             arguments = json.dumps({key: "".join(code_call.code)}, ensure_ascii=False)
-        function = {"name": call.name, "arguments": arguments}
-        return {"id": call.id, "type": "function", "function": function, **call.extras}
+            message["function"] = {"name": call.name, "arguments": arguments}
+        return message
 
     # content
 
@@ -226,9 +226,15 @@ class TurnReader:
             items.append(RefusalText(text, None if delta.content else delta.logprobs))
         if delta.extra_content is not None:
             self._message.set_extra_content(delta.extra_content)
-        for detail in delta.reasoning_details:
-            self._count(str(detail))
-            self._message.add_detail(detail)
+
+    def _read_extras(self, delta: Delta, items: list[TurnItem]) -> None:
+        fields = delta.extras
+        if delta.reasoning_details:
+            fields = {"reasoning_details": delta.reasoning_details, **fields}
+            for detail in delta.reasoning_details:
+                self._message.add_detail(detail)
+        self._count(str(fields))
+        items.append(ExtraFields(fields))
 
     def _count(self, text: str) -> None:
         self._chars += len(text)

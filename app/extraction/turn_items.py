@@ -26,6 +26,12 @@ class RefusalText(NamedTuple):
     logprobs: Any = None
 
 
+class ExtraFields(NamedTuple):
+    """What a delta holds beside texts and calls, as it came: pictures, audio, annotations, ``reasoning_details``."""
+
+    fields: dict[str, Any]
+
+
 class CodeStarted(NamedTuple):
     """``name`` is the tool's; empty for code in content."""
 
@@ -88,6 +94,6 @@ class UsageReport(NamedTuple):
 
 
 TurnItem = (
-    ContentText | ReasoningText | RefusalText | CodeStarted | CodeText | CodeEnded
+    ContentText | ReasoningText | RefusalText | ExtraFields | CodeStarted | CodeText | CodeEnded
     | ForeignFragment | ForeignCall | RefusedCall | Finish | UsageReport
 )  # fmt: skip

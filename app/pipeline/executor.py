@@ -126,7 +126,7 @@ class Executor:
             block=block.name,
             final=work.final,
             cut=cut,
-            sink=self._sink(block),
+            sink=self._sink(block, began_s),
             timeout_s=max(self.budget_s, 0.0),
             language=block.language,
         )
@@ -147,11 +147,12 @@ class Executor:
             await emit(ExecEnd(call_id=block.call_id, batch=self._batch, status=status, duration_ms=duration_ms))
         return execution
 
-    def _sink(self, block: Block) -> Sink:
+    def _sink(self, block: Block, began_s: float) -> Sink:
         call_id, batch, emit = block.call_id, self._batch, self._emitter.emit
 
         async def sink(said: Output | Display | Result) -> None:
             block.transcript.add(said)
+            self._clock.output(self._emitter.now_s(), began_s)
             if isinstance(said, Output):
                 await emit(ExecOutput(call_id=call_id, batch=batch, stream=said.stream, text=said.text))
             else:

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
-from app.events import FileChange
+from app.events import ChatMessage, FileChange
 from app.extraction.names import canonical_tool, runs_here
 from app.pipeline.block import Block
 from app.pipeline.generation import Generation
 from app.render.inline import one_line, size
 
-ChatMessage = dict[str, Any]
 #: Changed files that are named.
 _FILES: Final = 30
 

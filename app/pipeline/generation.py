@@ -11,7 +11,7 @@ from typing import Any, Literal
 from msgspec import UNSET, UnsetType
 
 from app.detection import SLICE, Chunk, Confirmer, Detector, SyntaxProblem, create_detector
-from app.events import ChunkDetected, CodeStart, Interrupt, Token, ToolCall, ToolCallDelta, TurnEnd
+from app.events import ChunkDetected, CodeStart, DeltaExtra, Interrupt, Token, ToolCall, ToolCallDelta, TurnEnd
 from app.extraction.deltas import decode_delta
 from app.extraction.tool_calls import Kind
 from app.extraction.turn import TurnReader
@@ -20,6 +20,7 @@ from app.extraction.turn_items import (
     CodeStarted,
     CodeText,
     ContentText,
+    ExtraFields,
     Finish,
     ForeignCall,
     ForeignFragment,
@@ -122,12 +123,9 @@ class Generation:
                 case ContentText(text=text, logprobs=logprobs):
                     self._note_token()
                     await emit(Token(turn=self.turn, channel="content", text=text, logprobs=logprobs or UNSET))
-                case RefusalText(text=text, logprobs=logprobs):
+                case RefusalText() | ReasoningText() | ExtraFields():
                     self._note_token()
-                    await emit(Token(turn=self.turn, channel="refusal", text=text, logprobs=logprobs or UNSET))
-                case ReasoningText(text=text, key=key):
-                    self._note_token()
-                    await emit(Token(turn=self.turn, channel="reasoning", text=text, key=key))
+                    await emit(self._event_of(item))
                 case CodeStarted():
                     await self._start_block(item)
                 case CodeEnded(call_id=call_id, complete=complete):
@@ -149,6 +147,15 @@ class Generation:
                     self.finish_reason = reason
                 case UsageReport(usage=usage):
                     self.usage = usage
+
+    def _event_of(self, item: RefusalText | ReasoningText | ExtraFields) -> Token | DeltaExtra:
+        match item:
+            case RefusalText(text=text, logprobs=logprobs):
+                return Token(turn=self.turn, channel="refusal", text=text, logprobs=logprobs or UNSET)
+            case ReasoningText(text=text, key=key):
+                return Token(turn=self.turn, channel="reasoning", text=text, key=key)
+            case ExtraFields(fields=fields):
+                return DeltaExtra(turn=self.turn, fields=fields)
 
     async def _show_fragment(self, item: ForeignFragment) -> None:
         """While code is being written the client's calls are held back until they are whole."""

@@ -20,14 +20,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
-from app.errors import EagerError
-from app.events import Done, Start, TurnEnd
+from app.errors import EagerError, UpstreamRefused
+from app.events import ChatMessage, Done, Start, TurnEnd
 from app.extraction.names import CODE_TOOLS, declared_tools
 from app.extraction.turn import TurnReader
 from app.ids import new_id
@@ -35,7 +35,7 @@ from app.pipeline.block import Block
 from app.pipeline.emitter import Emitter, SendEvent
 from app.pipeline.executor import Executor
 from app.pipeline.failure import report_failure, report_unfinished
-from app.pipeline.follow_up import ChatMessage, follow_up
+from app.pipeline.follow_up import follow_up
 from app.pipeline.generation import Generation
 from app.pipeline.place import NewPlace, Place
 from app.pipeline.queue import ExecutionQueue
@@ -45,6 +45,7 @@ from app.pipeline.usage import Usage, add_usage, estimated_usage
 from app.pipeline.work_folder import WorkFolderWatch
 from app.scheduling.gate import Policy
 from app.upstream.completions import Completions
+from app.upstream.refusal import refuses_streams
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,8 @@ RepairFrom = Literal["partial", "full"]
 #: Given the ids of the calls that the client was shown last, and all messages between the client's own and its answer
 #: to them: more than it was shown.
 KeepHidden = Callable[[Sequence[str], Sequence[ChatMessage]], Awaitable[None]]
+#: Given the number of a turn with code, and the messages that tell the model of it: its answer, and what its code did.
+KeepTurn = Callable[[int, Sequence[ChatMessage]], Awaitable[None]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +65,7 @@ class RunOptions:
     """What a request may choose. ``max_turns`` counts upstream calls, ``max_repairs`` failed ones in a row;
     ``timeout_s`` is for all code of the request; ``own_tools`` are those of ``tools`` that the client has not declared,
     and is never shown a call of; ``code_keys`` has the argument that holds the code, by tool, where the tool's schema
-    tells."""
+    tells; ``whole``: the client waits for the whole answer, and does not read a stream."""
 
     mode: Literal["eager", "serial"] = "eager"
     on_error: OnFailure = "interrupt"
@@ -77,6 +80,7 @@ class RunOptions:
     max_turns: int = 1
     timeout_s: float = 120.0
     headers: dict[str, str] = field(default_factory=dict)
+    whole: bool = False
 
     @property
     def stop_on_error(self) -> bool:
@@ -93,6 +97,7 @@ async def run(
     place: Place,
     send: SendEvent,
     keep_hidden: KeepHidden | None = None,
+    keep_turn: KeepTurn | None = None,
 ) -> None:
     """Run one request. ``body`` is the upstream's chat-completions request, without our own fields; ``place`` is asked
     for a sandbox when code begins.
@@ -100,7 +105,7 @@ async def run(
     Raises:
         UpstreamError: before any event but ``start``; later failures are events.
     """
-    await _Request(body, options, request_id, upstream, place, send, keep_hidden).run()
+    await _Request(body, options, request_id, upstream, place, send, keep_hidden, keep_turn).run()
 
 
 class _Request:
@@ -113,6 +118,7 @@ class _Request:
         place: Place,
         send: SendEvent,
         keep_hidden: KeepHidden | None,
+        keep_turn: KeepTurn | None,
     ) -> None:
         self._body = {**body, "stream": True, "stream_options": {"include_usage": True}}
         self._options = options
@@ -120,6 +126,7 @@ class _Request:
         self._upstream = upstream
         self._place = place
         self._keep_hidden = keep_hidden
+        self._keep_turn = keep_turn
         self._given = len(body["messages"])
         self._declared = declared_tools(body.get("tools"))
         self._emitter = Emitter(send)
@@ -167,14 +174,14 @@ class _Request:
             usage = _usage_of(generation, stopped)
             await self._end_turn(generation, usage)
             self._usage = add_usage(self._usage, usage)
+            told = follow_up(generation, stopped=stopped is not None, code_keys=self._options.code_keys)
+            if generation.blocks and self._keep_turn is not None:
+                await self._keep_turn(turn, told)
             if (reason := self._reason_to_end(generation, stopped)) is not None:
                 return reason
             if last and not generation.foreign_calls:
                 return "stop" if stopped is None else "interrupt"
-            self._body["messages"] = [
-                *self._body["messages"],
-                *follow_up(generation, stopped=stopped is not None, code_keys=self._options.code_keys),
-            ]
+            self._body["messages"] = [*self._body["messages"], *told]
             if generation.foreign_calls:
                 await self._keep(generation)
                 return "tool_calls"
@@ -250,7 +257,7 @@ class _Request:
             stop_on_problem=options.stop_on_error,
         )
         async with AsyncExitStack() as connection:
-            stream = await connection.enter_async_context(self._upstream.stream(self._body, options.headers))
+            stream = await self._ask(connection)
             self._generation = generation
             if turn == 0:
                 if isinstance(self._place, NewPlace):
@@ -281,6 +288,18 @@ class _Request:
                 finally:
                     self._budget_s = executor.budget_s
         return generation, "error" if generation.stopped else executor.stopped
+
+    async def _ask(self, connection: AsyncExitStack) -> AsyncIterator[Sequence[str]]:
+        """The upstream's answer. A client that waits for all of it does not need a stream: where the upstream refuses
+        one, it is asked as the client has asked."""
+        headers = self._options.headers
+        try:
+            return await connection.enter_async_context(self._upstream.stream(self._body, headers))
+        except UpstreamRefused as refused:
+            if not (self._options.whole and refuses_streams(refused)):
+                raise
+        self._body = {name: value for name, value in self._body.items() if name not in ("stream", "stream_options")}
+        return await connection.enter_async_context(self._upstream.stream(self._body, headers))
 
     def _transaction(self) -> Transaction | NoTransaction:
         policy = self._options.rollback

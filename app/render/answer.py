@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from app.events import CodeEnd, CodeStart, Done, Error, Event, Interrupt, SessionLost, Token, TurnEnd
+from app.events import ChatMessage, CodeEnd, CodeStart, Done, Error, Event, Interrupt, SessionLost, Token, TurnEnd
 from app.render.code_blocks import CodeBlocks, Style
 from app.render.content import WordsReader
 from app.render.markers import marker, next_marker
 from app.render.open_ends import closer
 from app.render.said import Link
-from app.render.way_back import AddedText, HiddenTurn, Message, digest
+from app.render.way_back import AddedText, HiddenTurn, digest
 
 #: Events of a piece of code have its ``call_id``; its text comes as tokens.
 _CODE_EVENTS = frozenset({"ChunkDetected", "ExecStart", "ExecOutput", "ExecResult", "ExecError", "ExecEnd", "Rollback"})
@@ -135,7 +135,7 @@ class MarkdownAnswer:
                 self._happen(getattr(event, "call_id", ""), event, links)
         return [*self._take(), event]
 
-    def hidden(self, turn: int, messages: Sequence[Message], session: str) -> tuple[str, HiddenTurn] | None:
+    def hidden(self, turn: int, messages: Sequence[ChatMessage], session: str) -> tuple[str, HiddenTurn] | None:
         """What is to be remembered of a turn that is over, and its id; None if nothing was added in it."""
         made = next((made for made in self._turns if made.number == turn and made.id), None)
         if made is None:

@@ -54,7 +54,7 @@ class Said:
     def value(self, data: Mapping[str, Any], links: Sequence[Link]) -> str:
         """Something it showed. ``links`` lead to its images."""
         if links:
-            return self.end_text() + "".join(f"\n\n![{escaped(link.name)}]({link.url})" for link in links)
+            return self.end_text() + "".join(f"\n\n{_figure(link)}" for link in links)
         html, plain = data.get("text/html"), data.get("text/plain")
         if isinstance(html, str) and (table := markdown_table(html)) is not None:
             return f"{self.end_text()}\n\n{table}"
@@ -89,6 +89,10 @@ class Said:
         if not links:
             return ""
         return f"{self.end_text()}\n\nFiles: {', '.join(map(_file, links))}"
+
+
+def _figure(link: Link) -> str:
+    return f"![{escaped(link.name)}]({link.url})" if link.url else f"*{escaped(link.name)} could not be kept.*"
 
 
 def _file(link: Link) -> str:

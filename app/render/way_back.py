@@ -15,9 +15,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from app.events import ChatMessage
 from app.render.markers import find_markers, has_markers, without_markers
-
-Message = dict[str, Any]
 
 
 class AddedText(msgspec.Struct):
@@ -31,7 +30,7 @@ class HiddenTurn(msgspec.Struct):
     """A turn as the model knows it. ``messages``: its answer, and what it was told of its code. ``words`` is the digest
     of its text; ``session`` where its code ran."""
 
-    messages: list[Message]
+    messages: list[ChatMessage]
     added: list[AddedText]
     words: str
     session: str = ""
@@ -98,7 +97,7 @@ def split(text: str) -> list[TextPart]:
     return pieces
 
 
-def restore(message: Message, turns: Mapping[str, HiddenTurn]) -> list[Message]:
+def restore(message: ChatMessage, turns: Mapping[str, HiddenTurn]) -> list[ChatMessage]:
     """The messages that stand behind an assistant's message of a client. ``turns`` are those that we remember."""
     content = message.get("content")
     if not isinstance(content, str) or not has_markers(content):
@@ -106,7 +105,7 @@ def restore(message: Message, turns: Mapping[str, HiddenTurn]) -> list[Message]:
     pieces = _without_foreign(split(content), turns)
     if not any(isinstance(piece, Added) for piece in pieces):
         return _with_text(message, without_markers(_text_of(pieces)))
-    messages: list[Message] = []
+    messages: list[ChatMessage] = []
     words = ""
     turn = _RestoredTurn()
     for piece in pieces:
@@ -132,11 +131,11 @@ def restore(message: Message, turns: Mapping[str, HiddenTurn]) -> list[Message]:
     return [*messages, *_with_text(message, without_markers(words))]
 
 
-def restored_conversation(messages: Sequence[Message], turns: Mapping[str, HiddenTurn]) -> list[Message]:
+def restored_conversation(messages: Sequence[ChatMessage], turns: Mapping[str, HiddenTurn]) -> list[ChatMessage]:
     """A conversation as the model knows it. Each turn is put back once; what others say of it is read without markers,
     which no front end shows either."""
     left = dict(turns)
-    restored: list[Message] = []
+    restored: list[ChatMessage] = []
     for message in messages:
         content = message.get("content")
         if message.get("role") == "assistant" and isinstance(content, str):
@@ -166,7 +165,7 @@ class _RestoredTurn:
         """Whether ``rest``, behind all that was added, is of this turn: no other one followed then."""
         return bool(rest) and digest(self.words + rest) == turns[self.id].words
 
-    def messages(self, turns: Mapping[str, HiddenTurn]) -> list[Message]:
+    def messages(self, turns: Mapping[str, HiddenTurn]) -> list[ChatMessage]:
         if not self.id:
             return [{"role": "assistant", "content": words}] if (words := self.words.strip()) else []
         hidden = turns[self.id]
@@ -216,7 +215,7 @@ def _text_of(pieces: Sequence[TextPart]) -> str:
     return "".join(piece.text if isinstance(piece, Words) else piece.whole for piece in pieces)
 
 
-def _with_text(message: Message, text: str) -> list[Message]:
+def _with_text(message: ChatMessage, text: str) -> list[ChatMessage]:
     """The client's message with this text, if anything is left of it."""
     if text.strip() or message.get("tool_calls"):
         return [{**message, "content": text if text.strip() else None}]

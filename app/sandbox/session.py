@@ -11,6 +11,7 @@ from typing import Protocol
 
 from app.detection.chunk import Chunk
 from app.sandbox.worker.execution import Execution, Sink
+from app.sandbox.worker.inquiry import PieceSink
 from app.sandbox.worker.messages import FileReply
 
 
@@ -48,6 +49,14 @@ class Session(Protocol):
 
     async def list_files(self, limit: int) -> FileReply:
         """Files of the work folder, at most ``limit`` of them.
+
+        Raises:
+            SandboxGone: the sandbox is dead.
+        """
+        ...
+
+    async def get_file(self, path: str, *, limit_bytes: int, sink: PieceSink) -> FileReply:
+        """Read a file of the work folder into ``sink``, as fast as the sink takes it.
 
         Raises:
             SandboxGone: the sandbox is dead.

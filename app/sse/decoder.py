@@ -2,6 +2,10 @@
 
 Lines end at LF, CR or CRLF and nowhere else: ``str.splitlines`` also cuts at U+2028, U+2029 and U+0085, which are legal
 inside JSON strings. UTF-8 is decoded per complete line, because a read may end inside a character.
+
+Not in the standard, but in the streams of upstreams that fail: a field ``error:`` (llama.cpp), which is an event of
+that name; and lines of JSON or HTML without any field (lemonade, proxies), an event ``BARE``: one for each line that is
+an object, else one for all lines up to the next field, or an empty line behind JSON.
 """
 
 from __future__ import annotations
@@ -11,6 +15,13 @@ from typing import NamedTuple
 
 #: A whole tool call may come in one event; h11 allows 16 KiB of headers, the code of a call is below a few MiB.
 MAX_EVENT_BYTES = 8 * 1024 * 1024
+
+
+#: Names an event that had no field; no line can name one so.
+BARE = "\n"
+#: What a line without data takes all the same.
+_FIELD_BYTES = 5
+_BARE_STARTS = (b"{", b"[", b"<")
 
 
 class ServerSentEvent(NamedTuple):
@@ -34,6 +45,7 @@ class SSEDecoder:
         self._data: list[str] = []
         self._data_bytes = 0
         self._event: str | None = None
+        self._bare = False
         self._after_cr = False
         self._at_start = True
 
@@ -59,8 +71,8 @@ class SSEDecoder:
         events: list[ServerSentEvent] = []
         for line in lines:
             if line:
-                self._take_line(line)
-            elif self._data or self._event is not None:
+                self._take_line(line, events)
+            elif (self._data or self._event is not None) and not self._goes_on:
                 self._dispatch(events)
         self._keep(rest)
         return events
@@ -68,9 +80,14 @@ class SSEDecoder:
     def flush(self) -> list[ServerSentEvent]:
         events: list[ServerSentEvent] = []
         if self._line:
-            self._take_line(self._take_pending_line())
+            self._take_line(self._take_pending_line(), events)
         self._dispatch(events)
         return events
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether an empty line is no end: it stands in a page."""
+        return self._bare and not self._data[-1].rstrip().endswith(("}", "]"))
 
     def _keep(self, data: bytes) -> None:
         if data:
@@ -85,18 +102,38 @@ class SSEDecoder:
         self._line_bytes = 0
         return line
 
-    def _take_line(self, line: bytes) -> None:
+    def _take_line(self, line: bytes, events: list[ServerSentEvent]) -> None:
         if self._at_start:
             self._at_start = False
             line = line.removeprefix(codecs.BOM_UTF8)
         if line.startswith(b"data:"):
-            self._data_bytes += len(line)
-            self._data.append(line[6 if line[5:6] == b" " else 5 :].decode("utf-8", "replace"))
+            if self._bare:
+                self._dispatch(events)
+            self._add(line[6 if line[5:6] == b" " else 5 :])
         elif line.startswith(b"event:"):
+            if self._bare:
+                self._dispatch(events)
             self._event = line[6:].removeprefix(b" ").decode("utf-8", "replace")
         elif line == b"data":
-            self._data_bytes += len(line)
-            self._data.append("")
+            self._add(b"")
+        elif line.startswith(b"error:"):
+            self._dispatch(events)
+            self._event = "error"
+            self._add(line[6:].removeprefix(b" "))
+        elif self._bare or line.startswith(_BARE_STARTS):
+            self._take_bare(line, events)
+
+    def _take_bare(self, line: bytes, events: list[ServerSentEvent]) -> None:
+        if not self._bare:
+            self._dispatch(events)
+            self._bare, self._event = True, BARE
+        self._add(line)
+        if len(self._data) == 1 and line.startswith(b"{") and line.rstrip().endswith(b"}"):
+            self._dispatch(events)
+
+    def _add(self, data: bytes) -> None:
+        self._data_bytes += len(data) + _FIELD_BYTES
+        self._data.append(data.decode("utf-8", "replace"))
 
     def _dispatch(self, events: list[ServerSentEvent]) -> None:
         if self._data:
@@ -105,3 +142,4 @@ class SSEDecoder:
             self._data.clear()
             self._data_bytes = 0
         self._event = None
+        self._bare = False

@@ -144,6 +144,10 @@ class BlobReader:
         self.size = size
         self._file = file
 
+    async def seek(self, position: int) -> None:
+        """The bytes from there on are read."""
+        await in_thread(self._file.seek, position)
+
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while piece := await in_thread(self._file.read, PIECE):
             yield piece

@@ -16,6 +16,7 @@ from app.store.hidden_calls import HiddenCalls
 from app.store.idempotency import IdempotencyKeys
 from app.store.responses import Responses
 from app.store.schema import Upgrade, bring_up_to_date
+from app.store.shared import Shared
 
 
 class Store:
@@ -28,6 +29,7 @@ class Store:
         self.container_files = ContainerFiles(connections, clock)
         self.files = Files(connections, clock)
         self.hidden_calls = HiddenCalls(connections, clock)
+        self.shared = Shared(connections, clock)
         self.idempotency_keys = IdempotencyKeys(connections, clock)
 
     async def purge(self) -> None:

@@ -105,6 +105,21 @@ hidden_calls = Table(
     Column("expires_at", Float, nullable=False, index=True),
 )
 
+shared = Table(
+    "eager_shared",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("owner", NAME, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False, index=True),
+    Column("session", ID, nullable=False),
+    Column("name", NAME, nullable=False),
+    Column("media_type", String(64), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Index("eager_shared_session", "owner", "session"),
+)
+
 idempotency = Table(
     "eager_idempotency_keys",
     metadata,

@@ -13,9 +13,8 @@ from app.deadline import Deadline
 from app.errors import UpstreamBroken, UpstreamUnreachable
 from app.extraction.deltas import is_error
 from app.sse.decoder import EventTooLarge, ServerSentEvent, SSEDecoder
-from app.sse.encoder import encode
+from app.upstream.odd_events import is_end, understood
 from app.upstream.refusal import without_key
-from app.upstream.whole_answer import as_delta
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 #: Longest wait for the end of a response behind its last event.
@@ -23,7 +22,6 @@ DRAIN_S = 0.1
 #: ``OSError`` is what a socket says that no library has put into its own words.
 NETWORK_ERRORS = (aiohttp.ClientError, OSError)
 
-_DONE = "[DONE]"
 #: Some upstreams say in a text that there is no reason yet: ``""`` (SGLang, Ollama), ``"null"`` (KoboldCpp).
 _FINISH = re.compile(r'"finish_reason"\s*:\s*"(?!(?:null)?")')
 
@@ -55,9 +53,8 @@ class EventBatches:
     ) -> None:
         self._connection = connection
         self._key = key
-        self._is_json = is_json
         self._idle_timeout_s = idle_timeout_s
-        self._decoder = SSEDecoder()
+        self._decoder = SSEDecoder(MAX_ANSWER_BYTES) if is_json else SSEDecoder()
         self._late = False
         self._begun = False
         self._whole = False  # a finish reason or [DONE] was seen
@@ -71,8 +68,7 @@ class EventBatches:
 
     async def __anext__(self) -> list[str]:
         while not self._over:
-            data = await (self._read() if self._begun else self._read_first())
-            if data:
+            if data := await self._read():
                 events = self._decode(data)
             else:
                 self._over = True
@@ -116,22 +112,6 @@ class EventBatches:
         self._silence.lift()  # the time until the next read is not the upstream's
         return data
 
-    async def _read_first(self) -> bytes:
-        """The beginning of a stream; of an answer that is none, whatever its content type says, all of it as one
-        event."""
-        data = await self._read()
-        if not self._is_json and not data.lstrip().startswith(b"{"):
-            return data
-        body = bytearray()
-        while data:
-            body += data
-            if len(body) > MAX_ANSWER_BYTES:
-                raise UpstreamBroken(f"the upstream's answer is longer than {MAX_ANSWER_BYTES} bytes")
-            data = await self._read()
-        if body.lstrip().startswith(b"data:"):  # events under the wrong content type
-            return bytes(body)
-        return encode(as_delta(bytes(body)))
-
     def _decode(self, data: bytes) -> list[ServerSentEvent]:
         try:
             return self._decoder.feed(data)
@@ -141,10 +121,12 @@ class EventBatches:
     def _take(self, events: list[ServerSentEvent]) -> list[str]:
         """The events that are data, up to the end."""
         batch = []
-        for _, data in events:
-            if data.startswith(_DONE):
-                self._whole = self._done = self._over = True
-                break
+        for event, data in events:
+            if event is not None or '"choices"' not in data or '"delta"' not in data:
+                if is_end(data):
+                    self._whole = self._done = self._over = True
+                    break
+                data = understood(data, event)
             if data:
                 batch.append(self._without_key(data))
                 self._whole = self._whole or _FINISH.search(data) is not None

@@ -24,7 +24,11 @@ from typing import Any, Self, TypeVar
 import aiohttp
 
 from app.errors import UpstreamBroken, UpstreamUnreachable
+from app.extraction.deltas import decode_delta, is_error
+from app.extraction.failures import broken, error_in_text, told_error
+from app.extraction.whole_answer import as_document
 from app.upstream.batches import MAX_ANSWER_BYTES, NETWORK_ERRORS, EventBatches, too_late
+from app.upstream.odd_events import events_in, is_stream
 from app.upstream.refusal import refusal, reworded, without_key
 
 T = TypeVar("T")
@@ -118,13 +122,32 @@ class Upstream:
         response = await self._send(method, path, body, headers, deadline)
         async with response:
             answer = await self._read_whole(response, deadline)
+        if is_stream(answer):
+            return self._put_together(answer)
         try:
             document = json.loads(answer)
-            if isinstance(document, dict) and document.get("error"):
-                document = json.loads(self._without_key(answer))
         except (ValueError, RecursionError) as error:
-            raise UpstreamBroken("the upstream's answer is not JSON") from error
+            told = error_in_text(self._without_key(answer).decode("utf-8", "replace"))
+            words = f": {told.message}" if told is not None and told.message else ""
+            raise UpstreamBroken(f"the upstream's answer is not JSON{words}") from error
+        if told_error(document) is not None and (told := told_error(json.loads(self._without_key(answer)))) is not None:
+            raise broken(told)
         return document
+
+    def _put_together(self, answer: bytes) -> Any:
+        """The completion that was streamed although nobody asked for it.
+
+        Raises:
+            UpstreamBroken: it tells an error, or is no completion.
+        """
+        events = list(events_in(self._without_key(answer) if b'"error"' in answer else answer))
+        for data in events:
+            if is_error(data):
+                decode_delta(data)
+        try:
+            return as_document(events)
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise UpstreamBroken("the upstream's answer is a stream that cannot be read") from error
 
     def _without_key(self, answer: bytes) -> bytes:
         return without_key(answer.decode("utf-8", "surrogateescape"), self._api_key).encode("utf-8", "surrogateescape")
@@ -145,7 +168,7 @@ class Upstream:
             data = _encode(body).encode()
             sent["content-type"] = "application/json"
         response = await _reach(self._request(method, path, data, sent), deadline)
-        if response.status == 200:
+        if 200 <= response.status < 300:
             return response
         async with response:
             answer = await _reach(_read_start(response, MAX_REFUSAL_BYTES), deadline)

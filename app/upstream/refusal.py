@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from app.errors import UpstreamRefused
+from app.extraction.failures import (
+    DEFAULTS,
+    MAX_MESSAGE_CHARS,
+    ToldError,
+    error_in_text,
+    fitting_code,
+    is_about_context,
+)
 
-#: ``type`` and ``code`` where the upstream names none.
-_DEFAULTS: dict[int, tuple[str, str | None]] = {
-    400: ("invalid_request_error", "invalid_value"),
-    401: ("invalid_request_error", "invalid_api_key"),
-    403: ("invalid_request_error", "permission_denied"),
-    404: ("invalid_request_error", "model_not_found"),
-    405: ("invalid_request_error", "method_not_allowed"),
-    408: ("timeout", "request_timeout"),
-    409: ("conflict_error", None),
-    413: ("invalid_request_error", "request_too_large"),
-    429: ("requests", "rate_limit_exceeded"),
-}
+_STREAMING = re.compile(r"\bstream(?:ing|ed|s)?\b", re.IGNORECASE)
 _RETRY_HEADERS = ("retry-after", "retry-after-ms")
-_MAX_MESSAGE_CHARS = 2000
 
 #: What stands for a key in what is told. Shorter ones (``EMPTY``, ``ollama``) are no secrets, but words of messages.
 _HIDDEN = "[key]"
@@ -34,30 +30,42 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, *, own_key: bo
     if status in (401, 403) and own_key:
         # Its message may quote the key.
         return _bad_gateway("the upstream refused the gateway's key", {})
-    error = _error_object(body)
-    message, answered = _message(error, body), f"the upstream answered {status}"
+    told = _told(body)._replace(status=status)
+    about_context = is_about_context(told)
+    message, answered = told.message[:MAX_MESSAGE_CHARS], f"the upstream answered {status}"
+    if about_context:
+        status = 400  # some say 500
     if not 400 <= status < 500:
-        return _bad_gateway(f"{answered}: {message}"[:_MAX_MESSAGE_CHARS] if message else answered, retry)
+        return _bad_gateway(f"{answered}: {message}"[:MAX_MESSAGE_CHARS] if message else answered, retry)
     status = 400 if status == 422 else status
-    type, code = _DEFAULTS.get(status, ("invalid_request_error", None))
+    type, code = DEFAULTS.get(status, ("invalid_request_error", None))
     return UpstreamRefused(
-        message[:_MAX_MESSAGE_CHARS] or answered,
+        message or answered,
         status=status,
-        type=_text(error.get("type")) or type,
-        param=_text(error.get("param")),
-        code=_text(error.get("code")) or code,
+        type=type if about_context else told.type or type,
+        param=told.param,
+        code=fitting_code(told) or code,
         headers=retry,
     )
 
 
 def reworded(body: Mapping[str, Any], refused: UpstreamRefused) -> dict[str, Any] | None:
-    """The request with ``max_completion_tokens``, if it was refused for ``max_tokens``: OpenAI's reasoning models know
-    the one alone, and other servers the other (Ollama ignores the new name)."""
-    if refused.status != 400 or "max_completion_tokens" not in str(refused):
+    """The request in other words, if it was refused for these: with ``max_completion_tokens`` for ``max_tokens``
+    (OpenAI's reasoning models know the one alone, and other servers the other: Ollama ignores the new name); without
+    ``stream_options``, which old servers do not know."""
+    if refused.status != 400:
         return None
-    if "max_tokens" not in body or "max_completion_tokens" in body:
+    message = str(refused)
+    if "stream_options" in body and ("stream_options" in message or "include_usage" in message):
+        return {name: value for name, value in body.items() if name != "stream_options"}
+    if "max_completion_tokens" not in message or "max_tokens" not in body or "max_completion_tokens" in body:
         return None
     return {{"max_tokens": "max_completion_tokens"}.get(name, name): value for name, value in body.items()}
+
+
+def refuses_streams(refused: UpstreamRefused) -> bool:
+    """Whether the answer was refused because it was to be streamed (a model that cannot, an account that may not)."""
+    return refused.param == "stream" or _STREAMING.search(str(refused)) is not None
 
 
 def without_key(text: str, key: str | None) -> str:
@@ -69,38 +77,8 @@ def _bad_gateway(message: str, headers: dict[str, str]) -> UpstreamRefused:
     return UpstreamRefused(message, status=502, type="upstream_error", code="bad_gateway", headers=headers)
 
 
-def _error_object(body: bytes) -> dict[str, Any]:
-    """OpenAI's ``error``; vLLM has its fields at the top, Gemini wraps it in a list, FastAPI says ``detail``."""
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    if isinstance(value, list) and value:
-        value = value[0]
-    if not isinstance(value, dict):
-        return {}
-    error = value.get("error", value)
-    return error if isinstance(error, dict) else {"message": error}
-
-
-def _message(error: dict[str, Any], body: bytes) -> str:
-    message = error.get("message") or error.get("detail")
-    if isinstance(message, list):  # FastAPI's list of problems
-        message = "; ".join(_problem(problem) for problem in message)
-    if message:
-        return str(message)
+def _told(body: bytes) -> ToldError:
+    """What the body says of the error; a text that is no JSON is all of it."""
     text = body.decode("utf-8", "replace").strip()
-    return "" if text.startswith("<") else text
-
-
-def _problem(problem: Any) -> str:
-    if not isinstance(problem, dict):
-        return str(problem)
-    place = problem.get("loc")
-    where = ".".join(map(str, place)) if isinstance(place, list) else ""
-    return f"{where}: {problem.get('msg')}"
-
-
-def _text(value: Any) -> str | None:
-    """Codes that are numbers repeat the HTTP status: vLLM."""
-    return value if isinstance(value, str) and value else None
+    told = error_in_text(text)
+    return told if told is not None and (told.message or text.startswith("<")) else ToldError(text)

@@ -32,6 +32,7 @@ class Attempt:
         shows: what the bundles of displays and results have to hold, by MIME type and pattern.
         check: what to look at afterwards, in the sandbox of the attempt.
         shares: a reset takes all it leaves, so that the next attempt of this kind is made in the same sandbox.
+        by_cgroup: only a cgroup stops it: the embedded sandbox where none can be written does not (ARCHITECTURE.md).
         recovers: the same session then runs another line. ("gone": it cannot, and says so.)
     """
 
@@ -45,6 +46,7 @@ class Attempt:
     recovers: bool = True
     machine: str | None = None
     shares: bool = False
+    by_cgroup: bool = False
 
     def __str__(self) -> str:
         return self.name

@@ -31,6 +31,12 @@ def test_what_parses_but_never_compiles_is_a_problem() -> None:
     assert problems("x = 1; return x\n") == [("'return' outside function", 1)]
 
 
+def test_what_the_compiler_only_warns_of_is_no_problem_and_is_not_shown(capfd: pytest.CaptureFixture[str]) -> None:
+    # Warnings are errors in these tests.
+    assert problems("x = 1\nif x is 1:\n    y = '\\d'\nassert (x, 'always')\n") == []
+    assert capfd.readouterr().err == ""
+
+
 def test_top_level_await_is_allowed() -> None:
     assert problems("await f()\nasync for x in y: z\nasync with a: b\n[c async for c in d]\n") == []
 

@@ -15,6 +15,8 @@ class FakeUpstream:
 
     def __init__(self) -> None:
         self.refusal: Exception | None = None
+        #: Raised instead of the next answers, one each.
+        self.refusals: list[Exception] = []
         self.requests: list[dict[str, Any]] = []
         #: The answer where none is streamed.
         self.document: Any = None
@@ -29,6 +31,8 @@ class FakeUpstream:
         self, body: dict[str, Any], headers: dict[str, str] | None = None
     ) -> AsyncIterator[AsyncIterator[Sequence[str]]]:
         self.requests.append(json.loads(json.dumps(body)))
+        if self.refusals:
+            raise self.refusals.pop(0)
         if self.refusal is not None:
             raise self.refusal
         try:

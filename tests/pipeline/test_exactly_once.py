@@ -18,8 +18,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from app.detection.chunk import Chunk
-from app.events import Done, Event
-from app.pipeline.follow_up import ChatMessage
+from app.events import ChatMessage, Done, Event
 from app.pipeline.place import AtHand
 from app.pipeline.run import RunOptions, run
 from app.sandbox.session import Session

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.events import CodeEnd, ExecEnd, Interrupt, ToolCall
-from app.pipeline.follow_up import ChatMessage
+from app.events import ChatMessage, CodeEnd, ExecEnd, Interrupt, ToolCall
 from tests.fakes.session import failing
 from tests.pipeline.test_run import Request
 

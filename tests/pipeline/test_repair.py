@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.events import CodeEnd, ExecStart, Interrupt, Token, ToolCall, ToolCallDelta
-from app.pipeline.follow_up import ChatMessage
+from app.events import ChatMessage, CodeEnd, ExecStart, Interrupt, Token, ToolCall, ToolCallDelta
 from app.pipeline.run import RunOptions
 from app.sandbox.worker.execution import Execution
 from app.sandbox.worker.messages import Failure, Output

@@ -11,6 +11,7 @@ import pytest
 
 from app.errors import UpstreamBroken, UpstreamRefused
 from app.events import (
+    ChatMessage,
     ChunkDetected,
     CodeEnd,
     Done,
@@ -27,7 +28,6 @@ from app.events import (
     ToolCall,
     TurnEnd,
 )
-from app.pipeline.follow_up import ChatMessage
 from app.pipeline.place import AtHand
 from app.pipeline.run import RunOptions, run
 from app.sandbox.worker.execution import Execution

@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.events import CodeEnd, CodeStart, Event, Token, TurnEnd
+from app.events import ChatMessage, CodeEnd, CodeStart, Event, Token, TurnEnd
 from app.render.code_blocks import Style
 from app.render.markers import find_markers, without_markers
-from app.render.way_back import HiddenTurn, Message, restore, restored_conversation, split, turns_named
+from app.render.way_back import HiddenTurn, restore, restored_conversation, split, turns_named
 from tests.render.told import Call, answer, done, executed, text_of, words
 
 NASTY = st.text(alphabet="`~ab\n#<>|[]/:()-= \t", max_size=30)
 WORDS = NASTY.filter(lambda text: not text or bool(text.strip()))
 
 
-def hidden_messages(turn: int, said: str, output: str) -> list[Message]:
+def hidden_messages(turn: int, said: str, output: str) -> list[ChatMessage]:
     call = {
         "id": f"call_{turn}",
         "type": "function",
@@ -36,7 +36,7 @@ class Conversation:
         core = answer(style)
         self.text = ""
         self.turns: dict[str, HiddenTurn] = {}
-        self.messages: list[Message] = []
+        self.messages: list[ChatMessage] = []
         for number, (said, source, printed) in enumerate(turns):
             call = Call([(f"{source}\n", printed)], turn=number, id=f"call_{number}")
             self.text += text_of(core, [*([words(said, number)] if said else []), *call.events()])
@@ -51,7 +51,7 @@ class Conversation:
         if last:
             self.messages.append({"role": "assistant", "content": last})
 
-    def sent(self, text: str | None = None) -> Message:
+    def sent(self, text: str | None = None) -> ChatMessage:
         return {"role": "assistant", "content": self.text if text is None else text}
 
 

@@ -199,20 +199,34 @@ async def test_the_gateway_leaves_nothing_when_it_is_stopped(backend: str, upstr
         assert containers_of(group) == []
 
 
-@pytest.mark.parametrize("stream", [True, False])
-async def test_code_that_runs_when_the_gateway_is_stopped_ends_with_an_error_that_is_not_retried(
-    backend: str, upstream_url: str, stream: bool
-) -> None:
+@pytest.fixture(scope="module")
+def answers_of_a_stopped_gateway(backend: str, upstream_url: str) -> dict[bool, httpx.Response]:
+    """To a request that streams and to one that does not, which both ran when it was stopped."""
+
+    async def ask_and_stop(server: Server) -> dict[bool, httpx.Response]:
+        async with httpx.AsyncClient(base_url=server.url, timeout=60) as client, asyncio.TaskGroup() as tasks:
+            asking = {
+                stream: tasks.create_task(
+                    client.post("/v1/eager/completions", json={**program(ENDLESS), "stream": stream})
+                )
+                for stream in (True, False)
+            }
+            while (await client.get("/readyz")).json()["pool"]["busy"] < len(asking):
+                await asyncio.sleep(0.05)
+            os.kill(server.pid, signal.SIGTERM)
+        return {stream: task.result() for stream, task in asking.items()}
+
     with eager(
         "serve", EAGER_UPSTREAM_BASE_URL=f"{upstream_url}/v1", EAGER_SANDBOX=backend, EAGER_PRELOAD=""
     ) as server:
-        async with httpx.AsyncClient(base_url=server.url, timeout=60) as client, asyncio.TaskGroup() as tasks:
-            request = {**program(ENDLESS), "stream": stream}
-            asking = tasks.create_task(client.post("/v1/eager/completions", json=request))
-            while not (await client.get("/readyz")).json()["pool"]["busy"]:
-                await asyncio.sleep(0.05)
-            os.kill(server.pid, signal.SIGTERM)
-        answer = asking.result()
+        return asyncio.run(ask_and_stop(server))
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_code_that_runs_when_the_gateway_is_stopped_ends_with_an_error_that_is_not_retried(
+    answers_of_a_stopped_gateway: dict[bool, httpx.Response], stream: bool
+) -> None:
+    answer = answers_of_a_stopped_gateway[stream]
     assert '"code":"overloaded"' in answer.text.replace(": ", ":")
     if not stream:
         assert (answer.status_code, answer.headers["x-should-retry"]) == (503, "false")

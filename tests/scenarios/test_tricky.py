@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import json
 import subprocess
@@ -54,10 +55,9 @@ def expected(file: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("name", [name for name, _ in CASES])
 async def test_a_tricky_program(tricky_gateway: str, programs: Path, name: str) -> None:
     async with httpx.AsyncClient(base_url=tricky_gateway, timeout=60) as gateway:
-        runs = [
-            await collect(gateway, {**body(name), "replay": {"chars": fragment, "as": "tool"}})
-            for fragment in FRAGMENTS
-        ]
+        runs = await asyncio.gather(
+            *(collect(gateway, {**body(name), "replay": {"chars": fragment, "as": "tool"}}) for fragment in FRAGMENTS)
+        )
     if name in MAGICS:
         for found in runs:
             assert of_type(found, "exec.error") == []

@@ -170,7 +170,7 @@ async def test_an_error_as_a_whole_answer_is_an_error() -> None:
 
 
 async def test_events_under_the_wrong_content_type_are_read() -> None:
-    assert await texts(ONE, TWO, DONE, is_json=True) == ["ab"]
+    assert await texts(ONE, TWO, DONE, is_json=True) == ["a", "b"]
 
 
 async def test_a_whole_answer_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:

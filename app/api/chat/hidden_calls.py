@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from app.pipeline.follow_up import ChatMessage
+from app.events import ChatMessage
 from app.pipeline.run import KeepHidden
 from app.store.hidden_calls import HiddenCalls
 

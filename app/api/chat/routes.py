@@ -14,6 +14,8 @@ from starlette.responses import Response
 
 from app.api.chat.hidden_calls import keeper, restored
 from app.api.chat.proxy import ProxyDocument, ProxyStream
+from app.api.chat.render_choice import RenderChoice, choose
+from app.api.chat.rendering import RenderedAnswer, markdown_answer, new_conversation, remembered
 from app.api.chat.wire import ChatWire, chat_document
 from app.api.edge.auth import Caller
 from app.api.edge.openapi import STREAMED
@@ -21,13 +23,16 @@ from app.api.event_stream import EventDocument, EventStream
 from app.api.idempotency import idempotent
 from app.api.options import drop_in_options, session_id, with_headers
 from app.api.schemas import CompletionRequest, EagerOptions
-from app.api.tools import code_keys, for_upstream, has_code_tool, undeclared
+from app.api.shared.links import Links
+from app.api.tools import HINT, IN_WORDS, code_keys, for_upstream, has_code_tool, undeclared, with_interpreter
 from app.api.turn_texts import OnlyJson, Paragraphs, TurnTexts, is_parsed
 from app.events import Event
 from app.gateway import Gateway
 from app.pipeline.emitter import SendEvent
 from app.pipeline.run import RunOptions, run
 from app.store.database import Store
+from app.upstream.completions import Completions
+from app.upstream.without_tools import ToolsOrWords
 
 router = APIRouter()
 
@@ -39,13 +44,14 @@ async def create_chat_completion(request: Request, body: CompletionRequest) -> R
     gateway: Gateway = request.app.state.gateway
     store: Store = request.app.state.store
     caller: Caller = request.state.caller
-    caller.require_model(body.model)
     asked = with_headers(body.eager, request.headers)
-    options = drop_in_options(asked, gateway, request.headers)
-    if options.sources <= {"tool"} and not has_code_tool(body.upstream_body(), options.tools):
-        response = _proxied(gateway, store, caller, body, options)
+    choice = choose(body, asked, gateway, caller)
+    caller.require_model(choice.model)
+    options = drop_in_options(asked, gateway, request.headers, sources=choice.sources)
+    if options.sources <= {"tool"} and not choice.code_tool and not has_code_tool(body.upstream_body(), options.tools):
+        response = _proxied(gateway, store, caller, body, choice, options)
     else:
-        response = _run_here(gateway, store, caller, body, asked, options)
+        response = _run_here(request, body, asked, choice, options)
     return idempotent(
         request,
         caller,
@@ -56,13 +62,21 @@ async def create_chat_completion(request: Request, body: CompletionRequest) -> R
     )
 
 
-def _proxied(gateway: Gateway, store: Store, caller: Caller, body: CompletionRequest, options: RunOptions) -> Response:
+def _proxied(
+    gateway: Gateway,
+    store: Store,
+    caller: Caller,
+    body: CompletionRequest,
+    choice: RenderChoice,
+    options: RunOptions,
+) -> Response:
     upstream = gateway.require_upstream()
 
     async def whole() -> dict[str, Any]:
         """An agent may ask for its last answer without tools: the code before it counts all the same."""
         messages = await restored(body.messages, store.hidden_calls, owner=caller.name)
-        return {**body.upstream_body(), "messages": messages}
+        conversation = await remembered(messages, store.hidden_calls, owner=caller.name)
+        return {**body.upstream_body(), "model": choice.model, "messages": conversation.messages}
 
     @asynccontextmanager
     async def stream() -> AsyncIterator[AsyncIterator[Sequence[str]]]:
@@ -76,11 +90,19 @@ def _proxied(gateway: Gateway, store: Store, caller: Caller, body: CompletionReq
 
 
 def _run_here(
-    gateway: Gateway, store: Store, caller: Caller, body: CompletionRequest, asked: EagerOptions, options: RunOptions
+    request: Request, body: CompletionRequest, asked: EagerOptions, choice: RenderChoice, options: RunOptions
 ) -> Response:
+    gateway: Gateway = request.app.state.gateway
+    store: Store = request.app.state.store
+    caller: Caller = request.state.caller
     body.require_one_choice()
-    upstream = gateway.require_upstream()
-    upstream_body, tools = for_upstream(body.upstream_body(), options.tools)
+    upstream: Completions = gateway.require_upstream()
+    declared = {**body.upstream_body(), "model": choice.model}
+    if choice.code_tool and not has_code_tool(declared, options.tools):
+        if not declared.get("tools"):
+            upstream = ToolsOrWords(upstream, IN_WORDS + HINT if choice.hint else IN_WORDS)
+        declared = with_interpreter(declared, options.tools)
+    upstream_body, tools = for_upstream(declared, options.tools, hint=choice.hint)
     own_tools = undeclared(tools, body.upstream_body())
     id, created = f"chatcmpl-{secrets.token_hex(12)}", int(time.time())
     carry = gateway.events if asked.events is None else asked.events
@@ -93,15 +115,44 @@ def _run_here(
                 await send(shown)
 
         messages = await restored(body.messages, store.hidden_calls, owner=caller.name)
-        async with gateway.place(asked.session, owner=caller.name, keep_as=session_id(body.metadata)) as place:
+        conversation = await remembered(messages, store.hidden_calls, owner=caller.name)
+        run_options = replace(
+            options,
+            tools=tools,
+            own_tools=own_tools,
+            code_keys=code_keys(upstream_body, tools),
+            whole=not body.stream,
+        )
+        keep_as = session_id(body.metadata)
+        if choice.style is not None and keep_as is None:
+            keep_as = conversation.session or new_conversation()
+        async with gateway.place(asked.session, owner=caller.name, keep_as=keep_as) as place:
+            rendered = None
+            if choice.style is not None:
+                rendered = RenderedAnswer(
+                    send=send,
+                    links=Links(
+                        store,
+                        request.app.state.blobs,
+                        owner=caller.name,
+                        base_url=gateway.public_url or str(request.base_url).rstrip("/"),
+                        place=place,
+                        ttl_s=gateway.shared_s,
+                    ),
+                    store=store.hidden_calls,
+                    owner=caller.name,
+                    session=keep_as or "",
+                    answer=markdown_answer(choice.style, run_options),
+                )
             await run(
-                {**upstream_body, "messages": messages},
-                replace(options, tools=tools, own_tools=own_tools, code_keys=code_keys(upstream_body, tools)),
+                {**upstream_body, "messages": conversation.messages},
+                run_options,
                 request_id=id,
                 upstream=upstream,
                 place=place,
-                send=show,
+                send=show if rendered is None else rendered.show,
                 keep_hidden=keeper(body.messages, store.hidden_calls, owner=caller.name),
+                keep_turn=None if rendered is None else rendered.keep_turn,
             )
 
     def render(events: list[Event]) -> bytes:

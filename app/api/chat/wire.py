@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from app.api.edge.errors import failure_told_by
-from app.events import Done, Error, Event, Start, Token, ToolCall, ToolCallDelta
+from app.events import DeltaExtra, Done, Error, Event, Start, Token, ToolCall, ToolCallDelta
+from app.extraction.assistant_message import THINKING, join_details, merge_fields
 from app.pipeline.usage import ESTIMATED, totals
 
 _encode = msgspec.json.Encoder().encode
@@ -65,6 +66,8 @@ class ChatWire:
             case Start():
                 self._start = event
                 return self._chunk({"role": "assistant", "content": None})  # R3, R7
+            case DeltaExtra(fields=fields):
+                return self._chunk(fields)
             case ToolCallDelta():
                 return self._call_delta(event)
             case ToolCall():
@@ -87,7 +90,7 @@ class ChatWire:
             case "refusal":
                 return self._chunk({"refusal": token.text}, logprobs=_known(token.logprobs))
             case _:
-                return self._chunk({token.key or "reasoning_content": token.text})
+                return self._chunk({_reasoning_key(token): token.text})
 
     def _call_delta(self, call: ToolCallDelta) -> bytes:
         """R9: id and name once, the arguments byte for byte."""
@@ -146,7 +149,11 @@ def chat_document(events: list[Event], *, id: str, created: int, model: str, car
     carried: list[Any] = [event for event in events if _is_carried(event)] if carry else []
     choice = {
         "index": 0,
-        "message": _message(tokens, [event for event in events if isinstance(event, ToolCall)]),
+        "message": _message(
+            tokens,
+            [event for event in events if isinstance(event, ToolCall)],
+            [event for event in events if isinstance(event, DeltaExtra)],
+        ),
         "logprobs": _join_logprobs(token.logprobs for token in tokens),
         "finish_reason": finish_reason(done),
     }
@@ -163,12 +170,20 @@ def chat_document(events: list[Event], *, id: str, created: int, model: str, car
     )
 
 
-def _message(tokens: list[Token], calls: list[ToolCall]) -> dict[str, Any]:
+def _reasoning_key(token: Token) -> str:
+    """As the upstream has it; parts of a content, which is a text here, under the usual name."""
+    return "reasoning_content" if token.key in (None, THINKING) else token.key
+
+
+def _message(tokens: list[Token], calls: list[ToolCall], extras: list[DeltaExtra]) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": _text(tokens, "content") or None}
     message["refusal"] = _text(tokens, "refusal") or None
     if reasoning := _text(tokens, "reasoning"):
-        key = next(token.key for token in tokens if token.channel == "reasoning")
-        message[key or "reasoning_content"] = reasoning
+        message[_reasoning_key(next(token for token in tokens if token.channel == "reasoning"))] = reasoning
+    for extra in extras:
+        merge_fields(message, extra.fields)
+    if details := message.get("reasoning_details"):
+        message["reasoning_details"] = join_details(details)
     if calls:
         message["tool_calls"] = [_call(call) for call in calls]
     return message
@@ -204,4 +219,4 @@ def _known(value: Any) -> Any:
 
 
 def _is_carried(event: Event) -> bool:
-    return not isinstance(event, Token | Start | ToolCallDelta | ToolCall | Done)
+    return not isinstance(event, Token | DeltaExtra | Start | ToolCallDelta | ToolCall | Done)

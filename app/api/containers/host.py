@@ -138,6 +138,7 @@ class ContainerHost:
             raise _not_found(id)
         with suppress(RequestError):  # its session has expired
             self._registry.delete(id, owner=owner)
+        await self._store.shared.revoke(owner=owner, session=id)
 
     def _open(self, id: str, worker: Worker, *, owner: str, fresh: bool) -> OpenContainer:
         placed = self._placed.setdefault(worker, {})

@@ -41,7 +41,7 @@ async def create_eager_completion(request: Request, body: CompletionRequest) -> 
         async with gateway.place(asked.session, owner=caller.name) as place:
             await run(
                 upstream_body,
-                replace(options, tools=tools, code_keys=code_keys(upstream_body, tools)),
+                replace(options, tools=tools, code_keys=code_keys(upstream_body, tools), whole=body.stream is False),
                 request_id=new_id("eager"),
                 upstream=upstream,
                 place=place,

@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.edge.errors import error_response
 from app.errors import RequestError
+from app.gateway import CodeTool, Render
 
 HASHED = re.compile(r"sha256:([0-9a-fA-F]{64})")
 
@@ -35,12 +36,15 @@ class Caller:
     Attributes:
         models: patterns (``gpt-*``) of the models it may use.
         concurrency: requests it may have running at once.
+        render, code_tool: as in a request's ``eager`` object, where that does not say.
     """
 
     name: str
     models: tuple[str, ...] | None = None
     requests_per_minute: int | None = None
     concurrency: int | None = None
+    render: Render | None = None
+    code_tool: CodeTool | None = None
 
     def require_model(self, model: str) -> None:
         """
@@ -66,6 +70,8 @@ class _KeyEntry(msgspec.Struct, forbid_unknown_fields=True):
     models: tuple[str, ...] | None = None
     requests_per_minute: int | None = None
     concurrency: int | None = None
+    render: Render | None = None
+    code_tool: CodeTool | None = None
 
 
 class Keyring:
@@ -119,19 +125,24 @@ class Keyring:
 class AuthMiddleware:
     """Refuses strangers before a byte of their body is read: FastAPI parses bodies before any dependency runs."""
 
-    def __init__(self, app: ASGIApp, *, keyring: Keyring, prefix: str = "/v1/") -> None:
+    def __init__(self, app: ASGIApp, *, keyring: Keyring, prefix: str = "/v1/", but: str = "/v1/shared/") -> None:
+        """``but``: what can be fetched by everybody who knows its link."""
         self._app = app
         self._keyring = keyring
         self._prefix = prefix
+        self._but = but
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(self._prefix):
+        if scope["type"] == "http" and scope["path"].startswith(self._prefix) and not self._is_open(scope):
             try:
                 self._keyring.authenticate(Headers(scope=scope).get("authorization"))
             except RequestError as error:
                 await error_response(error)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+    def _is_open(self, scope: Scope) -> bool:
+        return scope["method"] in ("GET", "HEAD") and scope["path"].startswith(self._but)
 
 
 async def authenticate(connection: HTTPConnection) -> Caller:
@@ -178,7 +189,10 @@ def _parse(entry: str, position: int) -> tuple[bytes, Caller]:
         if limit is not None and limit < 1:
             raise ValueError(f"API key {position}: a limit must be at least 1")
     name = fields.name or f"key-{digest.hex()[:12]}"
-    return digest, Caller(name, fields.models, fields.requests_per_minute, fields.concurrency)
+    caller = Caller(
+        name, fields.models, fields.requests_per_minute, fields.concurrency, fields.render, fields.code_tool
+    )
+    return digest, caller
 
 
 def _digest(key: str, position: int) -> bytes:

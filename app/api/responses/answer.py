@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -10,8 +11,9 @@ import msgspec
 from app.api.edge.errors import failure_told_by
 from app.api.responses.events import Emitted, ResponseStream
 from app.api.responses.place import ContainerPlace
-from app.api.responses.request import envelope, includes_logprobs, includes_outputs
+from app.api.responses.request import envelope, includes_logprobs, includes_outputs, includes_reasoning
 from app.api.responses.schemas import Item, ResponsesRequest
+from app.api.responses.sealed_reasoning import ReasoningSeal
 from app.errors import SandboxError
 from app.events import CodeEnd, Error, Event, Start
 from app.pipeline.emitter import SendEvent
@@ -34,6 +36,7 @@ class Answer:
         *,
         owner: str,
         store: Store,
+        seal: ReasoningSeal,
         carry_events: bool,
         created_at: float,
     ) -> None:
@@ -48,6 +51,8 @@ class Answer:
             envelope=envelope(request, created_at=created_at),
             include_outputs=includes_outputs(request),
             include_logprobs=includes_logprobs(request),
+            include_reasoning=includes_reasoning(request),
+            seal=partial(seal.seal, owner=owner),
             carry_events=carry_events,
         )
         self._emitted: list[Emitted] = []

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from uuid import uuid4
 
 from fastapi import APIRouter, Request
@@ -24,6 +25,7 @@ from app.api.responses.history import History, load_history
 from app.api.responses.place import NoPlace, container_place
 from app.api.responses.request import file_ids, require_supported, tools_of, upstream_body
 from app.api.responses.schemas import ResponsesRequest
+from app.api.responses.sealed_reasoning import ReasoningSeal
 from app.api.responses.tools import ContainerChoice, Tools
 from app.api.schemas import EagerOptions
 from app.api.tools import code_keys, code_tool_names
@@ -57,16 +59,19 @@ async def create_response(request: Request, caller: AuthenticatedCaller, body: R
         choice = ContainerChoice()  # code in the text, which was asked for, needs no tool
     asked_tools = code_tool_names(asked.tools) if isinstance(asked.tools, list) and choice else frozenset()
     code_tools = asked_tools | ({tools.code_tool} if tools.code_tool else frozenset())
-    options = replace(options, tools=code_tools, own_tools=tools.undeclared(code_tools))
+    options = replace(options, tools=code_tools, own_tools=tools.undeclared(code_tools), whole=not body.stream)
     answer = Answer(
         f"resp_{uuid4().hex}",
         body,
         owner=caller.name,
         store=state.store,
+        seal=state.reasoning_seal,
         carry_events=gateway.events if asked.events is None else asked.events,
         created_at=time.time(),
     )
-    creation = _Creation(body, tools, choice, options, caller, answer, upstream, state.store, state.containers)
+    creation = _Creation(
+        body, tools, choice, options, caller, answer, upstream, state.store, state.containers, state.reasoning_seal
+    )
     response = EventStream(creation.run, answer) if body.stream else EventDocument(creation.run, answer.document)
     return idempotent(
         request,
@@ -95,6 +100,7 @@ class _Creation:
     upstream: Completions
     store: Store
     containers: ContainerHost
+    seal: ReasoningSeal
 
     async def run(self, send: SendEvent) -> None:
         """
@@ -104,7 +110,8 @@ class _Creation:
         history = await load_history(self.request, self.store, owner=self.caller.name)
         records = await self._files(history)
         names = file_names(records)
-        chat = upstream_body(self.request, self.tools, history.items, file_names=names)
+        opened = partial(self.seal.opened, owner=self.caller.name)
+        chat = upstream_body(self.request, self.tools, history.items, file_names=names, opened=opened)
         options = replace(self.options, code_keys=code_keys(chat, self.options.tools))
         self.answer.own_items = history.own
         last: list[Event] = []

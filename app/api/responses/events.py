@@ -5,6 +5,7 @@ second parallel call is shown when the first has run, which is also when OpenAI 
 held back: they ride, in their true order, in ``eager`` on events of the open item, or on the next event there is.
 
     created, in_progress,  { added, in_progress, code.delta*, code.done, interpreting+, completed, item.done
+                           | added, summary_part.added, summary_text.delta+, .done, summary_part.done, item.done
                            | added, part.added, text.delta+, annotation*, text.done, part.done, item.done
                            | added, part.added, refusal.delta+, refusal.done, part.done, item.done
                            | added, arguments.delta, arguments.done, item.done }*,
@@ -13,7 +14,7 @@ held back: they ride, in their true order, in ``eager`` on events of the open it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -26,15 +27,19 @@ from app.api.responses.items import (
     Logprob,
     MessageItem,
     MessageStatus,
+    ReasoningItem,
     code_status,
+    flat_annotation,
     function_call,
+    image_item,
     text_logprobs,
 )
-from app.api.responses.outputs import without_outputs
+from app.api.responses.outputs import shown
 from app.events import (
     ChunkDetected,
     CodeEnd,
     CodeStart,
+    DeltaExtra,
     Done,
     Error,
     ErrorBody,
@@ -52,6 +57,7 @@ from app.events import (
     ToolCall,
     TurnEnd,
 )
+from app.extraction.assistant_message import join_details, merge_fields
 from app.pipeline.usage import Usage, count, totals
 
 #: Type of an event, and its data.
@@ -72,6 +78,9 @@ CARRIED = (
     SessionLost,
 )
 
+#: Fields of a delta that have a place among OpenAI's items.
+_OWN_ITEMS = frozenset({"reasoning_details", "images", "annotations"})
+
 #: Why an answer may be cut short, in OpenAI's words.
 INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
@@ -91,6 +100,8 @@ class ResponseStream:
         envelope: Mapping[str, Any],
         include_outputs: bool,
         include_logprobs: bool = False,
+        include_reasoning: bool = False,
+        seal: Callable[[Mapping[str, Any]], str] = str,
         carry_events: bool = False,
         container_id: str | None = None,
     ) -> None:
@@ -98,6 +109,8 @@ class ResponseStream:
         Args:
             response_id: ``resp_...``; the items' ids are made from it.
             envelope: the response's fields that do not change (``request.envelope``).
+            include_reasoning: whether the client is given what of the model's reasoning it may bring back.
+            seal: makes that, from fields of the upstream's message.
             carry_events: whether our own events ride along in ``eager``. The summary always does.
             container_id: known to the client; None if it is what ``start`` says.
         """
@@ -107,11 +120,18 @@ class ResponseStream:
         self._envelope = envelope
         self._include_outputs = include_outputs
         self._include_logprobs = include_logprobs
+        self._include_reasoning = include_reasoning
+        self._seal = seal
+        self._turn = 0
+        #: The turn of the last item that is no reasoning: what the same one thinks behind that is late.
+        self._spoken_turn = -1
+        self._annotations: list[Any] = []
+        self._extras: dict[str, Any] = {}
         self._carry_events = carry_events
         self._container_id = container_id
         self._files: dict[str, str] = {}
         self._sequence = 0
-        self._open: CodeItem | MessageItem | None = None
+        self._open: CodeItem | MessageItem | ReasoningItem | None = None
         self._blank = ""
         self._blank_logprobs: list[Logprob] = []
         self._held: list[Event] = []
@@ -165,13 +185,21 @@ class ResponseStream:
             return
         match event:
             case Token(channel="content" | "refusal"):
+                self._turn = event.turn
                 self._say(event)
+            case Token(channel="reasoning", turn=turn, text=text, key=key):
+                item_of_thoughts = self._thinking(turn)
+                self._emit(item_of_thoughts.write(text, key or "reasoning_content"))
+            case DeltaExtra(turn=turn, fields=fields):
+                self._add_extras(turn, fields)
             case CodeStart(call_id=call_id):
+                self._turn = self._spoken_turn = event.turn
                 self._close_message()
                 item = CodeItem(self._new_id("ci"), call_id, self._container_id or "")
                 self._open = item
                 self._emit(item.open())
             case ToolCall():
+                self._spoken_turn = self._turn
                 self._close_message()
                 drafts, call = function_call(self._new_id("fc"), event)
                 self._emit(drafts)
@@ -189,7 +217,7 @@ class ResponseStream:
             case TurnEnd():
                 self._emit(item.end_code())
                 self._held.append(event)  # it ends the code of later items too
-            case Token(channel="reasoning") | ChunkDetected() | ExecStart() | ExecEnd():
+            case ChunkDetected() | ExecStart() | ExecEnd():
                 pass
             case Interrupt() | Rollback() | SessionLost():
                 pass
@@ -208,11 +236,46 @@ class ResponseStream:
             if not text.strip():
                 self._blank, self._blank_logprobs = text, logprobs
                 return
-            self._blank, self._blank_logprobs = "", []
-            self._open = MessageItem(self._new_id("msg"), refusal=refusal)
-            self._emit(self._open.open())
+            self._open_message(refusal=refusal)
         if text:
+            assert isinstance(self._open, MessageItem)
             self._emit(self._open.write(text, logprobs))
+
+    def _open_message(self, *, refusal: bool = False) -> None:
+        self._close_message()
+        self._spoken_turn = self._turn
+        self._open = MessageItem(self._new_id("msg"), refusal=refusal)
+        self._emit(self._open.open())
+
+    def _thinking(self, turn: int) -> ReasoningItem:
+        """The reasoning item of this turn, which is open then."""
+        if not isinstance(self._open, ReasoningItem) or turn != self._turn:
+            self._close_message()
+            self._open = ReasoningItem(self._new_id("rs"))
+            if turn == self._spoken_turn:
+                self._open.fields["late"] = True
+            self._emit(self._open.open())
+        self._turn = turn
+        return self._open
+
+    def _add_extras(self, turn: int, fields: Mapping[str, Any]) -> None:
+        """What a message cannot hold here is an item of its own; the rest waits for the end of a message."""
+        others = {
+            name: value for name, value in fields.items() if name not in ("reasoning_details", "images", "annotations")
+        }
+        merge_fields(self._extras, others)
+        if isinstance(annotations := fields.get("annotations"), list):
+            self._annotations += map(flat_annotation, annotations)
+        if isinstance(details := fields.get("reasoning_details"), list):
+            merge_fields(self._thinking(turn).fields, {"reasoning_details": details})
+        for image in fields.get("images") or ():
+            self._turn = self._spoken_turn = turn
+            self._close_message()
+            if (made := image_item(self._new_id("ig"), image)) is not None:
+                self._emit(made[0])
+                self._finish_item(made[1])
+            else:
+                merge_fields(self._extras, {"images": [image]})
 
     def _close_code(self, item: CodeItem, status: DoneStatus) -> None:
         self._emit(item.close())
@@ -222,17 +285,27 @@ class ResponseStream:
             self._accept(event)
 
     def _close_message(self, status: MessageStatus = "completed") -> None:
+        """A message, or what was thought before it."""
         self._blank, self._blank_logprobs = "", []
-        if isinstance(self._open, MessageItem):
-            text = "" if self._open.refusal else self._open.text
-            annotations = cite(text, self._files, container_id=self._container_id or "")
-            self._emit(self._open.close(annotations))
-            self._finish_item(self._open.done(status, annotations))
+        match self._open:
+            case ReasoningItem() as thoughts:
+                self._emit(thoughts.close())
+                details = thoughts.fields.get("reasoning_details")
+                joined = {"reasoning_details": join_details(details)} if details else {}
+                self._finish_item(thoughts.done(status, self._seal({**thoughts.fields, **joined})))
+            case MessageItem() as message:
+                text = "" if message.refusal else message.text
+                annotations = cite(text, self._files, container_id=self._container_id or "") + self._annotations
+                self._emit(message.close(annotations))
+                self._finish_item({**self._extras, **message.done(status, annotations)})
+                self._annotations, self._extras = [], {}
 
     def _close_all(self, status: DoneStatus) -> None:
         """Whatever is open or held back is over: what was received of it is shown. A message cannot have failed."""
         while isinstance(self._open, CodeItem):
             self._close_code(self._open, status)
+        if (self._extras or self._annotations) and not isinstance(self._open, MessageItem):
+            self._open_message()
         self._close_message("incomplete" if status == "failed" else status)
 
     def _finish_item(self, item: dict[str, Any]) -> None:
@@ -289,7 +362,7 @@ class ResponseStream:
         self._emitted.append((type, data))
 
     def _shown(self, item: dict[str, Any]) -> dict[str, Any]:
-        return item if self._include_outputs else without_outputs(item)
+        return shown(item, outputs=self._include_outputs, reasoning=self._include_reasoning)
 
     def _new_id(self, prefix: str) -> str:
         return f"{prefix}_{self._id.removeprefix('resp_')}_{len(self.output_items)}"
@@ -299,7 +372,7 @@ def response_id_of(item_id: str) -> str | None:
     """The response that an item came from, by its id; None if the id is not one of ours."""
     prefix, _, rest = item_id.partition("_")
     name, _, number = rest.rpartition("_")
-    return f"resp_{name}" if prefix in ("ci", "fc", "msg") and name and number.isdecimal() else None
+    return f"resp_{name}" if prefix in ("ci", "fc", "ig", "msg", "rs") and name and number.isdecimal() else None
 
 
 def response_usage(usage: Usage | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from app.api.responses.outputs import Outputs
 from app.events import CodeEnd, ToolCall
+from app.extraction.assistant_message import merge_fields
 
 #: Type of a Responses event and its fields, those left out that every event of an output item has.
 Draft = tuple[str, dict[str, Any]]
@@ -77,6 +78,79 @@ class CodeItem:
 def code_status(end: CodeEnd) -> DoneStatus:
     """Code that raised, or ran out of time, is a result for the model: the call itself was completed."""
     return "incomplete" if end.status in ("interrupted", "incomplete") else "completed"
+
+
+class ReasoningItem:
+    """A ``reasoning`` item: what the model thinks, as its summary, which all SDKs show. ``fields`` are the same in the
+    upstream's own form, which it may want back."""
+
+    def __init__(self, id: str) -> None:
+        self.id = id
+        self.fields: dict[str, Any] = {}
+        self._text: list[str] = []
+
+    def open(self) -> list[Draft]:
+        return [("response.output_item.added", {"item": self._item("in_progress", [])})]
+
+    def write(self, text: str, key: str) -> list[Draft]:
+        merge_fields(self.fields, {key: text})
+        begins = not self._text
+        self._text.append(text)
+        delta: Draft = ("response.reasoning_summary_text.delta", {**self._place(), "delta": text})
+        if not begins:
+            return [delta]
+        return [("response.reasoning_summary_part.added", {**self._place(), "part": _summary("")}), delta]
+
+    def close(self) -> list[Draft]:
+        """Everything but ``output_item.done``."""
+        if not self._text:
+            return []
+        text = "".join(self._text)
+        return [
+            ("response.reasoning_summary_text.done", {**self._place(), "text": text}),
+            ("response.reasoning_summary_part.done", {**self._place(), "part": _summary(text)}),
+        ]
+
+    def done(self, status: MessageStatus, sealed: str) -> dict[str, Any]:
+        summary = [_summary("".join(self._text))] if self._text else []
+        return {**self._item(status, summary), "encrypted_content": sealed}
+
+    def _place(self) -> dict[str, Any]:
+        return {"item_id": self.id, "summary_index": 0}
+
+    def _item(self, status: MessageStatus | Literal["in_progress"], summary: list[dict[str, str]]) -> dict[str, Any]:
+        return {"id": self.id, "type": "reasoning", "status": status, "summary": summary}
+
+
+def _summary(text: str) -> dict[str, str]:
+    return {"type": "summary_text", "text": text}
+
+
+def image_item(id: str, image: Any) -> tuple[list[Draft], dict[str, Any]] | None:
+    """A picture of the model's (``{"image_url": {"url"}}``), as a call of OpenAI's own tool shows one: its events but
+    for ``output_item.done``, and the item. None where it is elsewhere, and not in a data URI."""
+    match image:
+        case {"image_url": {"url": str(url)}} | {"url": str(url)} if url.startswith("data:"):
+            head, _, data = url.partition(",")
+        case _:
+            return None
+    if not head.endswith(";base64"):
+        return None
+    item = {"id": id, "type": "image_generation_call", "status": "completed", "result": data}
+    drafts: list[Draft] = [
+        ("response.output_item.added", {"item": {**item, "status": "in_progress", "result": None}}),
+        ("response.image_generation_call.in_progress", {"item_id": id}),
+        ("response.image_generation_call.completed", {"item_id": id}),
+    ]
+    return drafts, item
+
+
+def flat_annotation(annotation: Any) -> Any:
+    """A citation as Responses have it: chat completions put its fields into a field of their own."""
+    match annotation:
+        case {"type": str(kind)} if isinstance(inner := annotation.get(kind), dict):
+            return {"type": kind, **inner}
+    return annotation
 
 
 class MessageItem:

@@ -1,20 +1,22 @@
 """Items of a conversation as the messages of a chat-completions upstream.
 
-Clients resend whole histories: also items of containers that have expired, and reasoning, which no chat upstream takes
-back. Every call that the upstream sees is followed at once by its result, as chat completions demand. Such a result is
-a text: what else a function has answered with, a picture, follows the results of its turn in the user's name.
+Clients resend whole histories: also items of containers that have expired. Reasoning goes back to the upstream in the
+fields that it came in, if it was signed here (``sealed_reasoning.py``); other reasoning is left out. Every call that
+the upstream sees is followed at once by its result, as chat completions demand. Such a result is a text: what else a
+function has answered with, a picture, follows the results of its turn in the user's name.
 """
 
 from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from app.api.responses.schemas import Item
 from app.errors import RequestError
-from app.pipeline.follow_up import ChatMessage
+from app.events import ChatMessage
+from app.extraction.assistant_message import merge_fields, with_reasoning
 
 #: What a function was answered: the text, and parts that are none.
 FunctionResult = tuple[str, list[dict[str, Any]]]
@@ -23,7 +25,7 @@ FunctionResult = tuple[str, list[dict[str, Any]]]
 ROLES = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
 
 #: Items that say nothing to a chat upstream.
-SKIPPED = {"reasoning", "compaction"}
+SKIPPED = {"compaction", "image_generation_call"}
 
 
 class Conversation:
@@ -32,9 +34,21 @@ class Conversation:
     Args:
         code_tool: name of the tool that replayed code calls are said to have been.
         file_names: names of the files that messages refer to by id; they lie in the container. Others do not any more.
+        opened: the fields in an ``encrypted_content``; None if it was not signed here.
     """
 
-    def __init__(self, *, code_tool: str, file_names: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        *,
+        code_tool: str,
+        file_names: Mapping[str, str],
+        opened: Callable[[object], dict[str, Any] | None] = lambda _: None,
+    ) -> None:
+        self._opened = opened
+        #: Of the answer whose message is to come.
+        self._reasoning: dict[str, Any] = {}
+        #: The message of an answer that has reasoning: calls that follow at once are of the same answer.
+        self._thought: ChatMessage | None = None
         self._code_tool = code_tool
         self._file_names = file_names
         self._messages: list[ChatMessage] = []
@@ -67,6 +81,8 @@ class Conversation:
                 _text(item, "call_id", param)
             case "code_interpreter_call":
                 self._code_call(item, param)
+            case "reasoning":
+                self._think(self._opened(item.get("encrypted_content")) or {})
             case str() if kind in SKIPPED:
                 pass
             case None:
@@ -85,7 +101,28 @@ class Conversation:
         content = self._content(item.get("content"), f"{param}.content")
         if role != "user" and isinstance(content, list):
             content = "".join(part.get("text", "") for part in content)
-        self._messages.append({"role": role, "content": content})
+        message = {"role": role, "content": content}
+        self._thought = None
+        if role == "assistant":
+            message = self._said(message)
+        self._messages.append(message)
+
+    def _think(self, fields: dict[str, Any]) -> None:
+        """Reasoning stands before the message it led to; what an upstream sent late belongs to the one before."""
+        late = fields.pop("late", False)
+        if late and self._thought is not None:
+            kept = {name: self._thought[name] for name in fields if name in self._thought}
+            merge_fields(kept, fields)
+            self._thought.update(with_reasoning(self._thought, kept))
+        else:
+            merge_fields(self._reasoning, fields)
+
+    def _said(self, message: ChatMessage) -> ChatMessage:
+        """The message of an answer, with what was thought before it."""
+        fields, self._reasoning = self._reasoning, {}
+        message = with_reasoning(message, fields)
+        self._thought = message if fields else None
+        return message
 
     def _content(self, content: object, param: str) -> str | list[dict[str, Any]]:
         if isinstance(content, str):
@@ -189,10 +226,12 @@ class Conversation:
 
     def _ask(self, calls: list[ChatMessage]) -> None:
         last = self._messages[-1] if self._messages else None
-        if last is not None and last["role"] == "assistant" and "tool_calls" not in last:
+        if self._thought is not None and not self._reasoning:
+            self._thought["tool_calls"] = [*self._thought.get("tool_calls", ()), *calls]
+        elif last is not None and last["role"] == "assistant" and "tool_calls" not in last and not self._reasoning:
             last["tool_calls"] = calls
         else:
-            self._messages.append({"role": "assistant", "content": None, "tool_calls": calls})
+            self._messages.append(self._said({"role": "assistant", "content": None, "tool_calls": calls}))
 
     def _answer(self, call_id: str, text: str) -> None:
         self._messages.append({"role": "tool", "tool_call_id": call_id, "content": text or "(no output)"})

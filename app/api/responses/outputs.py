@@ -57,6 +57,10 @@ class Outputs:
             self._logs = []
 
 
-def without_outputs(item: dict[str, Any]) -> dict[str, Any]:
-    """The item as those see it who did not ask to ``include`` outputs."""
-    return {**item, "outputs": None} if item["type"] == "code_interpreter_call" else item
+def shown(item: dict[str, Any], *, outputs: bool, reasoning: bool) -> dict[str, Any]:
+    """The item as those see it who did or did not ask to ``include`` outputs of code and ``encrypted_content``."""
+    if item["type"] == "code_interpreter_call" and not outputs:
+        return {**item, "outputs": None}
+    if item["type"] == "reasoning" and not reasoning:
+        return {name: value for name, value in item.items() if name != "encrypted_content"}
+    return item

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from app.api.responses.events import response_id_of
@@ -15,6 +15,10 @@ from app.ids import is_id
 
 INCLUDE_OUTPUTS = "code_interpreter_call.outputs"
 INCLUDE_LOGPROBS = "message.output_text.logprobs"
+INCLUDE_REASONING = "reasoning.encrypted_content"
+
+#: What items are shown without, unless it is asked for, by their type.
+_LEFT_OUT = {"code_interpreter_call": "outputs", "reasoning": "encrypted_content"}
 
 #: Fields that mean the same to a chat upstream.
 SAME = ("temperature", "top_p", "user")
@@ -49,7 +53,12 @@ def input_items(request: ResponsesRequest) -> list[Item]:
 
 
 def upstream_body(
-    request: ResponsesRequest, tools: Tools, items: Sequence[Item], *, file_names: Mapping[str, str]
+    request: ResponsesRequest,
+    tools: Tools,
+    items: Sequence[Item],
+    *,
+    file_names: Mapping[str, str],
+    opened: Callable[[object], dict[str, Any] | None] = lambda _: None,
 ) -> dict[str, Any]:
     """The chat-completions request.
 
@@ -57,11 +66,12 @@ def upstream_body(
         items: the whole conversation: those of the turns before (``Responses.chain``) and then this request's,
             references resolved. Instructions of turns before do not count any more.
         file_names: of ``file_ids(items)``.
+        opened: the reasoning in ``encrypted_content``; None if it is not of this gateway.
 
     Raises:
         RequestError: the items are not well formed.
     """
-    conversation = Conversation(code_tool=tools.code_tool or INTERPRETER_NAME, file_names=file_names)
+    conversation = Conversation(code_tool=tools.code_tool or INTERPRETER_NAME, file_names=file_names, opened=opened)
     messages = conversation.translate(items)
     if request.instructions:
         messages = [{"role": "system", "content": request.instructions}, *messages]
@@ -152,6 +162,11 @@ def includes_logprobs(request: ResponsesRequest) -> bool:
     return INCLUDE_LOGPROBS in (request.include or ())
 
 
+def includes_reasoning(request: ResponsesRequest) -> bool:
+    """What is not kept here can only come back from the client."""
+    return request.store is False or INCLUDE_REASONING in (request.include or ())
+
+
 def replayed_container(items: Sequence[Item]) -> str | None:
     """The container of the last code call in a conversation: ``auto`` goes on in it, if it is still alive."""
     calls = (item.get("container_id") for item in reversed(items) if item.get("type") == "code_interpreter_call")
@@ -175,7 +190,7 @@ def _file_ids(items: Sequence[Item]) -> Iterator[str]:
 def referenced_responses(items: Sequence[Item]) -> list[str]:
     """Responses whose items are referred to by id (``item_reference``: the AI SDK does so for stored answers), or that
     know what the code of an item said, which its client was not shown."""
-    found = (response_id_of(id) for item in items if (id := _reference(item) or _without_outputs(item)) is not None)
+    found = (response_id_of(id) for item in items if (id := _reference(item) or _shortened(item)) is not None)
     return list(dict.fromkeys(response_id for response_id in found if response_id is not None))
 
 
@@ -192,11 +207,11 @@ def resolve_references(items: Sequence[Item], known: Mapping[str, Item]) -> list
     for position, item in enumerate(items):
         reference = _reference(item)
         if reference is None:
-            stored = known.get(_without_outputs(item) or "", {})
-            resolved.append({**item, "outputs": stored["outputs"]} if "outputs" in stored else item)
+            stored: Item = known.get(_shortened(item) or "", {})
+            resolved.append(item | {name: stored[name] for name in _LEFT_OUT.values() if name in stored})
         elif reference in known:
             resolved.append(known[reference])
-        elif not reference.startswith("rs_"):  # reasoning is not kept, and not sent upstream
+        elif not reference.startswith("rs_"):  # reasoning that is not kept any more is left out
             raise RequestError(
                 f"Item with id '{reference}' not found.",
                 param=f"input.{position}.id",
@@ -212,7 +227,8 @@ def _reference(item: Item) -> str | None:
     return id if bare and is_id(id) else None
 
 
-def _without_outputs(item: Item) -> str | None:
-    """The id of a code call that came back as it was shown: without ``include`` it has no outputs."""
-    id = item.get("id")
-    return id if item.get("type") == "code_interpreter_call" and item.get("outputs") is None and is_id(id) else None
+def _shortened(item: Item) -> str | None:
+    """The id of an item that came back as it was shown: without ``include`` a code call has no outputs, and reasoning
+    nothing to bring back."""
+    id, name = item.get("id"), _LEFT_OUT.get(str(item.get("type")))
+    return id if name is not None and item.get(name) is None and is_id(id) else None

@@ -11,7 +11,8 @@ from fastapi import APIRouter, Depends, Query, Request
 
 from app.api.edge.auth import AuthenticatedCaller, Caller
 from app.api.listing import list_object, page_query
-from app.api.responses.request import INCLUDE_OUTPUTS
+from app.api.responses.outputs import shown
+from app.api.responses.request import INCLUDE_OUTPUTS, INCLUDE_REASONING
 from app.errors import RequestError
 from app.store.database import Store
 from app.store.paging import PageRequest
@@ -54,9 +55,11 @@ async def get_response(
             param="stream",
             code="unsupported_parameter",
         )
-    if INCLUDE_OUTPUTS in (*include, *include_in_brackets):
-        return {**stored.response, "output": stored.output_items}
-    return stored.response
+    asked = (*include, *include_in_brackets)
+    if INCLUDE_OUTPUTS not in asked and INCLUDE_REASONING not in asked:
+        return stored.response
+    outputs, reasoning = INCLUDE_OUTPUTS in asked, INCLUDE_REASONING in asked
+    return {**stored.response, "output": [shown(i, outputs=outputs, reasoning=reasoning) for i in stored.output_items]}
 
 
 @router.delete("/{response_id}")

@@ -19,6 +19,7 @@ from app.pipeline.emitter import SendEvent
 from app.pipeline.place import AtHand
 from app.pipeline.program import run_program
 from app.sandbox.registry import SessionEntry
+from app.store.database import Store
 
 router = APIRouter(prefix="/v1/sessions")
 
@@ -67,8 +68,10 @@ async def get_session(request: Request, session_id: str) -> dict[str, Any]:
 
 @router.delete("/{session_id}")
 async def delete_session(request: Request, session_id: str) -> dict[str, Any]:
-    """Ends the session at once, whatever it runs."""
+    """Ends the session at once, whatever it runs, and the links to what was made in it."""
     _gateway(request).registry.delete(session_id, owner=_owner(request))
+    store: Store = request.app.state.store
+    await store.shared.revoke(owner=_owner(request), session=session_id)
     return {"id": session_id, "object": "session.deleted", "deleted": True}
 
 

@@ -81,6 +81,12 @@ class Metrics:
         self._nel = Histogram(
             "eager_nel_seconds", "Execution after the last token.", buckets=BUCKETS_S, registry=self.registry
         )
+        self._first_output = Histogram(
+            "eager_first_output_seconds",
+            "From a request to the first thing that its code printed or showed.",
+            buckets=BUCKETS_S,
+            registry=self.registry,
+        )
         self._saved = Counter("eager_saved_seconds", "Against serial execution.", registry=self.registry)
 
     def observe(self, finish_reason: str, timing: Timing) -> None:
@@ -88,6 +94,8 @@ class Metrics:
         self._finished.labels(finish_reason).inc()
         self._e2el.observe(timing.e2el_ms / 1e3)
         self._nel.observe(timing.nel_ms / 1e3)
+        if timing.first_output_ms is not None:
+            self._first_output.observe(timing.first_output_ms / 1e3)
         self._saved.inc(max(timing.saved_ms, 0.0) / 1e3)
 
     def observe_failure(self) -> None:

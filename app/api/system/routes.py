@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
+from app.api.aliases import with_aliases
 from app.api.options import forwarded_headers
 from app.errors import RequestError
 from app.gateway import Gateway
@@ -45,14 +46,16 @@ async def readyz(request: Request) -> JSONResponse:
 
 @router.get("/v1/models")
 async def list_models(request: Request) -> JSONResponse:
-    """The upstream's list."""
-    return JSONResponse(await _models(request))
+    """The upstream's list, and of each model its alias (``EAGER_MODEL_SUFFIX``)."""
+    gateway: Gateway = request.app.state.gateway
+    return JSONResponse(with_aliases(await _models(request), gateway.model_suffix))
 
 
 @router.get("/v1/models/{model:path}")
 async def get_model(request: Request, model: str) -> JSONResponse:
     """One of the upstream's list. Names may have slashes; not every upstream tells of one model by itself."""
-    models = await _models(request)
+    gateway: Gateway = request.app.state.gateway
+    models = with_aliases(await _models(request), gateway.model_suffix)
     listed = models.get("data") if isinstance(models, dict) else None
     for entry in listed if isinstance(listed, list) else ():
         if isinstance(entry, dict) and entry.get("id") == model:

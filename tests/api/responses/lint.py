@@ -10,6 +10,8 @@ ITEM_KEYS = {
     "code_interpreter_call": {"id", "type", "status", "code", "container_id", "outputs"},
     "message": {"id", "type", "status", "content", "role"},
     "function_call": {"id", "type", "status", "call_id", "name", "arguments"},
+    "reasoning": {"id", "type", "status", "summary"},
+    "image_generation_call": {"id", "type", "status", "result"},
 }
 ITEM_EVENTS = {
     "code_interpreter_call": {
@@ -29,6 +31,16 @@ ITEM_EVENTS = {
         "response.content_part.done",
     },
     "function_call": {"response.function_call_arguments.delta", "response.function_call_arguments.done"},
+    "reasoning": {
+        "response.reasoning_summary_part.added",
+        "response.reasoning_summary_text.delta",
+        "response.reasoning_summary_text.done",
+        "response.reasoning_summary_part.done",
+    },
+    "image_generation_call": {
+        "response.image_generation_call.in_progress",
+        "response.image_generation_call.completed",
+    },
 }
 CODE_ORDER = [
     "response.code_interpreter_call.in_progress",
@@ -78,7 +90,7 @@ def _lint_item(events: list[Emitted], index: int, *, include_outputs: bool) -> d
     assert names[0] == "response.output_item.added"
     added, done = events[0][1]["item"], events[-1][1]["item"]
     kind = added["type"]
-    assert added.keys() == done.keys() == ITEM_KEYS[kind]
+    assert added.keys() == done.keys() - {"encrypted_content"} == ITEM_KEYS[kind]
     assert (added["id"], added["type"]) == (done["id"], done["type"])
     assert added["status"] == "in_progress"
     assert done["status"] in ("completed", "incomplete", "failed")
@@ -101,6 +113,8 @@ def _lint_item(events: list[Emitted], index: int, *, include_outputs: bool) -> d
             assert names[-3:-1] == [whole, "response.content_part.done"]
             assert _one(events, whole)[key] == joined == part[key]
             assert joined.strip()
+        case "reasoning":
+            assert "".join(part["text"] for part in done["summary"]) == joined
         case "function_call":
             assert _one(events, "response.function_call_arguments.done")["arguments"] == joined == done["arguments"]
     return done  # type: ignore[no-any-return]

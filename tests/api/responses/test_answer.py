@@ -4,6 +4,7 @@ import pytest
 
 from app.api.responses.answer import Answer
 from app.api.responses.schemas import ResponsesRequest
+from app.api.responses.sealed_reasoning import ReasoningSeal
 from app.events import Error, ErrorBody, Event, Start, Token
 from app.store.database import open_store
 
@@ -18,7 +19,8 @@ async def test_an_answer_that_failed_is_stored_when_its_client_learns_of_it_unle
 ) -> None:
     request = ResponsesRequest(model="m", input="x", stream=True)
     async with open_store("sqlite+aiosqlite://") as store:
-        answer = Answer("resp_1", request, owner="a", store=store, carry_events=False, created_at=0)
+        seal = ReasoningSeal(b"key")
+        answer = Answer("resp_1", request, owner="a", store=store, seal=seal, carry_events=False, created_at=0)
         seen: list[str | None] = []
 
         async def send(event: Event) -> None:

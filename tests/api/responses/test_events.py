@@ -414,7 +414,8 @@ def test_ids_of_items_lead_back_to_their_response() -> None:
     stream = make()
     play(stream, ONE_CALL)
     assert {response_id_of(item["id"]) for item in stream.output_items} == {"resp_1"}
-    for foreign in ("", "msg_", "msg_1", "msg__1", "rs_1_0", "ci_1_x", "file-1"):
+    assert response_id_of("rs_1_0") == response_id_of("ig_1_0") == "resp_1"
+    for foreign in ("", "msg_", "msg_1", "msg__1", "rs_1", "ci_1_x", "file-1"):
         assert response_id_of(foreign) is None
 
 

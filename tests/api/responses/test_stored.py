@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from app.api.edge.auth import Keyring
 from app.api.edge.errors import install
-from app.api.responses.outputs import without_outputs
+from app.api.responses.outputs import shown
 from app.api.responses.request import envelope
 from app.api.responses.schemas import ResponsesRequest
 from app.api.responses.stored import router
@@ -43,7 +43,7 @@ async def app() -> AsyncIterator[FastAPI]:
             container_id="cntr_1",
             input_items=[{"role": "user", "content": str(number), "id": None, "type": None} for number in range(5)],
             output_items=[CALL],
-            response={**response, "output": [without_outputs(CALL)]},
+            response={**response, "output": [shown(CALL, outputs=False, reasoning=False)]},
         )
         yield app
 

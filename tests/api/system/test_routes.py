@@ -64,7 +64,12 @@ async def test_a_name_may_be_sent_with_its_slashes_as_they_are(gateway: Served) 
 
 
 async def test_all_models_are_listed(gateway: Served) -> None:
-    assert [model.id async for model in gateway.sdk().models.list()] == ["m", "org/m:free"]
+    assert [model.id async for model in gateway.sdk().models.list()] == [
+        "m",
+        "m:eager",
+        "org/m:free",
+        "org/m:free:eager",
+    ]
 
 
 @pytest.mark.parametrize("models", [{"object": "list", "data": MODELS}, {"data": None}, {"data": ["x", None]}, []])

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from app.errors import SandboxStartError
+from app.config import Settings
+from app.errors import SandboxForbidden, SandboxStartError
+from app.main import create_app
 from app.sandbox.backend import probe
 from app.sandbox.local import backend as local
 from app.sandbox.local.backend import LocalBackend, LocalLimits
@@ -54,6 +56,38 @@ async def test_a_refusal_says_what_bubblewrap_said(environment: Environment, mon
     await backend.close()
 
 
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As in an ordinary container, where the launcher gets no namespace."""
+    launcher = tmp_path / "launcher.py"
+    launcher.write_text("raise PermissionError(1, 'Operation not permitted', 'unshare')\n")
+    monkeypatch.setattr(local.launcher, "__file__", str(launcher))
+
+
+async def test_a_machine_that_allows_sandboxes_passes_the_check(environment: Environment) -> None:
+    backend = LocalBackend(environment, limits=LIMITS)
+    await backend.check()
+    await backend.close()
+
+
+async def test_a_machine_that_allows_none_is_told_by_the_check_and_by_every_start(
+    environment: Environment, refused: None
+) -> None:
+    told = r"not permitted: 'unshare'.* EAGER_SANDBOX=docker.* EAGER_UNISOLATED"
+    backend = LocalBackend(environment, limits=LIMITS)
+    with pytest.raises(SandboxForbidden, match=told):
+        await backend.start()
+    with pytest.raises(SandboxForbidden, match=told):
+        await backend.check()
+
+
+async def test_a_gateway_that_may_start_no_sandbox_ends_at_its_start(refused: None, tmp_path: Path) -> None:
+    app = create_app(Settings(sandbox_env=SANDBOX_ENV.parents[1], data_dir=tmp_path))
+    with pytest.raises(SandboxForbidden):
+        async with app.router.lifespan_context(app):
+            pytest.fail("it has started")
+
+
 async def test_what_is_told_of_a_program_that_fails_is_its_last_line(
     environment: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,14 +103,23 @@ async def test_what_is_told_of_a_program_that_fails_is_its_last_line(
 
 def test_a_gateway_with_low_limits_of_its_own_starts_sandboxes() -> None:
     code = """
-import asyncio, resource, sys
+import asyncio, os, resource, sys
 from pathlib import Path
 from app.sandbox.backend import probe
 from app.sandbox.local.environment import inspect_python
 from app.sandbox.local.backend import LocalBackend
 
 resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
-resource.setrlimit(resource.RLIMIT_NPROC, (50, 50))
+def owner(task):
+    try:
+        return task.stat().st_uid
+    except FileNotFoundError:
+        return None
+
+
+# The kernel counts all threads of the user, also of what runs beside these tests.
+mine = [task for task in Path("/proc").glob("[0-9]*/task/[0-9]*") if owner(task) == os.getuid()]
+resource.setrlimit(resource.RLIMIT_NPROC, (len(mine) + 50, len(mine) + 50))
 
 
 async def main():

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from app.upstream.whole_answer import as_delta
+from app.extraction.whole_answer import as_delta
 
 
 def test_a_completion_becomes_a_chunk_with_everything_it_has() -> None:
@@ -14,7 +14,7 @@ def test_a_completion_becomes_a_chunk_with_everything_it_has() -> None:
         "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
         "usage": {"total_tokens": 1},
     }
-    assert json.loads(as_delta(json.dumps(answer).encode())) == {
+    assert json.loads(as_delta(json.dumps(answer))) == {
         "id": "c",
         "object": "chat.completion.chunk",
         "choices": [
@@ -28,10 +28,10 @@ def test_a_completion_becomes_a_chunk_with_everything_it_has() -> None:
     }
 
 
-@pytest.mark.parametrize("body", [b'{"error": {}}', b"<html>", b"[1]", b'{"choices": [3]}', b'{"choices": [{}]}'])
-def test_anything_else_is_left_as_it_is(body: bytes) -> None:
+@pytest.mark.parametrize("body", ['{"error": {}}', "<html>", "[1]", '{"choices": [3]}', '{"choices": [{}]}'])
+def test_anything_else_is_left_as_it_is(body: str) -> None:
     assert as_delta(body) == body
 
 
 def test_an_event_is_one_line() -> None:
-    assert as_delta(b'{\r\n"error": 1\n}') == b'{  "error": 1 }'
+    assert as_delta('{\r\n"error": 1\n}') == '{  "error": 1 }'

@@ -1,0 +1,95 @@
+"""Answers as one Markdown text: for front ends that were not written for us (``app/render``).
+
+What the model knows of such an answer is more than the text says. It is remembered under the ids that the markers in
+the text name, and put back when the conversation comes again.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import msgspec
+
+from app.api.shared.links import Links
+from app.errors import StorageError
+from app.events import ChatMessage, Event
+from app.pipeline.emitter import SendEvent
+from app.pipeline.run import RunOptions
+from app.render.answer import MarkdownAnswer
+from app.render.code_blocks import Style
+from app.render.way_back import HiddenTurn, restored_conversation, turns_named
+from app.store.hidden_calls import HiddenCalls
+
+#: Conversations are gone on with for so long.
+TTL_S = 30 * 24 * 3600
+#: Turns of one conversation that are looked up: the latest ones.
+MAX_TURNS = 500
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """A conversation as the model knows it, and the session that its code ran in last."""
+
+    messages: list[ChatMessage]
+    session: str | None
+
+
+async def remembered(messages: Sequence[ChatMessage], store: HiddenCalls, *, owner: str) -> Remembered:
+    """The conversation of a client, with what its markers stand for put back."""
+    named = list(dict.fromkeys(id for message in messages for id in _named_in(message)))[-MAX_TURNS:]
+    kept = await store.find([_key(id) for id in named], owner=owner) if named else {}
+    turns = {id: msgspec.convert(kept[_key(id)], HiddenTurn) for id in named if _key(id) in kept}
+    session = next((turns[id].session for id in reversed(named) if id in turns and turns[id].session), None)
+    return Remembered(restored_conversation(messages, turns), session)
+
+
+def _named_in(message: ChatMessage) -> Iterable[str]:
+    content = message.get("content")
+    return turns_named(content) if message.get("role") == "assistant" and isinstance(content, str) else ()
+
+
+def _key(id: str) -> str:
+    return f"render {id}"
+
+
+def new_conversation() -> str:
+    """A name for a session that nobody has asked to keep: the next question builds on this one."""
+    return f"conversation {secrets.token_hex(12)}"
+
+
+@dataclass
+class RenderedAnswer:
+    """Sends an answer as Markdown. ``session`` is what the conversation calls the session that its code runs in."""
+
+    send: SendEvent
+    links: Links
+    store: HiddenCalls
+    owner: str
+    session: str
+    answer: MarkdownAnswer = field(repr=False)
+
+    async def show(self, event: Event) -> None:
+        for shown in self.answer.feed(event, await self.links.of(event)):
+            await self.send(shown)
+
+    async def keep_turn(self, turn: int, messages: Sequence[ChatMessage]) -> None:
+        """Remember what the model knows of a turn with code."""
+        hidden = self.answer.hidden(turn, messages, self.session)
+        if hidden is not None:
+            id, kept = hidden
+            with suppress(StorageError):  # which has been logged: the next question is answered from the text
+                await self.store.put([_key(id)], msgspec.to_builtins(kept), owner=self.owner, ttl_s=TTL_S)
+
+
+def markdown_answer(style: Style, options: RunOptions) -> MarkdownAnswer:
+    """For one request with these options."""
+    return MarkdownAnswer(
+        style,
+        new_id=lambda: secrets.token_urlsafe(9),
+        sources=options.sources,
+        tools=options.tools,
+        repairs=options.on_error == "repair",
+    )

@@ -1,0 +1,131 @@
+"""``GET /v1/shared/{token}/{name}``: what a link in an answer leads to. The link itself is the permission."""
+
+from __future__ import annotations
+
+import re
+from email.utils import formatdate
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from app.api.edge.auth import Caller, authenticate
+from app.api.edge.openapi import BYTES
+from app.api.event_stream import until_client_leaves
+from app.api.files.filenames import attachment
+from app.api.shared.links import INLINE, PREFIX
+from app.errors import RequestError
+from app.store.blobs import BlobStore
+from app.store.database import Store
+from app.store.shared import SharedRecord
+
+#: A page that shows a figure has no key.
+open_router = APIRouter(prefix=PREFIX)
+router = APIRouter(prefix=PREFIX)
+
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+_IMAGES = frozenset(INLINE.values())
+
+
+@open_router.get("/{token}/{name}", response_class=Response, responses=BYTES)
+async def get_shared(request: Request, token: str, name: str) -> Response:
+    """A figure or a file. Images are shown where they are linked; everything else is a download."""
+    store: Store = request.app.state.store
+    blobs: BlobStore = request.app.state.blobs
+    record = await store.shared.find(token)
+    if record is None or record.name != name:
+        raise _no_such_link()
+    headers = _headers(record, now=store.shared.now())
+    if request.headers.get("if-none-match") == headers["etag"]:
+        return Response(status_code=304, headers=headers)
+    first, last = _range(request.headers.get("range"), request.headers.get("if-range"), record, headers["etag"])
+    headers["content-length"] = str(last - first + 1)
+    partial = last - first + 1 < record.bytes
+    if partial:
+        headers["content-range"] = f"bytes {first}-{last}/{record.bytes}"
+    media_type = record.media_type if record.media_type in _IMAGES else "application/octet-stream"
+    headers["content-type"] = media_type
+    return SharedResponse(blobs, record.id, first=first, status=206 if partial else 200, headers=headers)
+
+
+@router.delete("/{token}/{name}")
+async def revoke_shared(
+    request: Request, caller: Annotated[Caller, Depends(authenticate)], token: str, name: str
+) -> JSONResponse:
+    """The link leads nowhere any more."""
+    store: Store = request.app.state.store
+    if not await store.shared.revoke_link(token, owner=caller.name):
+        raise _no_such_link()
+    return JSONResponse({"object": "shared.deleted", "deleted": True})
+
+
+class SharedResponse(Response):
+    """Sends a part of a blob piece by piece; stops reading it when the client leaves. ``headers`` tell its length."""
+
+    def __init__(self, blobs: BlobStore, id: str, *, first: int, status: int, headers: dict[str, str]) -> None:
+        self._blobs = blobs
+        self._id = id
+        self._first = first
+        self._length = int(headers["content-length"])
+        self.status_code = status
+        self.background = None
+        self.body = b""
+        self.init_headers(headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await until_client_leaves(receive, self._run(send))
+
+    async def _run(self, send: Send) -> None:
+        async with self._blobs.open(self._id) as blob:
+            await blob.seek(self._first)
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            left = self._length
+            async for piece in blob:
+                await send({"type": "http.response.body", "body": piece[:left], "more_body": True})
+                left -= len(piece)
+                if left <= 0:
+                    break
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _headers(record: SharedRecord, *, now: float) -> dict[str, str]:
+    left_s = max(0, int(record.expires_at - now))
+    shown = record.media_type in _IMAGES
+    return {
+        "accept-ranges": "bytes",
+        "cache-control": f"private, max-age={left_s}, immutable",
+        "content-disposition": "inline" if shown else attachment(record.name),
+        # Opened by itself it may run nothing, load nothing and be no part of our pages.
+        "content-security-policy": "default-src 'none'; sandbox",
+        "cross-origin-resource-policy": "cross-origin",
+        "etag": f'"{record.id}"',
+        "expires": formatdate(record.expires_at, usegmt=True),
+        "referrer-policy": "no-referrer",
+        "x-content-type-options": "nosniff",
+    }
+
+
+def _range(asked: str | None, if_range: str | None, record: SharedRecord, etag: str) -> tuple[int, int]:
+    """First and last byte (RFC 9110, 14.2); several ranges, or what is none, are answered with all of it.
+
+    Raises:
+        RequestError: 416, there is nothing in that range.
+    """
+    whole = 0, record.bytes - 1
+    match = _RANGE.fullmatch(asked or "")
+    if match is None or (if_range is not None and if_range != etag) or not (match[1] or match[2]):
+        return whole
+    if not match[1]:
+        first, last = max(0, record.bytes - int(match[2])), record.bytes - 1
+    else:
+        first, last = int(match[1]), min(int(match[2]) if match[2] else record.bytes - 1, record.bytes - 1)
+    if first > last:
+        error = RequestError("There is nothing in this range.", code="invalid_range", status=416)
+        error.headers = {"content-range": f"bytes */{record.bytes}"}
+        raise error
+    return first, last
+
+
+def _no_such_link() -> RequestError:
+    return RequestError("There is no such file, or its link has expired.", code="file_not_found", status=404)
