@@ -22,13 +22,13 @@ def link(folder: str, work_folder: str) -> None:
     """Make what is in ``work_folder`` seen in ``folder``."""
     with contextlib.suppress(OSError):
         there = set(os.listdir(folder))
-        wanted = os.listdir(work_folder)
-        for name in there - set(wanted):
+        wanted = {name for name in os.listdir(work_folder) if not _OURS.fullmatch(name)}
+        for name in there - wanted:
             path = os.path.join(folder, name)
             if os.path.islink(path) and not os.path.exists(path):
                 os.unlink(path)
         if len(wanted) <= MAX_LINKS:
-            for name in set(wanted) - there:
+            for name in wanted - there:
                 os.symlink(os.path.join(work_folder, name), os.path.join(folder, name))
 
 

@@ -35,6 +35,11 @@ def as_text(error: BaseException) -> str:
         return f"{type(error).__name__}: <traceback cannot be shown: {type(failure).__name__}>\n"
 
 
+def headline(error: BaseException) -> str:
+    """Type and message."""
+    return f"{type(error).__name__}: {_message(error)}".removesuffix(": ")
+
+
 def describe(error: BaseException, filename: str, phase: Literal["compile", "run"]) -> dict[str, Any]:
     """The fields of an ``error`` message, but for its id and chunk."""
     if phase == "compile":

@@ -10,7 +10,7 @@ import sys
 from typing import Any, Final
 
 from sandbox_image.drawing_warnings import Place, told_at
-from sandbox_image.failures import as_text, clean, without_runner
+from sandbox_image.failures import as_text, clean, headline, without_runner
 
 #: A whole bundle. The frame that carries it may be six times as long (JSON escapes).
 MAX_BUNDLE = 8 * 1024 * 1024
@@ -177,7 +177,7 @@ def _text(value: object) -> str:
     try:
         return clean(repr(value), MAX_BUNDLE)
     except Exception as error:
-        return f"<{_type_name(value)} object, whose repr() fails with {type(error).__name__}>"
+        return clean(f"<{_type_name(value)} object, whose repr() fails with {headline(error)}>")
 
 
 def _type_name(value: object) -> str:

@@ -81,7 +81,7 @@ def _views(spec: dict[str, Any], data: Any, depth: int) -> Iterator[tuple[dict[s
 
 def _channel(encoding: dict[str, Any]) -> str:
     field, of = _name(encoding.get("field")), _name(encoding.get("aggregate"))
-    told = f"{of}({field})" if of else field
+    told = f"{of}({field})" if of and field else of or field
     title = _name(encoding.get("title"))
     return f"{told} ({title})" if told and title and title != told else told
 

@@ -13,7 +13,7 @@ import pytest
 from tests.sandbox_image.zygote import Interpreter, Zygote
 
 #: Which Vega-Lite it is depends on the altair of the set.
-_VERSION = re.compile(r"(?<=vegalite)\.v\d+(?=\.json)")
+_VERSION = re.compile(r"(?<=vegalite)\.v\d+[.+](?=json)")
 PNG = b"\x89PNG"
 
 
@@ -129,7 +129,7 @@ def test_libraries_show_their_objects(code: str, mimes: set[str], how: str, rich
     turn = rich_session.run(code)
     assert turn.error is None, turn.error
     [shown] = turn.of(how)
-    assert mimes <= {_VERSION.sub("", mime) for mime in shown["data"]}
+    assert mimes <= {_VERSION.sub(".", mime) for mime in shown["data"]}
 
 
 def test_ipython_s_display_functions_are_ours(rich_session: Interpreter) -> None:
