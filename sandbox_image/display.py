@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Final
 
-from sandbox_image.drawing_warnings import Place
+from sandbox_image.drawing_warnings import ProgramPlace
 from sandbox_image.figures import Figures
 from sandbox_image.imports import ImportWatch
 from sandbox_image.mime import Bundle, bounded, bundle, jsonable
@@ -26,7 +26,7 @@ SendDisplay = Callable[[Bundle, Bundle], None]
 class Displays:
     """What running code shows, up to a number per execution."""
 
-    def __init__(self, send: SendDisplay, place: Place) -> None:
+    def __init__(self, send: SendDisplay, place: ProgramPlace) -> None:
         self._send = send
         self._place = place
         self._count = 0

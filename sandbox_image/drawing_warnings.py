@@ -19,11 +19,11 @@ _GLYPH: Final = re.compile(r"Glyph (\d+) \(.*\) missing from (?:font\(s\)|curren
 #: Characters that are named.
 _FEW: Final = 20
 
-Place = Callable[[], tuple[str, int]]
+ProgramPlace = Callable[[], tuple[str, int]]
 
 
 @contextlib.contextmanager
-def told_at(place: Place) -> Iterator[None]:
+def told_at(place: ProgramPlace) -> Iterator[None]:
     """``place`` is asked for the file and line when there is something to tell."""
     with warnings.catch_warnings(record=True) as caught:
         yield

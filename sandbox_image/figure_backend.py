@@ -35,6 +35,7 @@ def actions(shows: Shows) -> dict[str, Callable[[ModuleType], None]]:
         "matplotlib.backends.backend_agg": lambda agg: _define(agg, shows),
         # which looks for the canvas at the first figure
         "matplotlib.pyplot": lambda pyplot: _import_agg(),
+        "IPython.core.pylabtools": _keep_table_of_windows,
     }
 
 
@@ -45,6 +46,12 @@ def _choose(matplotlib: ModuleType) -> None:
 
 def _import_agg() -> None:
     importlib.import_module("matplotlib.backends.backend_agg")
+
+
+def _keep_table_of_windows(pylabtools: ModuleType) -> None:
+    """matplotlib 3.8 and 3.9 import it where a shell of IPython exists, and IPython 9 has it no more."""
+    if not hasattr(pylabtools, "backend2gui"):
+        pylabtools.backend2gui = {}  # type: ignore[attr-defined]
 
 
 def _define(agg: ModuleType, shows: Shows) -> None:

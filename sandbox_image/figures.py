@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from sandbox_image import figure_backend
-from sandbox_image.drawing_warnings import Place
+from sandbox_image.drawing_warnings import ProgramPlace
 from sandbox_image.failures import as_text, without_runner
 from sandbox_image.mime import Bundle, bounded, figure_png, is_figure
 from sandbox_image.saved_figures import SavedFigures
@@ -25,7 +25,7 @@ Emit = Callable[[Bundle], None]
 class Figures:
     """Stands behind ``plt.show()``, which closes what it has shown, and closes the block's figures."""
 
-    def __init__(self, emit: Emit, place: Place) -> None:
+    def __init__(self, emit: Emit, place: ProgramPlace) -> None:
         self._emit = emit
         self._place = place
         self._shown: weakref.WeakSet[Any] = weakref.WeakSet()  # and not stale since

@@ -9,7 +9,7 @@ import math
 import sys
 from typing import Any, Final
 
-from sandbox_image.drawing_warnings import Place, told_at
+from sandbox_image.drawing_warnings import ProgramPlace, told_at
 from sandbox_image.failures import as_text, clean, headline, without_runner
 
 #: A whole bundle. The frame that carries it may be six times as long (JSON escapes).
@@ -33,7 +33,7 @@ _METHODS: Final = {
 Bundle = dict[str, Any]
 
 
-def bundle(value: object, place: Place) -> tuple[Bundle, Bundle]:
+def bundle(value: object, place: ProgramPlace) -> tuple[Bundle, Bundle]:
     """Data and metadata; empty if the value has displayed itself. Never raises an Exception. ``place`` is where the
     program is.
 
@@ -72,7 +72,7 @@ def bounded(data: Bundle) -> Bundle:
     return data
 
 
-def figure_png(figure: Any, place: Place) -> bytes:
+def figure_png(figure: Any, place: ProgramPlace) -> bytes:
     """As it is now. Warnings of drawing it are said to be of ``place``."""
     import io
 

@@ -62,6 +62,13 @@ def _python_with(version: str) -> Path:
     return python
 
 
+def test_a_shell_of_ipython_is_not_in_the_way(rich_zygote: Zygote, tmp_path: Path) -> None:
+    with closing(rich_zygote.start(tmp_path)) as session:
+        assert session.run("%time x = 1\n").error is None
+        check(session, PROGRAMS["a loop"])
+        assert session.run("print([name for name in ('In', 'Out', '_', '_i') if name in globals()])\n").stdout == "[]\n"
+
+
 def test_a_child_process_can_draw(figures: Interpreter) -> None:
     code = (
         "import subprocess, sys\n"
