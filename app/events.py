@@ -81,12 +81,14 @@ class FileChange(msgspec.Struct):
 
 
 class CodeEnd(Event, tag="code.end"):
-    """A piece of code is over. ``code`` is what was received of it.
+    """A block is over.
 
-    status: ``ok`` all of it ran; ``error`` a statement failed; ``interrupted`` cut short by us, the client or a
-    limit; ``timeout``; ``incomplete`` the upstream stopped in the middle of it.
-    files: what it did to its work folder, after a rollback nothing: at most 100 changes, by path, hidden files left
-    out. Not there where it is not known: the folder holds more than 256 files, or the request failed.
+    Attributes:
+        code: what was received of it.
+        status: ``ok``: all of it ran. ``error``: a statement failed. ``interrupted``: it was cut short by us, by the
+            client or by a limit. ``timeout``. ``incomplete``: the upstream stopped in the middle of it.
+        files: what it changed in the work folder, at most 100 changes, by path, without hidden files. Empty after a
+            rollback. Left out if it is not known: the folder holds more than 256 files, or the request failed.
     """
 
     call_id: str
@@ -205,9 +207,12 @@ class ToolCall(Event, tag="tool_call"):
 
 
 class TurnEnd(Event, tag="turn.end"):
-    """An answer of the upstream is over. One that came to its end is told at once, code of it may still run; one that
-    was stopped or broke off has no ``finish_reason`` and is told last, after the ends of its code; ``usage`` is then an
-    estimate, or unknown."""
+    """An answer of the upstream is over.
+
+    If it came to its end, this event comes at once, and code of it may still run. If it was stopped or broke off, this
+    event comes last, after the ends of its code. It then has no ``finish_reason``, and its ``usage`` is an estimate or
+    unknown.
+    """
 
     turn: int
     finish_reason: str | None

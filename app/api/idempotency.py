@@ -35,9 +35,18 @@ MAX_BODY = 8 * 1024 * 1024
 
 
 def idempotent(
-    request: Request, caller: Caller, body: bytes, response: Response, *, keys: IdempotencyKeys, streaming: bool
+    request: Request,
+    caller: Caller,
+    body: bytes,
+    response: Response,
+    *,
+    keys: IdempotencyKeys,
+    instance: str,
+    streaming: bool,
 ) -> Response:
     """``response``, to be run at most once for the request's key; itself if the request has none.
+
+    ``instance`` is the gateway, whose death ends what runs in it.
 
     The response is what runs the request (``EventStream``, ``EventDocument``), not what was already run.
 
@@ -51,8 +60,7 @@ def idempotent(
         raise RequestError("An Idempotency-Key is 1 to 255 printable ASCII characters.", param="Idempotency-Key")
     options = sorted((name, value) for name, value in request.headers.items() if name.startswith(PREFIX))
     fingerprint = hashlib.sha256(f"{request.method} {request.url.path} {options}\n".encode() + body).hexdigest()
-    gateway: str = request.app.state.gateway_name
-    return _Once(response, keys, key, caller.name, gateway, fingerprint, streaming)
+    return _Once(response, keys, key, caller.name, instance, fingerprint, streaming)
 
 
 class _Once(Response):
@@ -64,7 +72,7 @@ class _Once(Response):
         keys: IdempotencyKeys,
         key: str,
         owner: str,
-        gateway: str,
+        instance: str,
         fingerprint: str,
         streaming: bool,
     ) -> None:
@@ -72,14 +80,14 @@ class _Once(Response):
         self._keys = keys
         self._key = key
         self._owner = owner
-        self._gateway = gateway
+        self._instance = instance
         self._fingerprint = fingerprint
         self._streaming = streaming
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         known = await self._keys.claim(
-            self._key, owner=self._owner, gateway=self._gateway, fingerprint=self._fingerprint, ttl_s=TTL_S
+            self._key, owner=self._owner, instance=self._instance, fingerprint=self._fingerprint, ttl_s=TTL_S
         )
         if known is not None:
             await self._repeat(known)(scope, receive, send)

@@ -62,10 +62,16 @@ KeepTurn = Callable[[int, Sequence[ChatMessage]], Awaitable[None]]
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """What a request may choose. ``max_turns`` counts upstream calls, ``max_repairs`` failed ones in a row;
-    ``timeout_s`` is for all code of the request; ``own_tools`` are those of ``tools`` that the client has not declared,
-    and is never shown a call of; ``code_keys`` has the argument that holds the code, by tool, where the tool's schema
-    tells; ``whole``: the client waits for the whole answer, and does not read a stream."""
+    """What a request may choose.
+
+    Attributes:
+        max_turns: calls of the upstream.
+        max_repairs: failed turns in a row.
+        timeout_s: for all code of the request together.
+        own_tools: those of ``tools`` that the client has not declared; it is never shown a call of theirs.
+        code_keys: by tool, the argument that holds the code, where the tool's schema tells.
+        whole: the client waits for the whole answer and does not read a stream.
+    """
 
     mode: Literal["eager", "serial"] = "eager"
     on_error: OnFailure = "interrupt"
@@ -160,7 +166,7 @@ class _Request:
 
     async def _end_turn(self, generation: Generation, usage: Usage | None) -> None:
         """Tell that the answer is over, unless that was told when it came to its end."""
-        if not generation.end_told:
+        if not generation.end_was_sent:
             await self._emitter.emit(TurnEnd(turn=generation.turn, finish_reason=None, usage=usage))
         self._generation = None
 

@@ -61,8 +61,8 @@ def service() -> Service:
 async def client(service: Service) -> AsyncIterator[httpx.AsyncClient]:
     app = FastAPI()
     install(app)
-    app.state.gateway_name = "g"
     async with open_store("sqlite+aiosqlite://") as store:
+        await store.instances.beat("inst_1", lease_s=600)
 
         @app.post("/{path}")
         async def create(path: str, request: Request) -> Response:
@@ -74,6 +74,7 @@ async def client(service: Service) -> AsyncIterator[httpx.AsyncClient]:
                 await request.body(),
                 Working(service.run),
                 keys=store.idempotency_keys,
+                instance="inst_1",
                 streaming=streaming,
             )
 

@@ -28,10 +28,10 @@ async def test_a_session_keeps_its_worker_from_use_to_use() -> None:
         id = (await registry.create(owner="a", deadline_s=5)).id
         async with registry.use(id, owner="a") as first:
             assert (await run(first, chunks_of("1\n"))).status == "ok"
-            assert registry.get(id, owner="a").busy
+            assert (await registry.get(id, owner="a")).busy
         async with registry.use(id, owner="a") as second:
             assert second is first
-        assert not registry.get(id, owner="a").busy
+        assert not (await registry.get(id, owner="a")).busy
 
 
 async def test_a_session_serves_one_request_at_a_time() -> None:
@@ -50,7 +50,7 @@ async def test_a_session_does_not_exist_for_others() -> None:
         id = (await registry.create(owner="a", deadline_s=5)).id
         for attempt in (registry.get, registry.delete):
             with pytest.raises(RequestError) as caught:
-                attempt(id, owner="b")
+                await attempt(id, owner="b")
             assert (caught.value.status, caught.value.code) == (404, "session_not_found")
         assert registry.list(owner="b") == []
         assert [entry.id for entry in registry.list(owner="a")] == [id]
@@ -60,17 +60,17 @@ async def test_a_deleted_session_is_gone_and_its_worker_closed() -> None:
     async with fake_registry() as (registry, backend):
         id = (await registry.create(owner="a", deadline_s=5)).id
         worker = registry._sessions[id].worker
-        registry.delete(id, owner="a")
+        await registry.delete(id, owner="a")
         await until(backend, lambda: worker.id not in backend.alive)
         with pytest.raises(RequestError):
-            registry.get(id, owner="a")
+            await registry.get(id, owner="a")
 
 
 async def test_deleting_a_session_in_use_ends_its_execution() -> None:
     async with fake_registry() as (registry, _):
         id = (await registry.create(owner="a", deadline_s=5)).id
         async with registry.use(id, owner="a") as worker:
-            registry.delete(id, owner="a")
+            await registry.delete(id, owner="a")
             await asyncio.sleep(0)
             with pytest.raises(SandboxGone):
                 await run(worker, chunks_of("1\n"))
@@ -133,7 +133,7 @@ async def test_a_session_whose_sandbox_died_is_reported_once_and_removed() -> No
             async with registry.use(id, owner="a"):
                 raise AssertionError("not reached")
         with pytest.raises(RequestError):
-            registry.get(id, owner="a")
+            await registry.get(id, owner="a")
 
 
 async def test_leaving_the_registry_closes_every_session() -> None:
@@ -184,7 +184,7 @@ async def test_a_deleted_session_that_is_still_in_use_takes_nothing_from_the_nex
     async with fake_registry() as (registry, _):
         await registry.create(owner="a", deadline_s=5, id="ses_named")
         async with registry.use("ses_named", owner="a") as first:
-            registry.delete("ses_named", owner="a")
+            await registry.delete("ses_named", owner="a")
             await registry.create(owner="a", deadline_s=5, id="ses_named")
         async with registry.use("ses_named", owner="a") as second:
             assert second is not first

@@ -47,6 +47,7 @@ async def create_chat_completion(request: Request, body: CompletionRequest) -> R
     asked = with_headers(body.eager, request.headers)
     choice = choose(body, asked, gateway, caller)
     caller.require_model(choice.model)
+    caller.require_models(body.model_extra or {})
     options = drop_in_options(asked, gateway, request.headers, sources=choice.sources)
     if options.sources <= {"tool"} and not choice.code_tool and not has_code_tool(body.upstream_body(), options.tools):
         response = _proxied(gateway, store, caller, body, choice, options)
@@ -58,6 +59,7 @@ async def create_chat_completion(request: Request, body: CompletionRequest) -> R
         await request.body(),
         response,
         keys=store.idempotency_keys,
+        instance=gateway.instance.id,
         streaming=bool(body.stream),
     )
 

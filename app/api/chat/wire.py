@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from app.api.edge.errors import failure_told_by
+from app.api.edge.errors import to_exception
 from app.events import DeltaExtra, Done, Error, Event, Start, Token, ToolCall, ToolCallDelta
 from app.extraction.assistant_message import THINKING, join_details, merge_fields
 from app.pipeline.usage import ESTIMATED, totals
@@ -141,7 +141,7 @@ def chat_document(events: list[Event], *, id: str, created: int, model: str, car
     """
     for event in events:
         if isinstance(event, Error):
-            raise failure_told_by(event)
+            raise to_exception(event)
     start, done = events[0], events[-1]
     assert isinstance(start, Start)
     assert isinstance(done, Done)

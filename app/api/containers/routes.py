@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence, Set
 from typing import Annotated, Any
 
@@ -59,8 +58,7 @@ async def list_containers(
     state = request.app.state
     containers: ContainerHost = state.containers
     records, more = await state.store.containers.list(owner=caller.name, page=page, name=name)
-    now = time.time()
-    return list_object([container_object(record, containers.status(record, now)) for record in records], has_more=more)
+    return list_object([container_object(record, containers.status(record)) for record in records], has_more=more)
 
 
 @router.get("/{container_id}")
@@ -80,7 +78,7 @@ async def delete_container(request: Request, caller: AuthenticatedCaller, contai
 async def _describe(request: Request, caller: Caller, container_id: str) -> dict[str, Any]:
     containers: ContainerHost = request.app.state.containers
     record = await containers.find(container_id, owner=caller.name)
-    return container_object(record, containers.status(record, time.time()))
+    return container_object(record, containers.status(record))
 
 
 async def find_files(

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from app.api.edge.errors import failure_told_by
+from app.api.edge.errors import to_exception
 from app.api.responses.events import Emitted, ResponseStream
 from app.api.responses.place import ContainerPlace
 from app.api.responses.request import envelope, includes_logprobs, includes_outputs, includes_reasoning
@@ -71,7 +71,7 @@ class Answer:
         if self._may_have_new_files(event):
             await self._note_files()
         elif isinstance(event, Error) and not self._request.stream:
-            raise failure_told_by(event)
+            raise to_exception(event)
         emitted = self._stream.feed(event)
         response = self._stream.response if emitted else None
         if self._request.stream:
@@ -125,7 +125,7 @@ class Answer:
             model=request.model[:255],
             previous_response_id=request.previous_response_id,
             container_id=self.place.name if self.place is not None and self.place.opened is not None else None,
-            input_items=list(self.own_items),
+            input_items=self.own_items,
             output_items=self._stream.output_items,
             response=response,
         )

@@ -79,6 +79,7 @@ async def create_response(request: Request, caller: AuthenticatedCaller, body: R
         await request.body(),
         response,
         keys=state.store.idempotency_keys,
+        instance=gateway.instance.id,
         streaming=bool(body.stream),
     )
 

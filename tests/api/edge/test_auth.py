@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
@@ -166,3 +167,24 @@ async def test_the_middleware_refuses_strangers_before_it_reads_their_body() -> 
         assert (await client.post("/healthz", content=body(), headers=json_type)).json() == {}
         headers = {"authorization": "Bearer k", **json_type}
         assert (await client.post("/v1/echo", content=body(), headers=headers)).json() == {}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"models": ["up-1", "forbidden"]},
+        {"fallbacks": [{"up-1": ["forbidden"]}]},
+        {"fallbacks": [{"model": "forbidden"}]},
+        {"context_window_fallback_dict": {"up-1": "forbidden"}},
+        {"model_name": "forbidden"},
+    ],
+)
+def test_a_key_for_some_models_holds_for_every_field_that_names_one(fields: dict[str, Any]) -> None:
+    limited = Caller("a", models=("up-*",))
+    with pytest.raises(RequestError) as refused:
+        limited.require_models(fields)
+    assert refused.value.status == 403
+    Caller("b").require_models(fields)
+    limited.require_models(
+        {"models": ["up-1"], "fallbacks": [{"model": "up-2", "temperature": 0}], "user": "forbidden"}
+    )
