@@ -25,9 +25,9 @@ CHAIN_LIMIT = 1000
 class StoredResponse:
     """
     Attributes:
-        input_items: those of this turn only.
-        output_items: complete, with the outputs of code even where the client did not ask for them: the next turn's
-            model is to see them.
+        input_items: those of this response only.
+        output_items: complete. They have the outputs of code even where the client did not ask for them: the model is
+            to see them in the next response.
         response: the object as it was answered; empty if it was deleted and others go on from it.
     """
 
@@ -72,8 +72,8 @@ class Responses:
         return StoredResponse(**row._mapping) if row and row.response else None
 
     async def chain(self, id: str, *, owner: str) -> list[StoredResponse]:
-        """The conversation that ends with ``id``, oldest turn first; only its latest turns where it is longer than
-        ``CHAIN_LIMIT``. Empty if ``id`` was deleted or is unknown, or if an earlier turn is missing."""
+        """The conversation that ends with ``id``, its oldest response first. If it is longer than ``CHAIN_LIMIT``, only
+        the latest ones. Empty if ``id`` was deleted or is unknown, or if an earlier response is missing."""
         mine = responses.c.owner == owner
         step = (
             select(responses.c.id, responses.c.previous_response_id, literal(0, Integer).label("depth"))

@@ -25,8 +25,8 @@ _encode = msgspec.json.Encoder().encode
 class Answer:
     """The ``Wire`` of a streamed answer, and what makes the document of one that is not.
 
-    ``own_items`` and ``place`` are set before the first event: what this turn was given, and where its code runs (None
-    if no code can run).
+    ``own_items`` and ``place`` are set before the first event: what this response was given, and where its code
+    runs (None if no code can run).
     """
 
     def __init__(

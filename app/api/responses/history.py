@@ -17,7 +17,7 @@ from app.store.responses import StoredResponse
 class History:
     """
     Attributes:
-        own: items of this turn, references resolved.
+        own: items of this response, references resolved.
         items: all of the conversation.
         container_id: that in which its code ran last.
     """

@@ -78,7 +78,7 @@ async def list_input_items(
     response_id: str,
     page: Annotated[PageRequest, Depends(page_query)],
 ) -> dict[str, Any]:
-    """What this turn was given."""
+    """What this response was given."""
     stored = await find_response(request.app.state.store, caller, response_id)
     items, more = _page([_listed(stored, position) for position in range(len(stored.input_items))], page)
     return list_object(items, has_more=more)
