@@ -234,12 +234,12 @@ def db_upgrade() -> None:
 
 def _log_requests(level: str) -> None:
     """Each line names the request that it is about."""
-    from app.api.edge.request_id import RequestIdFilter
+    from app.api.edge.request_id import OneLineFormatter, RequestIdFilter
 
     handler = logging.StreamHandler()
     handler.addFilter(RequestIdFilter())
-    form = "%(asctime)s %(levelname)s %(name)s [%(request)s]: %(message)s"
-    logging.basicConfig(level=level, format=form, handlers=[handler])
+    handler.setFormatter(OneLineFormatter("%(asctime)s %(levelname)s %(name)s [%(request)s]: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
 
 
 def _settings() -> Settings:

@@ -23,6 +23,8 @@ Code of the model that raises is none of these: it is an event.
 
 from __future__ import annotations
 
+from app.redaction import on_one_line, without_addresses
+
 
 class EagerError(Exception):
     """Base class. ``status``, ``type`` and ``code`` are what the client is told (PROTOCOL.md, section 5); ``headers``
@@ -39,6 +41,11 @@ class EagerError(Exception):
         self.headers: dict[str, str] = {}
         if code is not None:
             self.code = code
+
+    @property
+    def told(self) -> str:
+        """``message`` as clients are told it; the operator finds all of it in the log."""
+        return self.message
 
 
 class RequestError(EagerError):
@@ -62,6 +69,11 @@ class UpstreamError(EagerError):
     status = 502
     type = "upstream_error"
     code: str | None = "bad_gateway"
+
+    @property
+    def told(self) -> str:
+        message = without_addresses(self.message, public_urls=True)
+        return "\n".join(map(on_one_line, message.split("\n")))
 
 
 class UpstreamUnreachable(UpstreamError):
@@ -151,6 +163,10 @@ class SandboxError(EagerError):
 
     status = 503
     code: str | None = "overloaded"
+
+    @property
+    def told(self) -> str:
+        return without_addresses(self.message, public_urls=False)
 
 
 class SandboxUnavailable(SandboxError):

@@ -57,7 +57,7 @@ _STATUS_NAMES = (
     (re.compile(r"rate_?limit|too_?many_?requests|resource_?exhausted|insufficient_quota", re.IGNORECASE), 429),
     (re.compile(r"invalid_?request|invalid_?argument|bad_?request|validation", re.IGNORECASE), 400),
 )
-_TITLE = re.compile(r"<(title|h[1-3])\b[^<>]*>\s*([^<>]+?)\s*</\1>", re.IGNORECASE)
+_TITLE = re.compile(r"<(title|h[1-3])\b[^<>]*>([^<>]+)</\1>", re.IGNORECASE)
 _HTTP_STATUS = range(400, 600)
 
 
@@ -99,7 +99,7 @@ def error_in_text(text: str) -> ToldError | None:
     start = text.lstrip()
     if start.startswith("<"):
         title = _TITLE.search(text)
-        return ToldError(title[2] if title else "")
+        return ToldError(title[2].strip() if title else "")
     if not start.startswith(("{", "[")):
         return None
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import AsyncIterator
 from typing import Protocol
@@ -12,18 +13,23 @@ import aiohttp
 from app.deadline import Deadline
 from app.errors import UpstreamBroken, UpstreamUnreachable
 from app.extraction.deltas import is_error
+from app.redaction import KeyHider, without_addresses
 from app.sse.decoder import EventTooLarge, ServerSentEvent, SSEDecoder
 from app.upstream.odd_events import is_end, understood
-from app.upstream.refusal import without_key
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 #: Longest wait for the end of a response behind its last event.
 DRAIN_S = 0.1
+#: Of an error, in the log.
+MAX_LOGGED_CHARS = 2_000
 #: ``OSError`` is what a socket says that no library has put into its own words.
 NETWORK_ERRORS = (aiohttp.ClientError, OSError)
 
 #: Some upstreams say in a text that there is no reason yet: ``""`` (SGLang, Ollama), ``"null"`` (KoboldCpp).
 _FINISH = re.compile(r'"finish_reason"\s*:\s*"(?!(?:null)?")')
+
+
+log = logging.getLogger(__name__)
 
 
 class Connection(Protocol):
@@ -49,10 +55,16 @@ class EventBatches:
     """
 
     def __init__(
-        self, connection: Connection, *, is_json: bool, deadline: float, idle_timeout_s: float, key: str | None = None
+        self,
+        connection: Connection,
+        *,
+        is_json: bool,
+        deadline: float,
+        idle_timeout_s: float,
+        key: KeyHider | None = None,
     ) -> None:
         self._connection = connection
-        self._key = key
+        self._key = key or KeyHider(None)
         self._idle_timeout_s = idle_timeout_s
         self._decoder = SSEDecoder(MAX_ANSWER_BYTES) if is_json else SSEDecoder()
         self._late = False
@@ -128,15 +140,20 @@ class EventBatches:
                     break
                 data = understood(data, event)
             if data:
-                batch.append(self._without_key(data))
+                batch.append(self._without_secrets(data) if '"error"' in data else data)
                 self._whole = self._whole or _FINISH.search(data) is not None
         return batch
 
-    def _without_key(self, data: str) -> str:
-        """Errors may quote it. What the model says is left as it is: many a key is a word (``sk-no-key-required``)."""
-        if self._key is None or self._key not in data or not is_error(data):
+    def _without_secrets(self, data: str) -> str:
+        """Errors may quote the key, and name machines. What the model says is left as it is: many a key is a word
+        (``sk-no-key-required``)."""
+        if not is_error(data):
             return data
-        return without_key(data, self._key)
+        data = self._key.hide(data)
+        told = without_addresses(data, public_urls=True)
+        if told != data:
+            log.warning("an error of the upstream, of which its client is not told all: %s", data[:MAX_LOGGED_CHARS])
+        return told
 
 
 def too_late() -> UpstreamUnreachable:

@@ -27,9 +27,10 @@ from app.errors import UpstreamBroken, UpstreamUnreachable
 from app.extraction.deltas import decode_delta, is_error
 from app.extraction.failures import broken, error_in_text, told_error
 from app.extraction.whole_answer import as_document
+from app.redaction import KeyHider
 from app.upstream.batches import MAX_ANSWER_BYTES, NETWORK_ERRORS, EventBatches, too_late
 from app.upstream.odd_events import events_in, is_stream
-from app.upstream.refusal import refusal, reworded, without_key
+from app.upstream.refusal import refusal, reworded
 
 T = TypeVar("T")
 
@@ -60,7 +61,7 @@ class Upstream:
     ) -> None:
         self._base_url = base_url.rstrip("/") + "/"
         self._headers = {"accept-encoding": "identity"}
-        self._api_key = api_key
+        self._key = KeyHider(api_key)
         if api_key is not None:
             self._headers["authorization"] = f"Bearer {api_key}"
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_s)
@@ -100,7 +101,7 @@ class Upstream:
             is_json=response.content_type == "application/json",
             deadline=deadline,
             idle_timeout_s=self._idle_timeout_s,
-            key=self._api_key,
+            key=self._key,
         )
         try:
             yield batches
@@ -127,10 +128,13 @@ class Upstream:
         try:
             document = json.loads(answer)
         except (ValueError, RecursionError) as error:
-            told = error_in_text(self._without_key(answer).decode("utf-8", "replace"))
+            told = error_in_text(self._key.hide_bytes(answer).decode("utf-8", "replace"))
             words = f": {told.message}" if told is not None and told.message else ""
             raise UpstreamBroken(f"the upstream's answer is not JSON{words}") from error
-        if told_error(document) is not None and (told := told_error(json.loads(self._without_key(answer)))) is not None:
+        if (
+            told_error(document) is not None
+            and (told := told_error(json.loads(self._key.hide_bytes(answer)))) is not None
+        ):
             raise broken(told)
         return document
 
@@ -140,7 +144,7 @@ class Upstream:
         Raises:
             UpstreamBroken: it tells an error, or is no completion.
         """
-        events = list(events_in(self._without_key(answer) if b'"error"' in answer else answer))
+        events = list(events_in(self._key.hide_bytes(answer) if b'"error"' in answer else answer))
         for data in events:
             if is_error(data):
                 decode_delta(data)
@@ -148,9 +152,6 @@ class Upstream:
             return as_document(events)
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise UpstreamBroken("the upstream's answer is a stream that cannot be read") from error
-
-    def _without_key(self, answer: bytes) -> bytes:
-        return without_key(answer.decode("utf-8", "surrogateescape"), self._api_key).encode("utf-8", "surrogateescape")
 
     async def _send(
         self,
@@ -173,7 +174,7 @@ class Upstream:
         async with response:
             answer = await _reach(_read_start(response, MAX_REFUSAL_BYTES), deadline)
         own_key = "authorization" not in given
-        refused = refusal(response.status, response.headers, self._without_key(answer), own_key=own_key)
+        refused = refusal(response.status, response.headers, self._key.hide_bytes(answer), own_key=own_key)
         if body is not None and (again := reworded(body, refused)) is not None:
             return await self._send(method, path, again, headers, deadline)
         raise refused

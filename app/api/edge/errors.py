@@ -69,7 +69,7 @@ def translate(error: Exception) -> EagerError:
 def to_body(error: Exception) -> ErrorBody:
     """The ``error`` object that tells a client about ``error``."""
     ours = translate(error)
-    return ErrorBody(message=ours.message, type=ours.type, param=ours.param, code=ours.code)
+    return ErrorBody(message=ours.told, type=ours.type, param=ours.param, code=ours.code)
 
 
 def to_exception(event: Error) -> EagerError:
@@ -89,7 +89,7 @@ class ErrorResponse(Response):
     """
 
     def __init__(self, error: EagerError) -> None:
-        body = {"message": error.message, "type": error.type, "param": error.param, "code": error.code}
+        body = {"message": error.told, "type": error.type, "param": error.param, "code": error.code}
         # ASCII only: a message may quote a lone surrogate of the client's, which has no UTF-8.
         content = json.dumps({"error": body}).encode()
         headers = {name.lower(): value for name, value in error.headers.items()}
@@ -115,6 +115,8 @@ async def _answer(request: HTTPConnection, error: Exception) -> Response:
         log.error("request %s failed", request_id, exc_info=error)
         if request_id:  # the answer to the unforeseen is sent from outside of the middleware that adds it
             ours.headers["x-request-id"] = request_id
+    elif ours.told != ours.message:
+        log.warning("the request failed, and its client is not told all of: %s", ours.message)
     elif ours.code == "unknown_url":
         ours.message = f"Invalid URL ({request.scope.get('method', 'WEBSOCKET')} {request.url.path})"
     return ErrorResponse(ours)
