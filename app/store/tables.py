@@ -20,6 +20,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
     TypeDecorator,
 )
 
@@ -68,9 +69,19 @@ responses = Table(
     Column("model", NAME, nullable=False),
     Column("previous_response_id", ID),
     Column("container_id", ID),
-    Column("input_items", JSON, nullable=False),
-    Column("output_items", JSON, nullable=False),
     Column("response", JSON, nullable=False),
+)
+
+#: Parts of the lists of items of a response (``item_parts.py``). ``kind`` is ``input`` or ``output``.
+response_items = Table(
+    "eager_response_items",
+    metadata,
+    Column("response_id", ID, primary_key=True),
+    Column("kind", String(6), primary_key=True),
+    Column("first", Integer, primary_key=True, autoincrement=False),
+    Column("count", Integer, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("content", Text, nullable=False),
 )
 
 containers = Table(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from contextlib import suppress
 from pathlib import Path
@@ -44,8 +45,10 @@ async def test_everything_survives_a_restart(url: str) -> None:
     async with open_store(url) as store:
         response = await store.responses.get("resp_1", owner="a")
         assert response
-        assert response.output_items == [{"type": "message"}]
-        assert response.input_items == [{"type": "message", "content": "é😀"}]
+        assert json.loads(response.document) == {"id": "resp_1", "output": []}
+        (turn,) = await store.responses.chain("resp_1", owner="a")
+        assert turn.output_items == [{"type": "message"}]
+        assert turn.input_items == [{"type": "message", "content": "é😀"}]
         container = await store.containers.get("cntr_1", owner="a")
         assert container
         assert container.memory_limit == "1g"

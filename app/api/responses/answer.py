@@ -12,12 +12,13 @@ from app.api.edge.errors import to_exception
 from app.api.responses.events import Emitted, ResponseStream
 from app.api.responses.place import ContainerPlace
 from app.api.responses.request import envelope, includes_logprobs, includes_outputs, includes_reasoning
-from app.api.responses.schemas import Item, ResponsesRequest
+from app.api.responses.schemas import ResponsesRequest
 from app.api.responses.sealed_reasoning import ReasoningSeal
 from app.errors import SandboxError
 from app.events import CodeEnd, Error, Event, Start
 from app.pipeline.emitter import SendEvent
 from app.store.database import Store
+from app.store.item_parts import Item
 
 _encode = msgspec.json.Encoder().encode
 
@@ -125,7 +126,7 @@ class Answer:
             model=request.model[:255],
             previous_response_id=request.previous_response_id,
             container_id=self.place.name if self.place is not None and self.place.opened is not None else None,
-            input_items=list(self.own_items),
+            input_items=self.own_items,
             output_items=self._stream.output_items,
             response=response,
         )
