@@ -4,6 +4,7 @@ them."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from abc import ABC, abstractmethod
@@ -19,6 +20,7 @@ from sandbox_image.interrupts import Interrupts
 from sandbox_image.magics import Magics
 from sandbox_image.mime import Bundle, bundle
 from sandbox_image.namespace import begin_program, new_main_module
+from sandbox_image.prompts import take_off
 
 #: What a chunk raised, and whether the compiler or the code did.
 Raised = tuple[BaseException, Literal["compile", "run"]]
@@ -99,13 +101,19 @@ class BaseInterpreter(ABC):
         return block
 
     def _compile(self, block: BlockCode, line: int, column: int, source: str) -> Compiled:
+        if "In [" in source and not column:  # with such a prompt it may be valid: an annotation
+            source = take_off(source, whole=line == 1)
         try:
             return block.compile(line, column, source)
         except SyntaxError:
-            translated = self._magics.translate(source)
-            if translated is None:
+            plain = source if column else take_off(source, whole=line == 1)
+            if plain != source:
+                with contextlib.suppress(SyntaxError):
+                    return block.compile(line, column, plain)
+            translated = self._magics.translate(plain)
+            if translated is None and plain == source:
                 raise
-            return block.compile(line, column, translated)
+            return block.compile(line, column, plain if translated is None else translated)
 
     def _begin_statement(self, compiled: Compiled) -> None:
         self._let_go_of_value()

@@ -28,6 +28,7 @@ from typing import Any, Literal
 
 from app.errors import EagerError, UpstreamRefused
 from app.events import ChatMessage, Done, Start, TurnEnd
+from app.extraction.assistant_message import has_echoes
 from app.extraction.names import CODE_TOOLS, declared_tools
 from app.extraction.turn import TurnReader
 from app.ids import new_id
@@ -235,7 +236,8 @@ class _Request:
 
     async def _keep(self, generation: Generation) -> None:
         hidden = self._body["messages"][self._given :]
-        if self._keep_hidden is not None and len(hidden) > 1:  # else the client saw all of it
+        # What the model has thought the client saw too, but most SDKs do not send it back, and some upstreams want it.
+        if self._keep_hidden is not None and (len(hidden) > 1 or has_echoes(hidden[0])):  # else it saw all of it
             await self._keep_hidden([call.id for call in generation.foreign_calls], hidden)
 
     async def _turn(self, turn: int) -> tuple[Generation, str | None]:
