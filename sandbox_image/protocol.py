@@ -17,7 +17,7 @@ interpreter cannot speak for its supervisor whatever it writes:
 Rules.
 1. The supervisor opens with ``ready``. It sends ``ready`` again each time it has forked a new interpreter.
 2. At most one ``execute`` is in flight. It is answered by any number of stdout, stderr and ``display`` frames,
-   at most one ``result`` or ``error``, and exactly one turn-ending message: ``done``, or ``lost`` if the
+   at most one ``result`` or ``error``, and exactly one ending message: ``done``, or ``lost`` if the
    interpreter died. All output written before the end of the execution is sent before ``done``.
 3. ``interrupt`` raises KeyboardInterrupt in the interpreter if an execution is in flight; it has no answer of its
    own (the execution answers). ``reset`` kills the interpreter and everything it started, and forks anew:
