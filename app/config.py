@@ -43,6 +43,14 @@ class Settings(BaseSettings):
         120, gt=0, description="Longest wait for the upstream's answer to begin."
     )
     upstream_idle_timeout_s: float = Field(60, gt=0, description="Longest silence in the middle of an answer.")
+    upstream_silence_timeout_s: float = Field(
+        600, gt=0, description="Longest time in which an answer brings no new text, whatever else it sends."
+    )
+    upstream_answer_timeout_s: float = Field(
+        3600, gt=0, description="Longest wait for all of one answer, without the time that clients and code take."
+    )
+    upstream_answer_mb: int = Field(128, ge=1, description="Largest answer, decompressed; 32 where it is not streamed.")
+    upstream_answer_events: int = Field(1_000_000, ge=1, description="Most events of one answer.")
 
     # sandboxes
     sandbox: Literal["local", "docker", "jupyter"] = Field(

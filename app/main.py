@@ -59,6 +59,7 @@ from app.sandbox.registry import SessionRegistry
 from app.store.blobs import BlobStore
 from app.store.database import Store, open_store
 from app.store.deployment_key import deployment_key
+from app.upstream.allowance import AnswerLimits
 from app.upstream.client import Upstream
 from app.watchdog import LoopWatchdog
 
@@ -197,6 +198,12 @@ async def _open_gateway(settings: Settings, instance: Instance) -> AsyncIterator
             api_key=key.get_secret_value() if key else None,
             first_byte_timeout_s=settings.upstream_first_byte_timeout_s,
             idle_timeout_s=settings.upstream_idle_timeout_s,
+            limits=AnswerLimits(
+                bytes=settings.upstream_answer_mb * MiB,
+                events=settings.upstream_answer_events,
+                seconds=settings.upstream_answer_timeout_s,
+                silence_s=settings.upstream_silence_timeout_s,
+            ),
         )
     log.info("sandboxes: %s", backend.describe())
     limit = settings.sandbox_limit

@@ -148,7 +148,9 @@ def take_its_place() -> None:
     """Of the pip of the Python that runs this, as a module and as a program in PATH."""
     import pip  # type: ignore[import-not-found, unused-ignore]
 
-    shutil.copyfile(__file__, os.path.join(os.path.dirname(pip.__file__), "__main__.py"))
+    module = os.path.join(os.path.dirname(pip.__file__), "__main__.py")
+    os.unlink(module)  # not written over: uv installs links to the files of its cache
+    shutil.copyfile(__file__, module)
     folders = {
         os.path.dirname(sys.executable),
         *(["/usr/local/bin", "/usr/bin"] if sys.prefix == sys.base_prefix else []),
@@ -157,8 +159,11 @@ def take_its_place() -> None:
         for name in ("pip", "pip3", f"pip3.{sys.version_info.minor}"):
             program = os.path.join(folder, name)
             if os.path.exists(program):
+                mode = os.stat(program).st_mode
+                os.unlink(program)
                 with open(program, "w", encoding="utf-8") as file:
                     file.write(f'#!/bin/sh\nexec "{sys.executable}" -m pip "$@"\n')
+                os.chmod(program, mode)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from app.errors import UpstreamBroken, UpstreamUnreachable
 from app.extraction.deltas import is_error
 from app.redaction import KeyHider, without_addresses
 from app.sse.decoder import EventTooLarge, ServerSentEvent, SSEDecoder
+from app.upstream.allowance import Allowance, AnswerLimits
 from app.upstream.odd_events import is_end, understood
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
@@ -51,7 +52,8 @@ class Connection(Protocol):
 class EventBatches:
     """Iterates over the data of the events of one answer, a list per network read. ``[DONE]`` is not among them.
 
-    ``deadline`` (of the loop's clock) is for the first byte. Then ``idle_timeout_s`` is the longest wait in one read.
+    ``deadline`` (of the loop's clock) is for the first byte. Then ``idle_timeout_s`` is the longest wait in one read;
+    ``limits`` are for all of the answer.
     """
 
     def __init__(
@@ -62,10 +64,13 @@ class EventBatches:
         deadline: float,
         idle_timeout_s: float,
         key: KeyHider | None = None,
+        limits: AnswerLimits | None = None,
     ) -> None:
         self._connection = connection
         self._key = key or KeyHider(None)
         self._idle_timeout_s = idle_timeout_s
+        self._allowance = Allowance(limits or AnswerLimits())
+        self._clock = asyncio.get_running_loop().time
         self._decoder = SSEDecoder(MAX_ANSWER_BYTES) if is_json else SSEDecoder()
         self._late = False
         self._begun = False
@@ -86,6 +91,7 @@ class EventBatches:
                 self._over = True
                 events = self._decoder.flush()
             if batch := self._take(events):
+                self._allowance.note_events(batch)
                 return batch
         if not self._whole:
             raise UpstreamBroken("the upstream ended its answer without a finish reason")
@@ -112,6 +118,7 @@ class EventBatches:
         """The next bytes; none at the end. What goes wrong behind a finish reason is an end, too."""
         if self._begun:
             self._silence.set(self._idle_timeout_s)
+        began_at = self._clock()
         try:
             data = await self._connection.read()
         except NETWORK_ERRORS as error:
@@ -120,8 +127,10 @@ class EventBatches:
             if self._whole:
                 return b""
             raise UpstreamBroken("the upstream stalled" if self._late else "the upstream cut the connection") from error
-        self._begun = True
         self._silence.lift()  # the time until the next read is not the upstream's
+        # The wait for the first byte has a limit of its own.
+        self._allowance.note_bytes(len(data), self._clock() - began_at if self._begun else 0.0)
+        self._begun = True
         return data
 
     def _decode(self, data: bytes) -> list[ServerSentEvent]:

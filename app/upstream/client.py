@@ -18,6 +18,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -28,6 +29,7 @@ from app.extraction.deltas import decode_delta, is_error
 from app.extraction.failures import broken, error_in_text, told_error
 from app.extraction.whole_answer import as_document
 from app.redaction import KeyHider
+from app.upstream.allowance import Allowance, AnswerLimits
 from app.upstream.batches import MAX_ANSWER_BYTES, NETWORK_ERRORS, EventBatches, too_late
 from app.upstream.odd_events import events_in, is_stream
 from app.upstream.refusal import refusal, reworded
@@ -47,7 +49,7 @@ class Upstream:
     """One server. Headers given per call replace ours, so that a client's own ``authorization`` can be passed on.
 
     ``first_byte_timeout_s`` is from the request to the first byte of the answer's body, ``idle_timeout_s`` is for each
-    read in it; keep-alive comments count.
+    read in it; keep-alive comments count. ``limits`` are for all of an answer.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Upstream:
         connect_timeout_s: float = 10,
         first_byte_timeout_s: float = 120,
         idle_timeout_s: float = 60,
+        limits: AnswerLimits | None = None,
     ) -> None:
         self._base_url = base_url.rstrip("/") + "/"
         self._headers = {"accept-encoding": "identity"}
@@ -67,6 +70,7 @@ class Upstream:
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_s)
         self._first_byte_timeout_s = first_byte_timeout_s
         self._idle_timeout_s = idle_timeout_s
+        self._limits = limits or AnswerLimits()
         self._session: aiohttp.ClientSession | None = None
 
     def __repr__(self) -> str:
@@ -102,6 +106,7 @@ class Upstream:
             deadline=deadline,
             idle_timeout_s=self._idle_timeout_s,
             key=self._key,
+            limits=self._limits,
         )
         try:
             yield batches
@@ -195,10 +200,17 @@ class Upstream:
         """The body, up to our limit. It may take its time once it has begun: DeepSeek sends empty lines until there is
         an answer."""
         body = bytearray()
+        clock = asyncio.get_running_loop().time
+        began_at = clock()
+        allowance = Allowance(replace(self._limits, bytes=min(self._limits.bytes, MAX_ANSWER_BYTES)))
         try:
-            while len(body) < MAX_ANSWER_BYTES and (part := await _reach(response.content.readany(), deadline)):
+            while part := await _reach(response.content.readany(), deadline):
+                now = clock()
+                allowance.note_bytes(len(part), now - began_at if body else 0.0)
+                if not part.isspace():
+                    allowance.note_text()
                 body += part
-                deadline = asyncio.get_running_loop().time() + self._idle_timeout_s
+                began_at, deadline = now, now + self._idle_timeout_s
         except UpstreamUnreachable as error:
             if not body:
                 raise

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.api.edge.openapi import document_errors
+from app.api.edge.request_notes import notes_of
 from app.errors import ClientLeft, EagerError, RequestError
 from app.events import Error, ErrorBody
 
@@ -84,7 +85,7 @@ def to_exception(event: Error) -> EagerError:
 class ErrorResponse(Response):
     """An error as HTTP.
 
-    Once a statement has run a retry would run it again, so such a request (``request.state.code_ran``) is answered
+    Once a statement has run a retry would run it again, so such a request (``RequestNotes.code_ran``) is answered
     with ``x-should-retry: false``, which OpenAI's SDKs obey.
     """
 
@@ -98,7 +99,7 @@ class ErrorResponse(Response):
         super().__init__(content, error.status, headers, media_type="application/json")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope.get("state", {}).get("code_ran"):
+        if notes_of(scope).code_ran:
             self.headers["x-should-retry"] = "false"
         await super().__call__(scope, receive, send)
 
