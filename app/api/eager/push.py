@@ -42,6 +42,7 @@ from app.errors import RequestError, ShuttingDown, UpstreamBroken
 from app.events import Done, Event
 from app.gateway import Gateway
 from app.ids import new_id
+from app.json_size import TooManyValues, check_text
 from app.pipeline.run import run
 
 log = logging.getLogger(__name__)
@@ -172,7 +173,11 @@ class _Push:
             raise UpstreamBroken("no message came") from None
         text = message.get("text")
         try:
+            if isinstance(text, str):
+                await check_text(text)
             decoded = json.loads(text) if isinstance(text, str) else None
+        except TooManyValues as error:
+            raise RequestError(f"A message cannot be read: {error}.") from None
         except (ValueError, RecursionError):
             decoded = None
         if not isinstance(decoded, dict):
