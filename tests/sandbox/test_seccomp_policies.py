@@ -10,7 +10,7 @@ import errno
 import json
 from typing import Any
 
-from app.sandbox.docker.container import SECCOMP_PROFILE
+from app.sandbox.docker.backend import SECCOMP_PROFILE
 from app.sandbox.local import seccomp
 
 RULES: list[dict[str, Any]] = json.loads(SECCOMP_PROFILE.read_text())["syscalls"]
@@ -35,7 +35,7 @@ def test_what_both_look_at_they_judge_alike() -> None:
     (clone,), (clone3,), (prlimit,) = rules_of("clone"), rules_of("clone3"), rules_of("prlimit64")
     assert clone["args"][0]["value"] == seccomp._NEW_NAMESPACES
     assert (clone3["action"], clone3["errnoRet"]) == ("SCMP_ACT_ERRNO", errno.ENOSYS)
-    assert prlimit["args"] == [{"index": 0, "value": 0, "op": "SCMP_CMP_EQ"}]
+    assert prlimit["args"] == [{"index": 0, "value": 0, "valueTwo": 0, "op": "SCMP_CMP_EQ"}]
     families = [rule["args"][0]["value"] for rule in rules_of("socket")]
     assert families == list(seccomp._FAMILIES)
     assert rules_of("socketpair") == rules_of("socket")
