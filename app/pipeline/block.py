@@ -52,6 +52,8 @@ class Block:
     #: The batch that is being run, and since when.
     running: tuple[int, float] | None = None
     transcript: Transcript = field(default_factory=Transcript)
+    #: What it did to the work folder; None where that is not known.
+    files: list[FileChange] | None = None
     #: Of the program in its session. Models and apps give one ``call_id`` to one call after another.
     name: str = field(default_factory=lambda: uuid4().hex)
 

@@ -1,7 +1,7 @@
 """One request, from its first upstream call to ``done``.
 
-A turn is one upstream answer: generation and execution side by side in one TaskGroup, joined before the next turn
-begins. Leaving a turn in any way closes the upstream stream; cancelling the request also interrupts the code
+A turn is one upstream answer. Its generation and execution run side by side in one TaskGroup, which is over before the
+next turn begins. Leaving a turn in any way closes the upstream stream. Cancelling the request also interrupts the code
 (``Session.execute``). An upstream that fails after the first event ends the request with ``error`` and ``done``.
 
 After a turn                                the request
@@ -12,8 +12,8 @@ After a turn                                the request
                                             ``repair``: goes on from the failing statement, generation having stopped
                                             there (or, ``full``, at its own end, for comparison)
                                             ``continue``: goes on as if nothing had happened
-The last turn a request may have, be it for the number of turns, of repairs in a row, or for the time its code took,
-goes without tools, so that there is an answer.
+The last turn that a request may have goes without tools, so that there is an answer. What makes it the last is the
+number of turns, the number of repairs in a row, or the time that its code took.
 """
 
 from __future__ import annotations

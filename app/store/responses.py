@@ -24,7 +24,7 @@ CHAIN_LIMIT = 1000
 #: Bytes of items that one request may have read: as much as it may send itself.
 READ_LIMIT = 32 * 1024 * 1024
 
-Kind = Literal["input", "output"]
+ItemKind = Literal["input", "output"]
 
 #: The object of a response that was deleted and that others go on from.
 _DELETED = "{}"
@@ -41,10 +41,10 @@ class StoredResponse:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredTurn:
+class ChainedResponse:
     """
     Attributes:
-        input_items: those of this turn only.
+        input_items: those of this response only.
         output_items: complete, with the outputs of code even where the client did not ask for them: the next turn's
             model is to see them.
     """
@@ -153,7 +153,7 @@ class Responses:
                 query = query.where(response_items.c.first > last if ascending else response_items.c.first < last)
         return found[: page.limit], len(found) > page.limit
 
-    async def chain(self, id: str, *, owner: str) -> list[StoredTurn]:
+    async def chain(self, id: str, *, owner: str) -> list[ChainedResponse]:
         """The conversation that ends with ``id``, oldest turn first; only its latest turns where it is longer than
         ``CHAIN_LIMIT``. Empty if ``id`` was deleted or is unknown, or if an earlier turn is missing.
 
@@ -183,7 +183,7 @@ class Responses:
                 return []
             items = await _read(connection, list({row.id for row in rows}), kinds=("input", "output"))
         return [
-            StoredTurn(
+            ChainedResponse(
                 row.id, row.previous_response_id, row.container_id, items[row.id, "input"], items[row.id, "output"]
             )
             for row in rows
@@ -233,7 +233,7 @@ async def _position(connection: AsyncConnection, id: str, item: int | str) -> in
 
 
 async def _read(
-    connection: AsyncConnection, ids: Sequence[str], *, kinds: Sequence[Kind]
+    connection: AsyncConnection, ids: Sequence[str], *, kinds: Sequence[ItemKind]
 ) -> dict[tuple[str, str], list[Item]]:
     """Items by response and kind. They are parsed part by part, as they come.
 

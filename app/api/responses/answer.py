@@ -12,12 +12,13 @@ from app.api.edge.errors import to_exception
 from app.api.responses.events import Emitted, ResponseStream
 from app.api.responses.place import ContainerPlace
 from app.api.responses.request import envelope, includes_logprobs, includes_outputs, includes_reasoning
-from app.api.responses.schemas import Item, ResponsesRequest
+from app.api.responses.schemas import ResponsesRequest
 from app.api.responses.sealed_reasoning import ReasoningSeal
 from app.errors import SandboxError
 from app.events import CodeEnd, Error, Event, Start
 from app.pipeline.emitter import SendEvent
 from app.store.database import Store
+from app.store.item_parts import Item
 
 _encode = msgspec.json.Encoder().encode
 
@@ -25,8 +26,8 @@ _encode = msgspec.json.Encoder().encode
 class Answer:
     """The ``Wire`` of a streamed answer, and what makes the document of one that is not.
 
-    ``own_items`` and ``place`` are set before the first event: what this turn was given, and where its code runs (None
-    if no code can run).
+    ``own_items`` and ``place`` are set before the first event: what this response was given, and where its code
+    runs (None if no code can run).
     """
 
     def __init__(

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.api.responses.request import input_items, referenced_responses, replayed_container, resolve_references
-from app.api.responses.schemas import Item, ResponsesRequest
+from app.api.responses.schemas import ResponsesRequest
 from app.errors import RequestError
 from app.ids import is_id
 from app.store.database import Store
-from app.store.responses import CHAIN_LIMIT, StoredTurn
+from app.store.item_parts import Item
+from app.store.responses import CHAIN_LIMIT, ChainedResponse
 
 #: Stored responses whose items one request may refer to: as many as are followed back.
 REFERENCES_LIMIT = CHAIN_LIMIT
@@ -20,7 +21,7 @@ REFERENCES_LIMIT = CHAIN_LIMIT
 class History:
     """
     Attributes:
-        own: items of this turn, references resolved.
+        own: items of this response, references resolved.
         items: all of the conversation.
         container_id: that in which its code ran last.
     """
@@ -49,7 +50,7 @@ async def load_history(request: ResponsesRequest, store: Store, *, owner: str) -
     return History(own, [*before, *own], chained or replayed_container(own))
 
 
-async def _chain(id: str | None, store: Store, owner: str) -> list[StoredTurn]:
+async def _chain(id: str | None, store: Store, owner: str) -> list[ChainedResponse]:
     if id is None:
         return []
     chain = await store.responses.chain(id, owner=owner) if is_id(id) else []

@@ -85,7 +85,7 @@ async def list_input_items(
     response_id: str,
     page: Annotated[PageRequest, Depends(page_query)],
 ) -> dict[str, Any]:
-    """What this turn was given."""
+    """What this response was given."""
     store: Store = request.app.state.store
     if not await store.responses.exists(response_id, owner=caller.name):
         raise _not_found(response_id)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import sysconfig
@@ -106,7 +107,9 @@ def create_environment(
     """
     target = str(folder / "bin" / "python")
     if importlib.util.find_spec("uv") is not None:
-        uv = [sys.executable, "-m", "uv"]
+        # It trusts what the machine trusts, as pip does, unless it was told otherwise.
+        trust = [] if "UV_SYSTEM_CERTS" in os.environ else ["--system-certs"]
+        uv = [sys.executable, "-m", "uv", *trust, *_cache_option()]
         make = [*uv, "venv", "--allow-existing", "--python", str(python or optimized_python()), str(folder)]
         install = [*uv, "pip", "install", "--python", target, "--compile-bytecode"]
         exactly = ["--exact"]
@@ -123,6 +126,17 @@ def create_environment(
         pinned.write_bytes(subprocess.run(freeze, check=True, stdout=subprocess.PIPE).stdout)
         subprocess.run([*install, "-c", str(pinned), "-r", str(extra_requirements)], check=True)
     return inspect_python(Path(target))
+
+
+def _cache_option() -> list[str]:
+    """For uv: it fails where the folder in which it keeps what it has loaded cannot be written."""
+    try:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        folder = Path(os.environ.get("UV_CACHE_DIR") or home / "uv")
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # there is no such user
+        return ["--no-cache"]
+    return [] if os.access(folder, os.W_OK) else ["--no-cache"]
 
 
 def _names_any(requirements: Path) -> bool:

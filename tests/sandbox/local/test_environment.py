@@ -143,3 +143,14 @@ def test_it_is_what_uv_makes_the_environment_of(tmp_path: Path, monkeypatch: pyt
     assert steps[0][-3:] == ["--python", "/usr/bin/python3.99", str(tmp_path)]
     create_environment(tmp_path, tmp_path / "lock", python=Path("/opt/python"))
     assert steps[3][-3:] == ["--python", "/opt/python", str(tmp_path)]
+
+
+def test_uv_keeps_nothing_where_its_folder_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("UV_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert environment._cache_option() == []
+    monkeypatch.setenv("HOME", "/proc/none")
+    assert environment._cache_option() == ["--no-cache"]
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "elsewhere"))
+    assert environment._cache_option() == []
