@@ -22,6 +22,7 @@ from starlette.types import Receive, Scope, Send
 from app.api.edge.errors import error_response, to_body, to_exception
 from app.api.edge.last_resort import failure_of
 from app.api.edge.open_requests import OpenRequests
+from app.api.edge.request_notes import notes_of
 from app.errors import ClientLeft, EagerError
 from app.events import Done, Error, Event, ExecOutput, ExecResult, ExecStart
 from app.pipeline.emitter import SendEvent
@@ -90,24 +91,19 @@ async def until_client_leaves(receive: Receive, work: Coroutine[None, None, None
 
 
 def note(scope: Scope, event: Event) -> None:
-    """Once code has run, a retry would run it again: errors and idempotency look at this (``request.state``)."""
+    """For errors, idempotency and metrics."""
     if isinstance(event, ExecStart):
-        scope.setdefault("state", {})["code_ran"] = True
+        notes_of(scope).code_ran = True
     elif isinstance(event, Error):
-        note_failure(scope)
+        notes_of(scope).failed = True
     elif isinstance(event, Done):
-        scope.setdefault("state", {})["counted"] = True
+        notes_of(scope).counted = True
         scope["app"].state.metrics.observe(event.finish_reason, event.timing)
-
-
-def note_failure(scope: Scope) -> None:
-    """An answer that has begun ends with an error, which its status does not tell: idempotency looks at this."""
-    scope.setdefault("state", {})["failed"] = True
 
 
 def count_failure(scope: Scope) -> None:
     """A request that failed without a ``done``, for want of an upstream or a sandbox, has ended, too."""
-    if not scope.get("state", {}).get("counted"):
+    if not notes_of(scope).counted:
         scope["app"].state.metrics.observe_failure()
 
 
@@ -200,7 +196,7 @@ class EventStream(Response):
             if not writer.started:
                 await error_response(failure)(scope, receive, send)
                 return
-            note_failure(scope)
+            notes_of(scope).failed = True
             told = self._wire.encode(failed(failure, latest))
         await writer.write(told + self._wire.close(), last=True)
 

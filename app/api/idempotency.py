@@ -24,6 +24,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.api.edge.auth import Caller
 from app.api.edge.errors import error_response
+from app.api.edge.request_notes import RequestNotes, notes_of
 from app.api.options import PREFIX
 from app.errors import RequestError
 from app.store.idempotency import IdempotencyKeys, KeyRecord
@@ -96,8 +97,7 @@ class _Once(Response):
         try:
             await self._response(scope, receive, recorder.send)
         finally:
-            state = scope.get("state", {})
-            await self._settle(recorder, failed=bool(state.get("failed")), code_ran=bool(state.get("code_ran")))
+            await self._settle(recorder, notes_of(scope))
         await recorder.send_last()
 
     def _repeat(self, known: KeyRecord) -> Response:
@@ -124,10 +124,10 @@ class _Once(Response):
             error.headers = {"x-should-retry": "false"}
         return error_response(error)
 
-    async def _settle(self, recorder: _Recorder, *, failed: bool, code_ran: bool) -> None:
-        succeeded = recorder.status is not None and recorder.status < 400 and not failed
+    async def _settle(self, recorder: _Recorder, notes: RequestNotes) -> None:
+        succeeded = recorder.status is not None and recorder.status < 400 and not notes.failed
         came_to_an_answer = recorder.complete and succeeded
-        if not came_to_an_answer and not code_ran:
+        if not came_to_an_answer and not notes.code_ran:
             await self._keys.release(self._key, owner=self._owner)
         elif recorder.status is not None and recorder.body is not None:
             await self._keys.answer(self._key, owner=self._owner, status=recorder.status, body=bytes(recorder.body))

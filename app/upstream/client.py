@@ -28,6 +28,7 @@ from app.errors import UpstreamBroken, UpstreamUnreachable
 from app.extraction.deltas import decode_delta, is_error
 from app.extraction.failures import broken, error_in_text, told_error
 from app.extraction.whole_answer import as_document
+from app.json_size import TooManyValues, check_text
 from app.redaction import KeyHider
 from app.upstream.allowance import Allowance, AnswerLimits
 from app.upstream.batches import MAX_ANSWER_BYTES, NETWORK_ERRORS, EventBatches, too_late
@@ -131,7 +132,10 @@ class Upstream:
         if is_stream(answer):
             return self._put_together(answer)
         try:
+            await check_text(answer)
             document = json.loads(answer)
+        except TooManyValues as error:
+            raise UpstreamBroken(f"the upstream's answer cannot be read: {error}") from error
         except (ValueError, RecursionError) as error:
             told = error_in_text(self._key.hide_bytes(answer).decode("utf-8", "replace"))
             words = f": {told.message}" if told is not None and told.message else ""

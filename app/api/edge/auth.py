@@ -159,10 +159,11 @@ class AuthMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(self._prefix) and not self._is_open(scope):
             try:
-                self._keyring.authenticate(Headers(scope=scope).get("authorization"))
+                caller = self._keyring.authenticate(Headers(scope=scope).get("authorization"))
             except RequestError as error:
                 await error_response(error)(scope, receive, send)
                 return
+            scope.setdefault("state", {})["caller"] = caller
         await self._app(scope, receive, send)
 
     def _is_open(self, scope: Scope) -> bool:
@@ -170,12 +171,15 @@ class AuthMiddleware:
 
 
 async def authenticate(connection: HTTPConnection) -> Caller:
-    """FastAPI dependency: the caller of a request or WebSocket, by ``app.state.keyring``. It is also kept as
-    ``request.state.caller``."""
-    keyring: Keyring = connection.app.state.keyring
-    caller = keyring.authenticate(connection.headers.get("authorization"))
-    connection.state.caller = caller
-    return caller
+    """FastAPI dependency: the caller, whom ``AuthMiddleware`` has found, or, of a WebSocket, ``app.state.keyring``.
+
+    It is also kept as ``request.state.caller``.
+    """
+    found: Caller | None = getattr(connection.state, "caller", None)
+    if found is None:
+        keyring: Keyring = connection.app.state.keyring
+        connection.state.caller = found = keyring.authenticate(connection.headers.get("authorization"))
+    return found
 
 
 #: The parameter of a route that only authenticated callers reach.
