@@ -77,7 +77,7 @@ pd.concat([df, df])|pd.crosstab(df['a'], df['c'])|pd.date_range('2024', periods=
 VALUES = (
     """
 1 + 1|'text'|None|[1, 2]|{'a': 1}|(1,)|{1}|1.5|1j|b'x'|True|range(3)|...|[]|{}|''|'a\\nb'|list(range(30))|print|int|abs(-1)
-print('x')|print('x', end='')|print(1, 2, sep='-')|x = 1|x = 1; x|1;|import math; math.pi|f'{1:03d}'|sorted('ba')|type(1)
+print('x')|print('x', end='')|print(1, 2, sep='-')|x = 1|x = 1; x|import math; math.pi|f'{1:03d}'|sorted('ba')|type(1)
 max([1, 2])|sum(range(5))|'a'.upper()|[i for i in range(3)]|{i: i for i in range(2)}|(lambda: 3)()|not 1|1 == 1|10 ** 20
 __import__('fractions').Fraction(1, 2)|__import__('decimal').Decimal('1.0')|__import__('datetime').date(2024, 1, 1)
 __import__('pathlib').Path('x')|__import__('collections').Counter('aab')|__import__('collections').OrderedDict(a=1)
