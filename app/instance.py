@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 LEASE_S = 30.0
 BEAT_S = 10.0
+#: A database that does not answer does not keep a gateway from ending.
+LEAVE_S = 2.0
 
 
 class Instance:
@@ -47,8 +49,9 @@ class Instance:
         try:
             yield
         finally:
-            with suppress(StorageError):  # which has been logged; the lease will be over soon
-                await self._store.instances.leave(self.id)
+            with suppress(StorageError, TimeoutError):  # the lease will be over soon
+                async with asyncio.timeout(LEAVE_S):
+                    await self._store.instances.leave(self.id)
 
     async def keep_alive(self, registry: SessionRegistry) -> NoReturn:
         """Beat, and tell what has ended. A database that is away for a while stops nothing."""

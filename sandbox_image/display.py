@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Final
 
+from sandbox_image import fonts
 from sandbox_image.drawing_warnings import ProgramPlace
 from sandbox_image.figures import Figures
 from sandbox_image.imports import ImportWatch
@@ -43,6 +44,7 @@ class Displays:
                 "pandas": show_all_columns,
                 "plotly.io": _plotly_as_json,
                 "altair": _altair_as_json,
+                "matplotlib.font_manager": fonts.add,
             }
         )
         if "IPython.display" in sys.modules:

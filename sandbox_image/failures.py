@@ -9,6 +9,8 @@ import traceback
 from types import TracebackType
 from typing import Any, Literal, TextIO
 
+from sandbox_image import missing
+
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 #: Far above any traceback one reads, far below the largest frame.
 _MAX_TEXT = 1024 * 1024
@@ -52,6 +54,8 @@ def describe(error: BaseException, filename: str, phase: Literal["compile", "run
     if isinstance(error, EOFError) and error.args == ("EOF when reading a line",):
         error.add_note(_NO_INPUT)
         hint = f" ({_NO_INPUT})"
+    if isinstance(error, ModuleNotFoundError) and (where := missing.note(error.name)):
+        error.add_note(where)
     return {
         "ename": clean(type(error).__name__, 1000),
         "evalue": clean(_message(error) + hint, _MAX_EVALUE),

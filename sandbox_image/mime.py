@@ -115,6 +115,7 @@ def _format(formatters: Any, value: object) -> tuple[Bundle, Bundle]:
     for mime, formatter in _ipython_formatter.formatters.items():
         if mime not in data or _is_registered(formatter, value):
             _merge(mime, _ask(formatter, value), data, metadata)
+    data.setdefault("text/plain", _text(value))
     return data, metadata
 
 

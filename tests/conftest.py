@@ -12,6 +12,11 @@ from hypothesis import settings
 
 from tests import distribution, preparation
 
+#: Modules beside the tests that assert; to be named before anything imports them.
+pytest.register_assert_rewrite(
+    "tests.attacks.arena", "tests.attacks.attempt", "tests.attacks.checks", "tests.sandbox.backends"
+)
+
 #: What Python itself ignores at its start.
 IGNORED_BY_PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}
 

@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 import pytest
 
+from app import instance as instance_module
 from app.errors import SessionElsewhere, StorageError
 from app.instance import Instance
 from app.sandbox.registry import SessionRegistry
@@ -124,3 +125,15 @@ async def test_a_gateway_that_ends_leaves_nothing(store: Store) -> None:
         await registry.create(owner="a", deadline_s=5, id="ses_1")
     assert await store.sessions.held_by(instance.id) == set()
     assert await holder(store, "ses_1") is None
+
+
+async def test_a_database_that_does_not_answer_does_not_keep_it_from_ending(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(id: str) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(instance_module, "LEAVE_S", 0.001)
+    monkeypatch.setattr(store.instances, "leave", never)
+    async with asyncio.timeout(5), gateway(store):
+        pass

@@ -44,7 +44,7 @@ class PromptedDetector:
         self._taken: list[tuple[int, int]] = []
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._inner!r}, held={self._held!r})"
+        return f"<PromptedDetector {self._inner!r} held={self._held!r}>"
 
     @property
     def problem(self) -> SyntaxProblem | None:

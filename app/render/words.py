@@ -22,6 +22,8 @@ MAX_CHARS: Final = 100_000
 _MAX_HTML_CHARS: Final = 400_000
 #: What Python says of an object whose class says nothing.
 _NOTHING_SAID: Final = re.compile(r"\s*<([\w.]+)(?: object)?(?: at 0x[0-9a-fA-F]+)?>\s*")
+#: Where it is in memory tells nobody anything.
+_ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]{4,16}>")
 _INVISIBLE: Final = re.compile(
     r"<!--.*?(?:-->|\Z)|<(script|style|head|template|title)\b[^<>]*>.*?(?:</\1\s*>|\Z)", re.DOTALL | re.IGNORECASE
 )
@@ -46,7 +48,7 @@ def _words(data: Mapping[str, Any]) -> str:
     plain = data.get("text/plain")
     silent = _NOTHING_SAID.fullmatch(plain) if isinstance(plain, str) else None
     if isinstance(plain, str) and silent is None and plain.strip():
-        return plain.removesuffix("\n")
+        return _ADDRESS.sub(">", plain.removesuffix("\n"))
     for mime, tell in _TELLERS.items():
         if isinstance(found := data.get(mime), str) and (told := tell(found).strip("\n")):
             return told

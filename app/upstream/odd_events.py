@@ -8,7 +8,7 @@
     words                                       an error
     JSON without choices that tells an error    an error (``extraction/failures.py``)
 
-Errors are made to look as OpenAI's do, in the upstream's own words. All else is left as it is.
+Errors are made to look as OpenAI's do, in the upstream's own words; those that do, and all else, are left as they are.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ _KEEP_ALIVES = frozenset({"", "null", "{}", "[]", "ping", "pong", "keep-alive", 
 _LONGEST_MARK = 20
 #: No JSON: neither an object nor a list, and no number, ``true`` or ``false`` either.
 _WORDS = re.compile(r"\s*(?!true\b|false\b|null\b)[\"'A-Za-z]")
+#: An error as OpenAI's are, or near enough for every SDK: passed on as it came.
+_OPENAI_ERROR = re.compile(r'\s*\{\s*"error"\s*:\s*\{')
 #: Names of events that are errors.
 _ERRORS = frozenset({"error", "exception", "fail", "failed", "fatal"})
 
@@ -44,7 +46,7 @@ def understood(data: str, event: str | None) -> str:
     if told is None and not has_choices and (_names_error(event) or _WORDS.match(data)):
         told = ToldError(_text(data))
     if told is not None:
-        return _as_error(told)
+        return data if _OPENAI_ERROR.match(data) else _as_error(told)
     return as_delta(data, is_document=event == BARE) if has_choices and '"message"' in data else data
 
 

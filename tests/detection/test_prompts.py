@@ -20,6 +20,7 @@ CELLS = [
     "\tif x:\n\t    y\n\telse:\n\t    z\n\tw\n",
     "  s = '''a\n  b\n c'''\n  t\n",
     "  x\ny\n  z\n",
+    "  x",
     "  %time x\n  !ls\n  q?\n",
     "  %%bash\n  echo a\n",
     ">>> x = 1\n>>> def f():\n...     return 1\n...\n>>> f()\n",

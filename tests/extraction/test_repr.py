@@ -2,6 +2,8 @@ from typing import Any
 
 import pytest
 
+from app.detection.prompts import PromptedDetector
+from app.detection.python import PythonDetector
 from app.extraction.arguments import CodeArguments
 from app.extraction.assistant_message import AssistantMessage
 from app.extraction.fence import FenceReader
@@ -24,6 +26,7 @@ from app.sse.decoder import SSEDecoder
         SSEDecoder(), CodeArguments(), FenceReader(), HalfCharacters(), JsonObject(), JsonString(), ObjectExtent(),
         PythonStrings(), AssistantMessage(), Repetition("{}"), TagReader(), ToolCallAssembler(str),
         TurnReader(new_id=str), WithoutThoughts(),
+        PromptedDetector(PythonDetector((3, 11))),
     ],
     ids=lambda core: type(core).__name__,
 )  # fmt: skip

@@ -57,7 +57,8 @@ TABLE = (
          "[image/png, 5x7]\n"),
         ({"image/svg+xml": "<svg/>", "text/plain": "<IPython.core.display.SVG object>"}, "[image/svg+xml]\n"),
         ({"text/plain": "<Figure size 64x48 with 1 Axes>", "image/png": "..."}, "<Figure size 64x48 with 1 Axes>\n"),
-        ({"text/plain": "<__main__.Thing object at 0x7f>"}, "<__main__.Thing object at 0x7f>\n"),
+        ({"text/plain": "<__main__.Thing object at 0x7f1b2c>"}, "<__main__.Thing object at 0x7f1b2c>\n"),
+        ({"text/plain": "<function f at 0x7f1b2c>"}, "<function f>\n"),
         ({"application/vnd.plotly.v1+json": PLOTLY, "text/plain": "Figure({...})"},
          "[plotly chart 'Sales', shown where plotly's JSON can be drawn]\n"
          "- bar 'n': x: 2 values, y: 2 values\n- scatter (lines): y: 3 values\naxes: x: month, y: EUR\n"),

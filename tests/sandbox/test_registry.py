@@ -200,3 +200,14 @@ async def test_a_session_can_have_an_id_and_an_idle_time_of_its_own() -> None:
         while registry.is_alive("cntr_1", owner="a"):
             await asyncio.sleep(0.001)
         assert registry.statistics().expired == 1
+
+
+async def test_of_two_that_make_one_session_at_once_the_second_is_refused() -> None:
+    async with fake_registry(workers=1) as (registry, _), asyncio.TaskGroup() as tasks:
+        held = (await registry.create(owner="a", deadline_s=5)).id
+        first = tasks.create_task(registry.create(owner="a", deadline_s=5, id="ses_one"))
+        await asyncio.sleep(0)  # it has begun, and waits for a worker
+        with pytest.raises(SessionBusy):
+            await registry.create(owner="a", deadline_s=0.1, id="ses_one")
+        await registry.delete(held, owner="a")
+        assert (await first).id == "ses_one"

@@ -15,6 +15,11 @@ from tests.sandbox_image.zygote import ROOT, Interpreter, Zygote
 
 #: The last of each series with a wheel for this Python, and the newest.
 VERSIONS = ("3.8", "3.9", "3.10", "")
+#: What stands on matplotlib's own ways.
+ON_EVERY_VERSION = (
+    *("a loop", "histograms", "pauses", "left open", "its own show, then more", "a choice of Agg", "a switch to Agg"),
+    *("saved and shown", "saved, changed and shown"),
+)
 _INSTALL_TIME_S = 120
 
 
@@ -38,8 +43,8 @@ def test_every_matplotlib_shows_them(version: str, tmp_path: Path) -> None:
         found = session.run("import matplotlib\nmatplotlib.__version__\n").result
         assert found is not None
         assert found.strip("'").startswith(version)
-        for program in PROGRAMS.values():
-            check(session, program)
+        for name in ON_EVERY_VERSION:
+            check(session, PROGRAMS[name])
 
 
 def _python_with(version: str) -> Path:

@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 import msgspec
 from fastapi import APIRouter, WebSocket
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.types import Message
 from starlette.websockets import WebSocketDisconnect
 
@@ -32,6 +32,7 @@ from app.api.edge.auth import Caller, authenticate
 from app.api.edge.errors import error_response
 from app.api.edge.last_resort import failure_of
 from app.api.edge.limits import Admission
+from app.api.edge.validation import validated
 from app.api.event_stream import failed, open_requests
 from app.api.options import pipeline_options, with_headers
 from app.api.schemas import EagerOptions
@@ -157,11 +158,7 @@ class _Push:
             )
 
     async def _open(self) -> PushRequest:
-        try:
-            return PushRequest.model_validate(await self._next())
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise RequestError(f"{first['msg']}", param=".".join(map(str, first["loc"]))) from None
+        return validated(PushRequest, await self._next())
 
     async def _next(self) -> dict[str, Any]:
         """

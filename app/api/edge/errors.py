@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.api.edge.openapi import document_errors
 from app.api.edge.request_notes import notes_of
+from app.api.edge.validation import body_error
 from app.errors import ClientLeft, EagerError, RequestError
 from app.events import Error, ErrorBody
 
@@ -29,12 +30,6 @@ COME_BACK_S = 1
 
 #: All else is logged, with its traceback.
 FORESEEN = (EagerError, RequestValidationError, HTTPException, ClientDisconnect)
-
-#: How pydantic names members of a union, beside what is no identifier (``list[str]``).
-UNION_MEMBERS = {"bool", "float", "int", "str"}
-
-#: Types that pydantic names where one member of a union was not met.
-BUILT_IN = {"bool", "dict", "float", "int", "list", "str"}
 
 #: What the framework, or a middleware, may answer by an ``HTTPException``: status -> type, code.
 FRAMEWORK = {
@@ -60,7 +55,7 @@ def translate(error: Exception) -> EagerError:
         case ClientDisconnect():
             return ClientLeft("The client left while it sent its request.")
         case RequestValidationError():
-            return _validation_error(error)
+            return body_error(error)
         case HTTPException():
             return _framework_error(error)
         case _:
@@ -129,33 +124,3 @@ def _framework_error(error: HTTPException) -> RequestError:
     ours.type = type
     ours.headers = dict(error.headers or {})
     return ours
-
-
-def _validation_error(error: RequestValidationError) -> RequestError:
-    """The first problem of the request; always a 400, since OpenAI never answers 422."""
-    problem = error.errors()[0]
-    param = _param(problem["loc"])
-    match problem["type"]:
-        case "json_invalid":
-            reason = problem.get("ctx", {}).get("error", "invalid JSON")
-            return RequestError(f"We could not parse the JSON body of your request: {reason}")
-        case "missing" if param is None:
-            return RequestError("The request has no body.", code="missing_required_parameter")
-        case "missing":
-            return RequestError(
-                f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter"
-            )
-        case _ if param is None and isinstance(error.body, bytes):
-            return RequestError("The body must be JSON, sent with 'Content-Type: application/json'.")
-        case _:
-            return RequestError(f"Invalid value for '{param or 'body'}': {problem['msg']}.", param=param)
-
-
-def _is_field(step: str) -> bool:
-    return step.isidentifier() and step not in UNION_MEMBERS
-
-
-def _param(location: tuple[str | int, ...]) -> str | None:
-    """``("body", "messages", 0, "role")`` -> ``messages.0.role``. Names of a union's members are left out."""
-    steps = [str(step) for step in location[1:] if isinstance(step, int) or _is_field(step)]
-    return ".".join(steps) or None

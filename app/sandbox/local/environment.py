@@ -16,10 +16,15 @@ from pathlib import Path
 from typing import Final
 
 from app.errors import SandboxStartError
+from app.sandbox.library_sets import SANDBOX_FILES
 
 #: Folders that every sandbox sees anyway (backend.py).
 _ALWAYS_BOUND: Final = Path("/usr")
 _INSPECT: Final = "import json, sys; print(json.dumps([sys.prefix, sys.base_prefix, sys.version_info[:3]]))"
+#: In a sandbox pip says what cannot be.
+_OWN_PIP: Final = (
+    "import sys; sys.path.append(sys.argv[1]); from sandbox_image.pip_command import take_its_place; take_its_place()"
+)
 #: What distributions put in packages of their own, and programs may import.
 _STANDARD_LIBRARY: Final = "import asyncio, bz2, ctypes, lzma, multiprocessing, sqlite3, ssl, unittest, zoneinfo"
 
@@ -125,6 +130,7 @@ def create_environment(
         pinned = folder / "pinned.txt"
         pinned.write_bytes(subprocess.run(freeze, check=True, stdout=subprocess.PIPE).stdout)
         subprocess.run([*install, "-c", str(pinned), "-r", str(extra_requirements)], check=True)
+    subprocess.run([target, "-c", _OWN_PIP, str(SANDBOX_FILES.parent)], check=True)
     return inspect_python(Path(target))
 
 
