@@ -54,6 +54,7 @@ while True:
         break
 """,
         ends="ok | lost MemoryLimitExceeded | lost InterpreterKilled",
+        by_cgroup=True,
     ),
     Attempt(
         "shared memory filled",
@@ -81,6 +82,7 @@ while True:
 """,
         ends=OUT_OF_MEMORY,
         says="(No space left on device\n){3}",
+        by_cgroup=True,
     ),
     Attempt(
         "the host's disks written out, over and over",

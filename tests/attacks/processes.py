@@ -270,6 +270,7 @@ while True:
         ends="lost MemoryLimitExceeded | lost InterpreterKilled | error MemoryError | timeout lost | gone",
         timeout_s=10,
         recovers=False,
+        by_cgroup=True,
     ),
     Attempt(
         "limits of the supervisor lowered",

@@ -138,7 +138,7 @@ class Sandbox:
             found.exit_code = done.exit_code or 0
         if done.failure is not None:
             found.stderr += done.failure.traceback
-            found.exit_code = 1
+            found.exit_code = found.exit_code or 1
         return done.status != "ok"
 
     async def _namespace(self) -> dict[str, Any]:
