@@ -53,10 +53,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.exit(_CANNOT_START)
     system.set_dumpable(False)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries sandboxes by itself
-    Zygote(socket.socket(fileno=options.fd), template, preloaded, with_egress=options.egress).serve()
+    ForkServer(socket.socket(fileno=options.fd), template, preloaded, with_egress=options.egress).serve()
 
 
-class Zygote:
+class ForkServer:
     """Forks until its gateway leaves."""
 
     def __init__(self, control: socket.socket, template: Template, preloaded: Preloaded, *, with_egress: bool) -> None:

@@ -92,7 +92,7 @@ class SandboxProcess:
         self._popen.kill()
         self._popen.wait(_DEATH_TIMEOUT_S)
         if self._info_fd is not None:
-            kill_forsaken(self._info_fd)
+            kill_forsaken(told_child(self._info_fd))
             os.close(self._info_fd)
             self._info_fd = None
         if self._cgroup is not None:
@@ -101,10 +101,16 @@ class SandboxProcess:
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def kill_forsaken(info_fd: int) -> None:
-    """Bubblewrap that is killed when it has just forked leaves a child that waits for it for ever."""
+def told_child(info_fd: int) -> int | None:
+    """The process that bubblewrap has told of; None if it was killed before."""
     os.set_blocking(info_fd, False)
-    with contextlib.suppress(OSError, ValueError, KeyError):  # nothing was said, or nothing is left
-        child = json.loads(os.read(info_fd, 4096))["child-pid"]
-        if Path(f"/proc/{child}/comm").read_text() == "bwrap\n":
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        return int(json.loads(os.read(info_fd, 4096))["child-pid"])
+    return None
+
+
+def kill_forsaken(child: int | None) -> None:
+    """Bubblewrap that is killed when it has just forked leaves a child that waits for it for ever."""
+    with contextlib.suppress(OSError):  # nothing is left
+        if child is not None and Path(f"/proc/{child}/comm").read_text() == "bwrap\n":
             os.kill(child, signal.SIGKILL)

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from app.errors import SandboxStartError
 from app.sandbox.local.cgroups import Cgroup
-from app.sandbox.local.process import kill_forsaken
+from app.sandbox.local.process import kill_forsaken, told_child
 from app.sandbox.worker.stderr_tail import StderrTail
 
 log = logging.getLogger(__name__)
@@ -62,6 +62,7 @@ class Zygote:
         self._control = control
         self._info_fd, self._block_fd = info_fd, block_fd
         self._users = users
+        self._child = _NONE
         self._ids = 0
         self._turn = asyncio.Lock()
         self._answers: dict[int, asyncio.Future[int]] = {}
@@ -151,11 +152,12 @@ class Zygote:
         await self.tail.wait_end(1.0)
 
     async def _let_users_in(self, silence_s: float) -> None:
-        info = await _line_of(self._info_fd, silence_s)
         try:
-            _map_users(json.loads(info)["child-pid"])
+            info = json.loads(await _object_of(self._info_fd, silence_s))
+            self._child = info["child-pid"]
+            _map_users(self._child)
         except (OSError, ValueError, KeyError) as error:
-            await self.tail.wait_end(1.0)
+            await self.tail.wait_end(_PARTING_TIME_S)
             raise SandboxStartError(f"its zygote got no users: {error!r}") from error
         finally:
             os.close(self._block_fd)
@@ -211,8 +213,11 @@ class Zygote:
                 self._popen.wait(_PARTING_TIME_S)
         self._popen.kill()
         self._popen.wait(_DEATH_TIMEOUT_S)
+        if self._child != _NONE:
+            kill_forsaken(self._child)
         if self._info_fd != _NONE:
-            kill_forsaken(self._info_fd)
+            if not self._users:
+                kill_forsaken(told_child(self._info_fd))
             os.close(self._info_fd)
             self._info_fd = _NONE
 
@@ -313,16 +318,23 @@ def _end(pidfd: int) -> None:
     os.close(pidfd)
 
 
-async def _line_of(fd: int, timeout_s: float) -> bytes:
-    """What is written to a pipe, once it can be read; empty at its end."""
+async def _object_of(fd: int, timeout_s: float) -> bytes:
+    """The JSON object that bubblewrap writes to a pipe, in pieces; less of it, where it ends or falls silent."""
     loop = asyncio.get_running_loop()
     readable = asyncio.Event()
+    text = b""
     loop.add_reader(fd, readable.set)
     try:
-        async with asyncio.timeout(timeout_s):
-            await readable.wait()
+        while b"}" not in text:
+            async with asyncio.timeout(timeout_s):
+                await readable.wait()
+            readable.clear()
+            piece = os.read(fd, _MAX_PACKET_BYTES)
+            if not piece:
+                break
+            text += piece
     except TimeoutError:
-        return b""
+        pass
     finally:
         loop.remove_reader(fd)
-    return os.read(fd, _MAX_PACKET_BYTES)
+    return text
