@@ -50,6 +50,7 @@ class Template:
         limits: rlimits by name.
         processes: of one sandbox.
         filter: of system calls, a BPF program.
+        covered: folders of the zygote's root that lie below one of ``sizes``, to be seen in sandboxes all the same.
         files: of /tmp, with their content: what libraries have noted there.
     """
 
@@ -57,6 +58,7 @@ class Template:
     limits: Mapping[str, int]
     processes: int
     nice: int
+    covered: Sequence[str]
     filter: bytes
     files: Mapping[str, bytes]
 
@@ -83,7 +85,7 @@ def seclude(template: Template, user: int | None, given: Sequence[int], doors: S
     socket.sethostname(_HOSTNAME)
     _raise_loopback()
     owner = os.getuid() if user is None else user
-    _mount(template.sizes, owner, terminals=user is not None)
+    _mount(template, owner, terminals=user is not None)
     for name, value in template.limits.items():
         resource.setrlimit(getattr(resource, name), (value, value))
     settings = os.open("/proc/sys/user", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -124,13 +126,18 @@ def _raise_loopback() -> None:
         fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh", b"lo", _IFF_UP_RUNNING))
 
 
-def _mount(sizes: Mapping[str, int], owner: int, *, terminals: bool) -> None:
+def _mount(template: Template, owner: int, *, terminals: bool) -> None:
     """Over the root of the zygote, which is read-only."""
     system.mount("none", "/", "", system.MS_REC | system.MS_PRIVATE)
-    for folder, size in sizes.items():
+    covered = [(folder, os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) for folder in template.covered]
+    for folder, size in template.sizes.items():
         mode = "0755" if folder == WORK_FOLDER else "1777"
         options = f"mode={mode},size={size},uid={owner},gid={owner}"
         system.mount("tmpfs", folder, "tmpfs", system.MS_NOSUID | system.MS_NODEV, options)
+    for folder, handle in covered:
+        os.makedirs(folder, mode=0o755, exist_ok=True)
+        system.mount(f"/proc/self/fd/{handle}", folder, "", system.MS_BIND | system.MS_REC)  # as read-only as it was
+        os.close(handle)
     if terminals:
         _mount_terminals()
     system.mount("proc", "/proc", "proc", system.MS_NOSUID | system.MS_NODEV | system.MS_NOEXEC)

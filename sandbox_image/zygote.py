@@ -145,12 +145,14 @@ def _step_teller(fd: int) -> Callable[[str], None]:
 def _template(options: argparse.Namespace) -> Template:
     with open(options.filter, "rb") as file:
         program = file.read()
-    return Template(**options.template, filter=program, files=dict(_notes()))
+    return Template(**options.template, filter=program, files=dict(_notes(options.template["covered"])))
 
 
-def _notes() -> list[tuple[str, bytes]]:
-    files = sorted(path for path in _NOTES.rglob("*") if path.is_file())
-    contents = [(str(path), path.read_bytes()) for path in files]
+def _notes(covered: list[str]) -> list[tuple[str, bytes]]:
+    contents = []
+    for folder, folders, names in os.walk(_NOTES):
+        folders[:] = [name for name in folders if os.path.join(folder, name) not in covered]
+        contents += [(path, Path(path).read_bytes()) for path in (os.path.join(folder, name) for name in names)]
     return contents if sum(len(content) for _, content in contents) <= _MAX_NOTES_BYTES else []
 
 

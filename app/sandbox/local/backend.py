@@ -291,6 +291,7 @@ class LocalBackend:
                     "limits": self._rlimits(),
                     "processes": _at_most(resource.RLIMIT_NPROC, self._limits.processes),
                     "nice": 0 if self._cgroups else _NICE,
+                    "covered": [inside for _, inside in binds if inside.startswith(tuple(sizes.by_folder()))],
                 }
                 program = [str(self._environment.python), "-I", f"{SUPERVISOR_FOLDER}/zygote.py"]
                 program += ["--fd", str(theirs.fileno()), "--filter", str(filter), "--template", json.dumps(template)]

@@ -118,19 +118,29 @@ def zygote_command_line(
     line = [bwrap, *_OWN_NAMESPACES, "--cap-drop", "ALL"]
     for capability in _ZYGOTE_CAPABILITIES:
         line += ["--cap-add", capability]
-    line += [*_identity(0 if users else USER), *_root(etc), "--proc", "/proc"]
+    line += _identity(0 if users else USER)
+    # Bubblewrap makes folders on the way to a mount for its own user alone.
+    for folder in _folders_above([target for _, target in binds]):
+        line += ["--perms", "0755", "--dir", folder]
+    line += [*_root(etc), "--proc", "/proc"]
     # Not --dev, which nests two user namespaces where the user is not 0: the second has no power over the first's.
-    line += ["--tmpfs", "/dev", "--dir", "/dev/pts", "--dir", "/dev/shm"]  # noqa: S108 - inside
+    line += ["--perms", "0755", "--tmpfs", "/dev", "--dir", "/dev/pts", "--dir", "/dev/shm"]  # noqa: S108 - inside
     for name in _DEVICES:
         line += ["--dev-bind", f"/dev/{name}", f"/dev/{name}"]
     for target, name in _DEVICE_LINKS:
         line += ["--symlink", target, f"/dev/{name}"]
     for folder in ("/tmp", WORK_FOLDER):  # noqa: S108 - inside
-        line += ["--tmpfs", folder]
+        line += ["--perms", "0755", "--tmpfs", folder]
     line += _read_only(binds)
     if users:
         line += ["--userns-block-fd", str(block_fd)]
     return [*line, "--info-fd", str(info_fd), "--", *command]
+
+
+def _folders_above(targets: Sequence[str]) -> list[str]:
+    paths = [Path(target) for target in (*targets, *_HOST_ETC, "/etc/passwd", WORK_FOLDER)]
+    kept = {str(parent) for path in paths for parent in path.parents} - {"/", "/usr", "/tmp"}  # noqa: S108 - inside
+    return sorted(folder for folder in kept if not folder.startswith(("/usr/", "/tmp/")))  # noqa: S108
 
 
 def _identity(user: int) -> list[str]:
