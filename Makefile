@@ -38,6 +38,7 @@ lock: install ## write the lock files anew, after a change of dependencies
 	$(LOCK) sandbox_image/sets/full.in -o sandbox_image/sets/latest.lock
 	$(LOCK) tests/acceptance/requirements/sdks.in -o tests/acceptance/requirements/sdks.lock
 	$(LOCK) tests/acceptance/requirements/litellm.in -o tests/acceptance/requirements/litellm.lock
+	$(LOCK) tests/acceptance/requirements/llama.in -o tests/acceptance/requirements/llama.lock
 	@scripts/sdk-env lock
 
 bench: install ## measure this machine for 35 minutes into docs/evaluation.md and README (ARGS="replay --fast" for less)

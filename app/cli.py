@@ -31,8 +31,8 @@ cli.add_typer(db, name="db")
 cli.add_typer(sandbox, name="sandbox")
 cli.add_typer(image, name="image")
 
-#: What writes clients' keys (the headers of a WebSocket) and prompts (rows of the database) at debug level.
-TELLTALES = ("uvicorn.error", "aiosqlite")
+#: At debug level these loggers write keys of clients (the headers of a WebSocket) and prompts (rows of the database).
+LOGGERS_OF_SECRETS = ("uvicorn.error", "aiosqlite")
 
 HostOption = Annotated[str, typer.Option(help="Address to listen on.")]
 Fd = Annotated[int | None, typer.Option(hidden=True, help="A listening socket to use instead of host and port.")]
@@ -64,11 +64,13 @@ def serve(
     settings = _settings()
     if fd is None and not settings.api_keys and not is_loopback(host):
         _fail(f"without EAGER_API_KEYS the gateway is open, so it listens on loopback only, not on {host}")
+    if not settings.api_keys and "*" in settings.cors_origins:
+        _fail("without EAGER_API_KEYS the gateway is open: with EAGER_CORS_ORIGINS=* any web page could run code here")
     _log_requests(settings.log_level.upper())
     if unknown := unknown_variables(os.environ):
         logging.getLogger(__name__).warning("not settings, and ignored: %s", ", ".join(unknown))
     if settings.log_level == "debug":
-        for name in TELLTALES:
+        for name in LOGGERS_OF_SECRETS:
             logging.getLogger(name).setLevel(logging.INFO)
     from app.main import create_app
 
@@ -232,12 +234,12 @@ def db_upgrade() -> None:
 
 def _log_requests(level: str) -> None:
     """Each line names the request that it is about."""
-    from app.api.edge.request_id import RequestIdFilter
+    from app.api.edge.request_id import OneLineFormatter, RequestIdFilter
 
     handler = logging.StreamHandler()
     handler.addFilter(RequestIdFilter())
-    form = "%(asctime)s %(levelname)s %(name)s [%(request)s]: %(message)s"
-    logging.basicConfig(level=level, format=form, handlers=[handler])
+    handler.setFormatter(OneLineFormatter("%(asctime)s %(levelname)s %(name)s [%(request)s]: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
 
 
 def _settings() -> Settings:

@@ -43,6 +43,14 @@ class Settings(BaseSettings):
         120, gt=0, description="Longest wait for the upstream's answer to begin."
     )
     upstream_idle_timeout_s: float = Field(60, gt=0, description="Longest silence in the middle of an answer.")
+    upstream_silence_timeout_s: float = Field(
+        600, gt=0, description="Longest time in which an answer brings no new text, whatever else it sends."
+    )
+    upstream_answer_timeout_s: float = Field(
+        3600, gt=0, description="Longest wait for all of one answer, without the time that clients and code take."
+    )
+    upstream_answer_mb: int = Field(128, ge=1, description="Largest answer, decompressed; 32 where it is not streamed.")
+    upstream_answer_events: int = Field(1_000_000, ge=1, description="Most events of one answer.")
 
     # sandboxes
     sandbox: Literal["local", "docker", "jupyter"] = Field(
@@ -158,9 +166,6 @@ class Settings(BaseSettings):
     max_body_mb: int = Field(32, ge=1, description="Largest request body.")
     max_upload_mb: int = Field(512, ge=1, description="Largest uploaded file.")
     body_timeout_s: float = Field(30, gt=0, description="Longest wait for a request body, plus 1 s per 32 KiB.")
-    gateway_name: str = Field(
-        "", description="Name of this gateway among those that share a database; default the host's."
-    )
     secret_key: SecretStr | None = Field(
         None,
         min_length=16,
@@ -171,6 +176,9 @@ class Settings(BaseSettings):
     database_url: str | None = Field(None, description="Any async SQLAlchemy URL; default SQLite in `EAGER_DATA_DIR`.")
     files_url: str | None = Field(
         None, description="Where file contents are kept: any fsspec URL; default `EAGER_DATA_DIR`."
+    )
+    slow_step_ms: float = Field(
+        100, ge=20, description="A step that holds the event loop for longer is logged, with its stack."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Log level.")
 

@@ -15,12 +15,15 @@
         ├── SandboxStartError   one could not be started
         │   └── SandboxForbidden    nor can any other: the machine does not allow it
         ├── SandboxGone         it died, was killed or broke the protocol
-        └── SessionBusy         it is running something else
+        ├── SessionBusy         it is running something else
+        └── SessionElsewhere    another gateway holds it
 
 Code of the model that raises is none of these: it is an event.
 """
 
 from __future__ import annotations
+
+from app.redaction import on_one_line, without_addresses
 
 
 class EagerError(Exception):
@@ -38,6 +41,11 @@ class EagerError(Exception):
         self.headers: dict[str, str] = {}
         if code is not None:
             self.code = code
+
+    @property
+    def told(self) -> str:
+        """``message`` as clients are told it; the operator finds all of it in the log."""
+        return self.message
 
 
 class RequestError(EagerError):
@@ -61,6 +69,11 @@ class UpstreamError(EagerError):
     status = 502
     type = "upstream_error"
     code: str | None = "bad_gateway"
+
+    @property
+    def told(self) -> str:
+        message = without_addresses(self.message, public_urls=True)
+        return "\n".join(map(on_one_line, message.split("\n")))
 
 
 class UpstreamUnreachable(UpstreamError):
@@ -151,6 +164,10 @@ class SandboxError(EagerError):
     status = 503
     code: str | None = "overloaded"
 
+    @property
+    def told(self) -> str:
+        return without_addresses(self.message, public_urls=False)
+
 
 class SandboxUnavailable(SandboxError):
     """None came free before the deadline; nothing was run."""
@@ -181,3 +198,12 @@ class SessionBusy(SandboxError):
     status = 409
     type = "conflict_error"
     code: str | None = "session_busy"
+
+
+class SessionElsewhere(SandboxError):
+    """Another gateway of the deployment holds the session, which stays as it is. SDKs try again at this status, and may
+    then be led there."""
+
+    status = 409
+    type = "conflict_error"
+    code: str | None = "session_elsewhere"

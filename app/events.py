@@ -81,12 +81,14 @@ class FileChange(msgspec.Struct):
 
 
 class CodeEnd(Event, tag="code.end"):
-    """A piece of code is over. ``code`` is what was received of it.
+    """A block is over.
 
-    status: ``ok`` all of it ran; ``error`` a statement failed; ``interrupted`` cut short by us, the client or a
-    limit; ``timeout``; ``incomplete`` the upstream stopped in the middle of it.
-    files: what it did to its work folder, after a rollback nothing: at most 100 changes, by path, hidden files left
-    out. Not there where it is not known: the folder holds more than 256 files, or the request failed.
+    Attributes:
+        code: what was received of it.
+        status: ``ok``: all of it ran. ``error``: a statement failed. ``interrupted``: it was cut short by us, by the
+            client or by a limit. ``timeout``. ``incomplete``: the upstream stopped in the middle of it.
+        files: what it changed in the work folder, at most 100 changes, by path, without hidden files. Empty after a
+            rollback. Left out if it is not known: the folder holds more than 256 files, or the request failed.
     """
 
     call_id: str
@@ -205,9 +207,12 @@ class ToolCall(Event, tag="tool_call"):
 
 
 class TurnEnd(Event, tag="turn.end"):
-    """An answer of the upstream is over. One that came to its end is told at once, code of it may still run; one that
-    was stopped or broke off has no ``finish_reason`` and is told last, after the ends of its code; ``usage`` is then an
-    estimate, or unknown."""
+    """An answer of the upstream is over.
+
+    If it came to its end, this event comes at once, and code of it may still run. If it was stopped or broke off, this
+    event comes last, after the ends of its code. It then has no ``finish_reason``, and its ``usage`` is an estimate or
+    unknown.
+    """
 
     turn: int
     finish_reason: str | None
@@ -234,9 +239,12 @@ class Error(Event, tag="error"):
 
 class Timing(msgspec.Struct, kw_only=True):
     """Milliseconds, as in the paper (PAPER.md, Metrics). ``serial_e2el_ms`` is Eq. 1 with this run's measured times,
-    ``bound_ms`` is Eq. 12."""
+    ``bound_ms`` is Eq. 12. ``first_output_ms`` is when code first printed or showed something, and
+    ``serial_first_output_ms`` when a serial run would have; None where it said nothing."""
 
     ttft_ms: float | None
+    first_output_ms: float | None = None
+    serial_first_output_ms: float | None = None
     gen_ms: float
     exec_ms: float
     nel_ms: float

@@ -10,6 +10,7 @@ from typing import Literal
 
 from app.errors import RequestError
 from app.ids import new_id
+from app.instance import Instance
 from app.pipeline.place import AtHand, Late, LatePlace, NewPlace, Place
 from app.sandbox.docker.engines import Engines
 from app.sandbox.egress.proxy import Egress
@@ -35,6 +36,7 @@ class Gateway:
     pool: Pool
     isolation: str
     registry: SessionRegistry
+    instance: Instance
     gate: Policy
     tools: frozenset[str]
     timeout_s: float
@@ -79,7 +81,7 @@ class Gateway:
 
         Raises:
             RequestError: there is no such session.
-            SandboxError: it is busy or gone.
+            SandboxError: it is busy or gone, or another gateway holds it.
         """
         kept = kept_id(owner, keep_as) if session is None and keep_as is not None else None
         if session == NEW_SESSION:
@@ -87,8 +89,11 @@ class Gateway:
             async with Late(lambda: self._keep(new, owner, spare=False)) as late:
                 yield NewPlace(late, new, self.pool.python_version)
             return
-        if kept is not None and self.registry.is_alive(kept, owner=owner):
-            session = kept
+        if kept is not None:
+            if self.registry.is_alive(kept, owner=owner):
+                session = kept
+            else:  # told now, while the request can still be an HTTP error
+                await self.instance.require_nowhere(kept, owner=owner)
         if session is not None:
             async with self.registry.use(session, owner=owner) as worker:
                 yield AtHand(worker, session)

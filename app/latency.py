@@ -2,8 +2,8 @@
 
 Symbols. ``L`` tokens at ``v`` tokens/s after a first-token time ``T_FT``; ``N`` chunks; chunk i has ``l_i`` tokens, a
 residual detection delay ``d_i`` and an execution time ``e_i``; one invocation of the executor costs ``s``.
-``generation`` is ``T_FT + L/v``, the moment of the last token: functions that need no more than that take it as one
-number, so that they hold for measured times as well, where tokens do not come at an even pace.
+``generation`` is ``T_FT + L/v``, the moment of the last token. Functions that need no more take it as one number. So
+they also hold for measured times, where tokens do not come at an even pace.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from importlib import metadata
@@ -42,6 +41,7 @@ from app.api.tools import code_tool_names
 from app.config import MiB, Settings
 from app.errors import EagerError, SandboxStartError, StorageError
 from app.gateway import Gateway
+from app.instance import Instance
 from app.sandbox.backend import Backend
 from app.sandbox.docker.backend import DockerBackend
 from app.sandbox.docker.container import DockerLimits
@@ -59,7 +59,9 @@ from app.sandbox.registry import SessionRegistry
 from app.store.blobs import BlobStore
 from app.store.database import Store, open_store
 from app.store.deployment_key import deployment_key
+from app.upstream.allowance import AnswerLimits
 from app.upstream.client import Upstream
+from app.watchdog import LoopWatchdog
 
 log = logging.getLogger(__name__)
 
@@ -75,33 +77,36 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as opened:
-            with _told_under("EAGER_FILES_URL" if settings.files_url else "EAGER_DATA_DIR"):
+            with _failing_with_name_of("EAGER_FILES_URL" if settings.files_url else "EAGER_DATA_DIR"):
                 blobs = BlobStore(settings.files_url or str(settings.data_dir / "files"))
                 await blobs.prepare()
-            with _told_under(settings.database_setting):
+            with _failing_with_name_of(settings.database_setting):
                 store = await opened.enter_async_context(open_store(settings.database))
-            gateway = await opened.enter_async_context(_open_gateway(settings))
-            name = settings.gateway_name or socket.gethostname()
-            with _told_under(settings.database_setting):
-                await store.containers.expire_all_of(name)
-                await store.idempotency_keys.spend_all_of(name)
-            app.state.gateway_name = name
+            with _failing_with_name_of(settings.database_setting):
+                instance = Instance(store)
+                await opened.enter_async_context(instance.alive())
+            gateway = await opened.enter_async_context(_open_gateway(settings, instance))
             secret = settings.secret_key.get_secret_value() if settings.secret_key else None
-            with _told_under("EAGER_DATA_DIR"):
+            with _failing_with_name_of("EAGER_DATA_DIR"):
                 app.state.reasoning_seal = ReasoningSeal(deployment_key(secret, settings.data_dir))
             app.state.store, app.state.blobs, app.state.gateway = store, blobs, gateway
             app.state.metrics = Metrics(gateway, app.state.admission)
+            opened.enter_context(LoopWatchdog(settings.slow_step_ms / 1e3, app.state.metrics.observe_lag))
             app.state.containers = ContainerHost(
                 store=store,
                 blobs=blobs,
                 registry=gateway.registry,
-                gateway=name,
+                instance=instance,
                 checkout_timeout_s=settings.checkout_timeout_s,
             )
             async with asyncio.TaskGroup() as tasks:
-                housekeeping = tasks.create_task(_purge_now_and_then(store, blobs))
+                housekeeping = (
+                    tasks.create_task(_purge_now_and_then(store, blobs)),
+                    tasks.create_task(instance.keep_alive(gateway.registry)),
+                )
                 yield
-                housekeeping.cancel()
+                for each in housekeeping:
+                    each.cancel()
 
     # A redirection names scheme, host and path as we see them: behind a proxy it would lead to plain HTTP, or astray.
     app = FastAPI(title="Eager", version=metadata.version("eager"), lifespan=lifespan, redirect_slashes=False)
@@ -157,8 +162,8 @@ def _include_routes(app: FastAPI) -> None:
 
 
 @contextmanager
-def _told_under(setting: str) -> Iterator[None]:
-    """What cannot be had ends the start in a sentence that names the setting."""
+def _failing_with_name_of(setting: str) -> Iterator[None]:
+    """If something cannot be opened, the start ends with one sentence that names the setting."""
     try:
         yield
     except (StorageError, OSError, ValueError, ImportError, SQLAlchemyError) as error:
@@ -179,7 +184,7 @@ async def _purge_now_and_then(store: Store, blobs: BlobStore) -> NoReturn:
 
 
 @asynccontextmanager
-async def _open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
+async def _open_gateway(settings: Settings, instance: Instance) -> AsyncIterator[Gateway]:
     egress = _egress(settings)
     backend = create_backend(settings, egress)
     if isinstance(backend, LocalBackend):
@@ -193,6 +198,12 @@ async def _open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             api_key=key.get_secret_value() if key else None,
             first_byte_timeout_s=settings.upstream_first_byte_timeout_s,
             idle_timeout_s=settings.upstream_idle_timeout_s,
+            limits=AnswerLimits(
+                bytes=settings.upstream_answer_mb * MiB,
+                events=settings.upstream_answer_events,
+                seconds=settings.upstream_answer_timeout_s,
+                silence_s=settings.upstream_silence_timeout_s,
+            ),
         )
     log.info("sandboxes: %s", backend.describe())
     limit = settings.sandbox_limit
@@ -203,7 +214,9 @@ async def _open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             limit=limit,
             has_room=engines.has_room if engines else lambda: True,
         ) as pool,
-        SessionRegistry(pool, limit=settings.session_limit, idle_s=settings.session_idle_s) as registry,
+        SessionRegistry(
+            pool, limit=settings.session_limit, idle_s=settings.session_idle_s, directory=instance
+        ) as registry,
     ):
         if engines is not None:
             engines.on_room = pool.look_again
@@ -215,6 +228,7 @@ async def _open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
                 egress=egress,
                 isolation=backend.describe(),
                 registry=registry,
+                instance=instance,
                 gate=settings.gate_policy,
                 tools=code_tool_names(settings.code_tools or None),
                 timeout_s=settings.timeout_s,

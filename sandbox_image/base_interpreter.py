@@ -4,10 +4,11 @@ them."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from abc import ABC, abstractmethod
-from types import CodeType, CoroutineType
+from types import CodeType, CoroutineType, FrameType
 from typing import Any, Literal
 
 from sandbox_image import failures, open_files
@@ -19,6 +20,7 @@ from sandbox_image.interrupts import Interrupts
 from sandbox_image.magics import Magics
 from sandbox_image.mime import Bundle, bundle
 from sandbox_image.namespace import begin_program, new_main_module
+from sandbox_image.prompts import take_off
 
 #: What a chunk raised, and whether the compiler or the code did.
 Raised = tuple[BaseException, Literal["compile", "run"]]
@@ -51,13 +53,14 @@ class BaseInterpreter(ABC):
         self._awaiter = Awaiter()
         self._main = new_main_module()
         self._annotations = AnnotationChain(self._main.__dict__)
-        self._displays = Displays(self._send_display)
+        self._displays = Displays(self._send_display, self._place)
         self._displays.install()
         self._magics = Magics(self._main, self._displays)
-        self._shadows = Shadows()
+        self._shadows = Shadows(os.getcwd())
         self._block: BlockCode | None = None
         self._value: Any = None  # of the last statement so far, until the next one runs
         self._made_by: CodeType | None = None  # the value
+        self._last_code: CodeType | None = None  # of the program that was run
 
     @abstractmethod
     def _say(self, message: dict[str, Any]) -> None:
@@ -88,7 +91,7 @@ class BaseInterpreter(ABC):
         block = self._block
         new = block is None or block.over or block.name != name
         if block is None or new:
-            self._value = None
+            self._value = self._last_code = None
             self._block = block = self._shadows.new_block(name, counts=not trial)
             begin_program(self._main, block.filename)
             self._annotations.clear()
@@ -99,13 +102,30 @@ class BaseInterpreter(ABC):
         return block
 
     def _compile(self, block: BlockCode, line: int, column: int, source: str) -> Compiled:
+        if "In [" in source and not column:  # with such a prompt it may be valid: an annotation
+            source = take_off(source, whole=line == 1)
         try:
             return block.compile(line, column, source)
         except SyntaxError:
-            translated = self._magics.translate(source)
-            if translated is None:
+            plain = source if column else take_off(source, whole=line == 1)
+            if plain != source:
+                with contextlib.suppress(SyntaxError):
+                    return block.compile(line, column, plain)
+            translated = self._magics.translate(plain)
+            if translated is None and plain == source:
                 raise
-            return block.compile(line, column, translated)
+            return block.compile(line, column, plain if translated is None else translated)
+
+    def _place(self) -> tuple[str, int]:
+        """File and line at which the program is, or at which it has ended."""
+        filename = self._block.filename if self._block is not None else ""
+        frame: FrameType | None = sys._getframe()
+        while frame is not None:
+            if frame.f_code.co_filename == filename:
+                return filename, frame.f_lineno
+            frame = frame.f_back
+        lines = self._last_code.co_lines() if self._last_code is not None else ()
+        return filename, max((line for _, _, line in lines if line is not None), default=1)
 
     def _begin_statement(self, compiled: Compiled) -> None:
         self._let_go_of_value()
@@ -117,6 +137,7 @@ class BaseInterpreter(ABC):
         """It has run, and ``_value`` is its own: kept until the next one, or the block's end, if it may be shown."""
         self._annotations.extend()
         self._made_by = compiled.value
+        self._last_code = compiled.value or compiled.statements
         if compiled.quiet or was_not_awaited(self._value):
             self._let_go_of_value()
 
@@ -136,7 +157,7 @@ class BaseInterpreter(ABC):
             code = self._interruptible(failures.exit_code, error)
             if code is None and self._interrupts.occurred():
                 return {"status": "interrupted", "code": None}
-            return {"status": "exit", "code": 1 if code is None else code}
+            return {"status": "exit", "code": 1 if code is None else code, **self._describe_exit(error, block)}
         if isinstance(error, KeyboardInterrupt) and self._interrupts.occurred():
             return {"status": "interrupted", "code": None}
         described = self._interruptible(failures.describe, error, block.filename, phase)
@@ -151,6 +172,9 @@ class BaseInterpreter(ABC):
         self._say({"t": "error", "chunk": index, **described})
         return {"status": "error", "code": None}
 
+    def _describe_exit(self, error: SystemExit, block: BlockCode) -> dict[str, Any]:
+        return self._interruptible(failures.describe_exit, error, block.filename) or {}
+
     def _end_execution(self, block: BlockCode, status: str, *, final: bool, cut: bool) -> None:
         """Show what is to be seen at the end of a block, if this is its end; ``cut``: its last statement is missing."""
         if status == "ok" and final and not cut:
@@ -161,13 +185,14 @@ class BaseInterpreter(ABC):
             if status != "interrupted":
                 self._interruptible(self._displays.figures.finish)
             self._interruptible(open_files.flush)
+            self._shadows.end_block()
 
     def _show_result(self) -> None:
         """The value of the block's last statement."""
         value = self._value
         if value is None:
             return
-        shown = self._interruptible(bundle, value)
+        shown = self._interruptible(bundle, value, self._place)
         self._interruptible(self._displays.figures.mark_shown, value)
         if shown is not None and shown[0]:
             self._hand_on_output()

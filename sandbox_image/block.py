@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from types import CodeType
 
+from sandbox_image import beside_file
 from sandbox_image.plain_calls import plain_call
 
 _FUTURE_FLAGS = 0
@@ -205,7 +206,8 @@ def _semicolon_follows(last: ast.Expr, line: int, column: int, source: str) -> b
 class Shadows:
     """The folder of the shadow files: one file per block, made when the first block begins."""
 
-    def __init__(self) -> None:
+    def __init__(self, work_folder: str) -> None:
+        self._work_folder = work_folder
         self._folder: str | None = None
         self._count = 0
 
@@ -213,9 +215,14 @@ class Shadows:
         """One that does not count leaves its file name to the next."""
         if self._folder is None:
             self._folder = _make_folder()
+        beside_file.link(self._folder, self._work_folder)
         self._count += counts
         number = f"_{self._count}" if self._count > 1 else ""
         return BlockCode(name, os.path.join(self._folder, f"main{number}.py"))
+
+    def end_block(self) -> None:
+        if self._folder is not None:
+            beside_file.bring(self._folder, self._work_folder)
 
 
 def _make_folder() -> str:

@@ -9,9 +9,12 @@ import traceback
 from types import TracebackType
 from typing import Any, Literal, TextIO
 
+from sandbox_image import missing
+
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 #: Far above any traceback one reads, far below the largest frame.
 _MAX_TEXT = 1024 * 1024
+_MAX_EVALUE = 64 * 1024
 #: What CPython itself passes on from 3.13: with ``sys.tracebacklimit`` the last entries are shown, and not the first.
 _LIMIT = getattr(traceback, "BUILTIN_EXCEPTION_LIMIT", None)
 _NO_INPUT = "input() is not available: the program has no standard input"
@@ -34,6 +37,11 @@ def as_text(error: BaseException) -> str:
         return f"{type(error).__name__}: <traceback cannot be shown: {type(failure).__name__}>\n"
 
 
+def headline(error: BaseException) -> str:
+    """Type and message."""
+    return f"{type(error).__name__}: {_message(error)}".removesuffix(": ")
+
+
 def describe(error: BaseException, filename: str, phase: Literal["compile", "run"]) -> dict[str, Any]:
     """The fields of an ``error`` message, but for its id and chunk."""
     if phase == "compile":
@@ -46,13 +54,21 @@ def describe(error: BaseException, filename: str, phase: Literal["compile", "run
     if isinstance(error, EOFError) and error.args == ("EOF when reading a line",):
         error.add_note(_NO_INPUT)
         hint = f" ({_NO_INPUT})"
+    if isinstance(error, ModuleNotFoundError) and (where := missing.note(error.name)):
+        error.add_note(where)
     return {
         "ename": clean(type(error).__name__, 1000),
-        "evalue": clean(_message(error) + hint, 64 * 1024),
+        "evalue": clean(_message(error) + hint, _MAX_EVALUE),
         "traceback": as_text(error),
         "line": line,
         "phase": phase,
     }
+
+
+def describe_exit(error: SystemExit, filename: str) -> dict[str, Any]:
+    """What it says and where it is: fields of a ``done`` message. It may run the program's code."""
+    said = None if error.code is None or isinstance(error.code, int) else clean(str(error.code), _MAX_EVALUE)
+    return {"evalue": said, "line": _innermost_line(error.__traceback__, filename)}
 
 
 def describe_blindly(error: BaseException, phase: Literal["compile", "run"]) -> dict[str, Any]:
@@ -141,8 +157,9 @@ def call_excepthook(error: BaseException) -> None:
 
 
 def _message(error: BaseException) -> str:
+    """Of a syntax error without file and line, which are told apart: the same words wherever it was found."""
     try:
-        return str(error)
+        return str(error.msg) if isinstance(error, SyntaxError) and error.msg is not None else str(error)
     except Exception:
         return "<exception str() failed>"
 

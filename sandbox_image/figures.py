@@ -1,5 +1,9 @@
 """Program. matplotlib figures: sent when the program shows them, or at the end of the block when they are still open
-and hold something."""
+and hold something.
+
+What is sent is drawn then, so a picture holds what its figure held at that moment. A figure that was shown and stays
+open (``fig.show()``, ``display(fig)``) is sent again if it was changed since.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from sandbox_image import figure_backend
+from sandbox_image.drawing_warnings import ProgramPlace
 from sandbox_image.failures import as_text, without_runner
 from sandbox_image.mime import Bundle, bounded, figure_png, is_figure
 from sandbox_image.saved_figures import SavedFigures
@@ -17,54 +23,44 @@ Emit = Callable[[Bundle], None]
 
 
 class Figures:
-    """Stands behind ``plt.show()`` for backends without a window, and closes the block's figures.
+    """Stands behind ``plt.show()``, which closes what it has shown, and closes the block's figures."""
 
-    As with a window that was closed, a figure is gone once it was shown.
-    """
-
-    def __init__(self, emit: Emit) -> None:
+    def __init__(self, emit: Emit, place: ProgramPlace) -> None:
         self._emit = emit
-        self._shown: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._place = place
+        self._shown: weakref.WeakSet[Any] = weakref.WeakSet()  # and not stale since
         self.saved = SavedFigures()
 
-    def patch(self, backend_bases: ModuleType) -> None:
-        """Managers without a window show nothing: make them show here. Backends with one have methods of their own."""
-        figures = self
-        self.saved.patch(backend_bases)
-
-        def pyplot_show(cls: type, *, block: bool | None = None) -> None:
-            figures.show_all()
-
-        def show(manager: Any) -> None:
-            figures.show(manager.canvas.figure)
-
-        backend_bases.FigureManagerBase.pyplot_show = classmethod(pyplot_show)
-        backend_bases.FigureManagerBase.show = show
+    def actions(self) -> dict[str, Callable[[ModuleType], None]]:
+        """What is to be done when modules have been imported."""
+        return {"matplotlib.backend_bases": self.saved.patch, **figure_backend.actions(self)}
 
     def show(self, figure: Any) -> None:
-        """``fig.show()``: it stays open, and is not sent again at the end."""
-        self._shown.add(figure)
-        png = self.saved.png(figure) or figure_png(figure)
+        """``fig.show()``: it stays open."""
+        png = self.saved.png(figure) or figure_png(figure, self._place)
         self._emit(bounded({"image/png": png, "text/plain": repr(figure)}))
+        self.mark_shown(figure)
 
     def mark_shown(self, value: object) -> None:
         """A value that was displayed by name; it may be a figure."""
         if is_figure(value):
             self._shown.add(value)
+            value.stale = False  # type: ignore[attr-defined]
 
     def show_all(self, *, blank: bool = True) -> None:
         """Send what has not been sent and close everything; ``blank``: also figures in which there is nothing."""
-        helpers = sys.modules.get("matplotlib._pylab_helpers")
-        if helpers is None:
+        pyplot: Any = sys.modules.get("matplotlib.pyplot")
+        if pyplot is None or not (numbers := pyplot.get_fignums()):
             return
         try:
-            for manager in sorted(helpers.Gcf.get_all_fig_managers(), key=lambda manager: manager.num):
-                figure = manager.canvas.figure
-                if figure not in self._shown and (blank or not _is_blank(figure)):
+            for number in numbers:
+                figure = pyplot.figure(number)
+                seen = figure in self._shown and not figure.stale
+                if not seen and (blank or not _is_blank(figure)):
                     self.show(figure)
         finally:
             self._shown.clear()
-            helpers.Gcf.destroy_all()
+            pyplot.close("all")
 
     def finish(self) -> None:
         """The end of a block: there is no program left to raise to."""

@@ -8,6 +8,8 @@ import io
 import sys
 import warnings
 
+from sandbox_image import fonts
+
 _TABLE = "name,day,x\na,2024-01-01,1.5\nb,2024-01-02,\na,2024-01-03,3\n"
 
 
@@ -42,6 +44,7 @@ def use_again() -> None:
 
 def _use_matplotlib() -> None:
     """Not by pyplot, which has a state."""
+    fonts.add(importlib.import_module("matplotlib.font_manager"))
     figure = importlib.import_module("matplotlib.figure").Figure()
     left, right = figure.subplots(1, 2)
     left.plot([1, 10], [1, 10], label="line")

@@ -16,27 +16,28 @@ class ImportWatch:
     """A finder in front of the others that steps aside when all it waits for has come."""
 
     def __init__(self, actions: dict[str, Action]) -> None:
-        self._actions: dict[str, Action] = {}
-        for name, action in actions.items():
-            if name in sys.modules:
+        self._actions = actions
+        sys.meta_path.insert(0, self)  # first: an action may import what another one waits for
+        for name in [name for name in actions if name in sys.modules]:
+            if action := self._take(name):
                 action(sys.modules[name])
-            else:
-                self._actions[name] = action
-        if self._actions:
-            sys.meta_path.insert(0, self)
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        action = self._actions.pop(name, None)
+        action = self._take(name)
         if action is None:
             return None
-        if not self._actions and self in sys.meta_path:
-            sys.meta_path.remove(self)
         spec = importlib.machinery.PathFinder.find_spec(name, path)
         if spec is not None and spec.loader is not None:
             _act_after_loading(spec.loader, action)
         return spec
+
+    def _take(self, name: str) -> Action | None:
+        action = self._actions.pop(name, None)
+        if not self._actions and self in sys.meta_path:
+            sys.meta_path.remove(self)
+        return action
 
 
 def _act_after_loading(loader: object, action: Action) -> None:

@@ -69,7 +69,7 @@ class Interpreter(BaseInterpreter):
         self._old_main = sys.modules["__main__"]  # functions of the supervisor live in it
         self._bash: Bash | None = None
         self._bash_folder: str | None = None
-        self._bash_status: int | None = None
+        self._bash_block: BlockCode | None = None  # the script that it runs
         self._folder: str | None = None  # in a copy that goes on: where the program was
         self._recursion_limit: int | None = None  # of the program, while ours is in force
         self._default_recursion_limit = sys.getrecursionlimit()
@@ -150,8 +150,8 @@ class Interpreter(BaseInterpreter):
                 PROGRESS.pack_into(self._progress, 0, number, len(durations))
         if self._has_forked():
             self._end_forked_child(end)
-        if message["language"] == "bash" and end["status"] == "ok":
-            end["code"] = self._bash_status
+        if message["language"] == "bash" and end["status"] == "ok" and message["final"]:
+            end = self._finish_bash()
         ran = len(durations) - (end["status"] != "ok")
         self._end_execution(block, end["status"], final=message["final"], cut=message.get("cut", False))
         self._flush()
@@ -241,12 +241,14 @@ class Interpreter(BaseInterpreter):
         yield from ()
         self._flush()
         line, _, source = piece
-        status = None
         try:
             self._interrupts.enter()
             if self._bash is None:
-                self._bash = Bash(os.path.basename(block.filename).replace(".py", ".sh"), self._folder_of_bash())
-            status = self._bash.run(source, line)
+                self._bash = Bash(block.filename.removesuffix(".py") + ".sh", self._folder_of_bash())
+            elif block is not self._bash_block:
+                self._bash.begin_script()
+            self._bash_block = block
+            running = self._bash.run(source, line)
             self._interrupts.leave()
         except KeyboardInterrupt as error:
             self._interrupts.leave()
@@ -255,10 +257,22 @@ class Interpreter(BaseInterpreter):
         except Exception as error:  # no bash, no more processes, or a signal handler of the program
             self._interrupts.leave()
             return error, "run"
-        if status is None:
+        if not running:
             return SystemExit(self._end_bash(interrupt=False)), "run"
-        self._bash_status = status
         return None
+
+    def _finish_bash(self) -> End:
+        """How the script ended that has come to its end."""
+        if self._bash is None:
+            return {"status": "ok", "code": 0}
+        finished = self._interruptible(self._bash.finish_script)
+        if finished is None:
+            self._end_bash(interrupt=True)
+            return {"status": "interrupted", "code": None}
+        status, goes_on = finished
+        if not goes_on:
+            self._end_bash(interrupt=False)
+        return {"status": "ok", "code": status}
 
     def _folder_of_bash(self) -> str:
         folder = self._bash_folder

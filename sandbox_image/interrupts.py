@@ -1,9 +1,9 @@
 """Program. Who gets SIGINT: user code while it runs (KeyboardInterrupt, as in a script), nobody between executions.
 
-Between ``leave`` and ``enter`` runs our code: there SIGINT is only noted, by a C function so that no exception can come
-up in the middle of the loop, and other signals wait, because their handlers are user code as well: blocked, and where
-the program has a handler also noted, for a signal that another thread takes is handled in the main one all the same. A
-signal that was noted is raised by the next ``enter``.
+Our code runs between ``leave`` and ``enter``. SIGINT is only noted there, by a C function, so that no exception can
+come up in the middle of the loop. Other signals are blocked there, because their handlers are user code as well. If the
+program has a handler they are also noted: a signal that another thread takes is handled in the main one all the same.
+The next ``enter`` raises what was noted.
 """
 
 from __future__ import annotations

@@ -10,9 +10,12 @@ import sys
 import tempfile
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from sandbox_image.display import Displays
+
+#: Names of IPython's for what was typed and shown, of which there is nothing here.
+_HISTORY: Final = ("In", "Out", "_", "__", "___", "_i", "_ii", "_iii", "_i1")
 
 
 def start(main: ModuleType, displays: Displays) -> Callable[[str], str]:
@@ -30,11 +33,12 @@ def start(main: ModuleType, displays: Displays) -> Callable[[str], str]:
     hooks = sys.displayhook, sys.excepthook
     shell = InteractiveShell.instance(config=config, user_module=main, user_ns=main.__dict__)
     sys.displayhook, sys.excepthook = hooks
-    for name in ("exit", "quit", "get_ipython"):  # built in already
+    for name in ("exit", "quit", "get_ipython", *_HISTORY):  # built in already, or never filled
         main.__dict__.pop(name, None)
     builtins.get_ipython = lambda: shell  # type: ignore[attr-defined]
     shell.system = lambda command: _system(shell, command)
     shell.display_pub.publish = displays.publish
+    shell.display_pub.clear_output = displays.clear_output
     shell.register_magic_function(lambda line: None, "line", "matplotlib")
     translate: Callable[[str], str] = shell.transform_cell
     return translate

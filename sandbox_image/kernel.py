@@ -69,6 +69,7 @@ class KernelInterpreter(BaseInterpreter):
         self.files = KernelFiles(os.getcwd(), self.send, lambda text: self._publish(DATA_MIME, text))
         shell.user_module, shell.user_ns = self._main, self._main.__dict__
         shell.display_pub.publish = self._displays.publish
+        shell.display_pub.clear_output = self._displays.clear_output
 
     def execute(self, message: dict[str, Any]) -> None:
         self._interrupts.leave()  # ipykernel has set a handler of its own

@@ -6,7 +6,7 @@ Rules.
 2. While the gateway does not take what it was sent, neither output nor frames of the interpreter are read: user code
    then blocks in write(2). The gateway itself is always read: it must be able to interrupt and reset.
 3. An interpreter dies in one place, ``_bury``, with everything it has started; the next is born in one place, at the
-   top of the loop. So events of one turn never meet a descriptor that was closed and opened anew.
+   top of the loop. So events of one round never meet a descriptor that was closed and opened anew.
 4. A copy of the interpreter that stands by (a checkpoint) survives the interpreter, however that dies. A rollback makes
    it the interpreter, in the place of whichever is there (transactions.py).
 5. A broken rule of the protocol costs the interpreter its life if it broke it, and the sandbox if the gateway did.
@@ -82,7 +82,7 @@ class Supervisor:
             },
         )
         self._epoll = select.epoll()
-        #: By descriptor. An event of a descriptor that is not here any more was dealt with in the same turn.
+        #: By descriptor. An event of a descriptor that is not here any more was dealt with in the same round.
         self._handlers: dict[int, Callable[[], None]] = {}
         self._read_fd = read_fd
         self._gateway = Outlet(write_fd, self._epoll)
@@ -235,7 +235,7 @@ class Supervisor:
     def _bury(self, reason: str, detail: str) -> None:
         """The interpreter is dead or is to be: end all it has left, pass on its last words, tell the gateway."""
         relay = self.relay
-        if relay is None:  # a reset in the turn of its death, or while a copy is woken, is answered all the same
+        if relay is None:  # a reset in the round of its death, or while a copy is woken, is answered all the same
             self.tell_loss(0, 0, reason, detail)
             self._transactions.give_up_waking()
             return
@@ -290,7 +290,7 @@ class Supervisor:
 
     def _pass_on(self, frame: bytes | bytearray) -> None:
         relay = self.relay
-        if relay is None:  # it died in this turn: ``lost`` tells the gateway
+        if relay is None:  # it died in this round: ``lost`` tells the gateway
             return
         self._stillborn = 0
         if relay.channel.pending:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import math
 import sys
 from typing import Any, Final
 
-from sandbox_image.failures import as_text, clean, without_runner
+from sandbox_image.drawing_warnings import ProgramPlace, told_at
+from sandbox_image.failures import as_text, clean, headline, without_runner
 
 #: A whole bundle. The frame that carries it may be six times as long (JSON escapes).
 MAX_BUNDLE = 8 * 1024 * 1024
@@ -31,21 +33,26 @@ _METHODS: Final = {
 Bundle = dict[str, Any]
 
 
-def bundle(value: object) -> tuple[Bundle, Bundle]:
-    """Data and metadata; empty if the value has displayed itself. Never raises an Exception.
+def bundle(value: object, place: ProgramPlace) -> tuple[Bundle, Bundle]:
+    """Data and metadata; empty if the value has displayed itself. Never raises an Exception. ``place`` is where the
+    program is.
 
     IPython's formatters are used if IPython is loaded: importing it would cost more than most programs run.
     """
     formatters = sys.modules.get("IPython.core.formatters")
     try:
-        data, metadata = _formatter(formatters).format(value) if formatters and _is_plain(value) else _represent(value)
+        data, metadata = _format(formatters, value) if formatters and _is_plain(value) else _represent(value)
         if not data:
             return {}, {}
         if is_figure(value):
-            data["image/png"] = figure_png(value)
+            data["image/png"] = figure_png(value, place)
+        elif any(mime.startswith("application/vnd.vegalite.") for mime in data):
+            _draw_vega_lite(data)
     except Exception as error:
         error.__traceback__ = without_runner(error.__traceback__)
         data, metadata = {"text/plain": as_text(error)}, {}
+    if "image/png" in data:
+        data.pop("image/jpeg", None)  # one picture of one image
     if "text/plain" not in data:
         data["text/plain"] = _text(value)
     return bounded(data), jsonable(metadata)
@@ -65,23 +72,65 @@ def bounded(data: Bundle) -> Bundle:
     return data
 
 
-def figure_png(figure: Any) -> bytes:
+def figure_png(figure: Any, place: ProgramPlace) -> bytes:
+    """As it is now. Warnings of drawing it are said to be of ``place``."""
     import io
 
     buffer = io.BytesIO()
     writer = getattr(figure.canvas, "print_png", None)  # without one, savefig takes Agg's
-    figure.savefig(buffer, format="png", **(_QUICK if getattr(writer, "__module__", _AGG) == _AGG else {}))
+    options = _QUICK if getattr(writer, "__module__", _AGG) == _AGG else {}
+    with told_at(place):
+        figure.savefig(buffer, format="png", **options)
     return buffer.getvalue()
+
+
+def _draw_vega_lite(data: Bundle) -> None:
+    """A picture for those who cannot draw it, where the library that makes one without a browser is installed; and text
+    without advice on how to enable a renderer."""
+    import importlib
+    import importlib.util
+
+    mime = next(mime for mime in data if mime.startswith("application/vnd.vegalite."))
+    if isinstance(plain := data.get("text/plain"), str):
+        data["text/plain"] = plain.partition("\n")[0]
+    if importlib.util.find_spec("vl_convert") is not None:
+        with contextlib.suppress(Exception):  # a chart that is none: whoever can draw it says so
+            data["image/png"] = importlib.import_module("vl_convert").vegalite_to_png(data[mime])
 
 
 _ipython_formatter: Any = None
 
 
-def _formatter(formatters: Any) -> Any:
+def _format(formatters: Any, value: object) -> tuple[Bundle, Bundle]:
+    """All that IPython's formatters say of it. Asked one by one: as a whole they print a traceback with frames of their
+    own where a representation fails. Here one that fails is one that does not exist."""
     global _ipython_formatter
     if _ipython_formatter is None:
         _ipython_formatter = formatters.DisplayFormatter()
-    return _ipython_formatter
+    if _ask(_ipython_formatter.ipython_display_formatter, value):
+        return {}, {}
+    found = _ask(_ipython_formatter.mimebundle_formatter, value)
+    parts, notes = found if isinstance(found, tuple) else (found, None)
+    data, metadata = dict(parts or {}), dict(notes or {})
+    for mime, formatter in _ipython_formatter.formatters.items():
+        if mime not in data or _is_registered(formatter, value):
+            _merge(mime, _ask(formatter, value), data, metadata)
+    data.setdefault("text/plain", _text(value))
+    return data, metadata
+
+
+def _ask(formatter: Any, value: object) -> Any:
+    method = type(formatter).__call__
+    return _call(getattr(method, "__wrapped__", method), formatter, value)
+
+
+def _is_registered(formatter: Any, value: object) -> bool:
+    """By the program, for this class."""
+    try:
+        formatter.lookup(value)
+    except KeyError:
+        return False
+    return True
 
 
 def _represent(value: object) -> tuple[Bundle, Bundle]:
@@ -117,10 +166,10 @@ def _merge(mime: str, part: Any, data: Bundle, metadata: Bundle) -> None:
         data[mime] = part
 
 
-def _call(method: Any, value: object, **options: Any) -> Any:
+def _call(method: Any, *values: object, **options: Any) -> Any:
     """A representation that fails is one that does not exist; the text remains."""
     try:
-        return method(value, **options)
+        return method(*values, **options)
     except Exception:
         return None
 
@@ -129,8 +178,13 @@ def _text(value: object) -> str:
     try:
         return clean(repr(value), MAX_BUNDLE)
     except Exception as error:
-        error.__traceback__ = without_runner(error.__traceback__)
-        return as_text(error)
+        return clean(f"<{_type_name(value)} object, whose repr() fails with {headline(error)}>")
+
+
+def _type_name(value: object) -> str:
+    kind = type(value)
+    module = kind.__module__
+    return kind.__qualname__ if module in ("builtins", "__main__") else f"{module}.{kind.__qualname__}"
 
 
 def is_figure(value: object) -> bool:

@@ -17,7 +17,7 @@ interpreter cannot speak for its supervisor whatever it writes:
 Rules.
 1. The supervisor opens with ``ready``. It sends ``ready`` again each time it has forked a new interpreter.
 2. At most one ``execute`` is in flight. It is answered by any number of stdout, stderr and ``display`` frames,
-   at most one ``result`` or ``error``, and exactly one turn-ending message: ``done``, or ``lost`` if the
+   at most one ``result`` or ``error``, and exactly one ending message: ``done``, or ``lost`` if the
    interpreter died. All output written before the end of the execution is sent before ``done``.
 3. ``interrupt`` raises KeyboardInterrupt in the interpreter if an execution is in flight; it has no answer of its
    own (the execution answers). ``reset`` kills the interpreter and everything it started, and forks anew:
@@ -64,11 +64,13 @@ Messages from the interpreter (kind 3):
     {"t": "error", "id": n, "chunk": index, "ename": str, "evalue": str, "traceback": str, "line": int | null,
      "phase": "compile" | "run"}         binary MIME data is base64 text; ``line`` counts in the code of the block
     {"t": "done", "id": n, "status": "ok" | "error" | "exit" | "interrupted", "ran": k, "ns": [ns of each chunk that
-     was started], "code": int | null}   ``ran`` chunks finished without an error. After ``error``, ``exit`` and
+     was started], "code": int | null, "evalue": str | null, "line": int | null}
+                                         ``ran`` chunks finished without an error. After ``error``, ``exit`` and
                                          ``interrupted`` the block is over: its namespace stays, a further
                                          ``execute`` names another block. ``exit``: the code called sys.exit();
-                                         ``code`` is the exit status, 0 for success. A SyntaxError has phase
-                                         "compile" and status "error"; chunks before it in the same batch have run.
+                                         ``code`` is the exit status, 0 for success; ``evalue`` and ``line``
+                                         are the message of an exit, if it has one, and its line. A SyntaxError
+                                         has phase "compile" and status "error"; chunks before it have run.
 
 Transactions, while no execution is in flight. ``checkpoint`` makes the supervisor keep a copy (fork) of the interpreter
 and of the work folder, in the place of the one it has; ``commit`` drops it; ``rollback`` kills the interpreter and all

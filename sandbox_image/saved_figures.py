@@ -1,8 +1,8 @@
 """Program. Figures that the program has saved: while they are as they were they need not be drawn again.
 
-A figure saved as PNG and not changed since is shown as it was saved. And ``plt.savefig`` draws the canvas once more
-when it has saved, for the sake of windows: as a statement of its own that is put off until a statement comes that may
-see it; the figures of a program that has ended nobody sees.
+A figure saved as PNG and not changed since is shown as it was saved. After saving, ``plt.savefig`` draws the canvas
+once more, for the sake of windows. Where it is a statement of its own, that is put off until a statement comes that may
+see it. Nobody sees the figures of a program that has ended.
 
 No function of ours may stand between the program and matplotlib, its frame would show in tracebacks. So nothing is
 wrapped: ``canvas.manager``, which is None while a figure is printed and put back when that is over, is a property here.

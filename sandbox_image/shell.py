@@ -1,65 +1,129 @@
 """Program. The language ``bash``: one persistent bash per session, fed chunk by chunk.
 
-A chunk is run as the part of a script: a status other than zero does not stop the block (there is no ``set -e`` unless
-the script says it), ``exit`` ends the shell, and an interrupt ends it as well, as it ends a script. The next chunk then
-gets a new shell in the folder of the old one.
+Bash runs a script that is a pipe. What is no file it reads character by character, and runs each command when its line
+is complete: so everything is as in ``bash main.sh``, down to ``$?``, ``$_``, traps and line numbers, and there is
+nothing of ours in it. A chunk has run when the blank behind it has been read, which the pipe tells: it has room for one
+page, and can be written to again when nothing is in it.
+
+A status other than zero does not stop the block, ``exit`` ends the shell, and so does an interrupt, as it ends a
+script. So does the end of a script that has set a trap for its end. The next chunk then gets a new shell in the folder
+of the old one.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import re
 import select
+import shlex
 import signal
+import struct
 import subprocess
+import termios
+from time import sleep
 
-#: High, so that scripts that use 3 to 9 for their own ends do not meet them.
-_CODE_FD, _STATUS_FD = 198, 199
-#: NUL-terminated chunks come in, statuses and folders go out. Commands see neither descriptor. All on one line: then
-#: the line numbers that bash reports are those of the chunk.
-_DRIVER = (
-    f"while IFS= read -r -d '' -u {_CODE_FD} EAGER_CODE; do "
-    f'eval "$EAGER_CODE" {_CODE_FD}<&- {_STATUS_FD}>&-; '
-    f'builtin printf \'%s %s\\0\' "$?" "$PWD" >&{_STATUS_FD}; done'
-)
+_PAGE = 4096
+#: Behind a chunk: means nothing between two commands.
+_END = b" "
+#: Where a pipe that holds something can be written to (gVisor), it has to be looked at again and again.
+_LOOK_S = 0.001
+#: A trap that runs when the script is over; DEBUG would show a command of ours.
+_LAST_TRAP = re.compile(r"\btrap\b(?s:.*)\b(?:EXIT|DEBUG|0)\b", re.IGNORECASE)
+_HEREDOC = re.compile(r"<<-?[ \t]*(?:'([^'\n]+)'|\"([^\"\n]+)\"|\\?(\w+))")
 
 
 class Bash:
-    """A running bash. Its descriptors 1 and 2 are ours."""
+    """A running bash. Its descriptors 1 and 2 are ours.
 
-    def __init__(self, name: str, folder: str) -> None:
-        code, self._code = os.pipe()
-        self._status, status = os.pipe()
+    Args:
+        script: the path of a file that does not exist; ``$0`` is its name.
+        folder: where the shell starts.
+    """
+
+    def __init__(self, script: str, folder: str) -> None:
+        self._script = script
+        self._folder = folder
+        self._source = ""  # of the script so far
+        self._complete = True  # the last chunk
+        self._next_line = 0  # that bash will count
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(script)
+        os.mkfifo(script, 0o600)
         try:
-            self._process = subprocess.Popen(
-                ["bash", "--noprofile", "--norc", "-c", _plumbing(code, status), name],
-                stdin=subprocess.DEVNULL,
-                cwd=folder,
-                pass_fds=(code, status),
-                process_group=0,
-            )
+            # For reading too: else it could not be opened before bash has done so.
+            self._pipe = os.open(script, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, _PAGE)
+            try:
+                self._process = subprocess.Popen(
+                    ["bash", os.path.basename(script)],
+                    stdin=subprocess.DEVNULL,
+                    cwd=os.path.dirname(script),
+                    process_group=0,
+                )
+                self._pidfd = os.pidfd_open(self._process.pid)
+            except BaseException:
+                os.close(self._pipe)
+                raise
+            self._poll = select.poll()
+            self._poll.register(self._pipe, select.POLLOUT)
+            self._poll.register(self._pidfd, select.POLLIN)
+            home = f"cd -- {shlex.quote(folder)}; unset OLDPWD; declare -x OLDPWD; : bash"
+            self._send(os.fsencode(home) + b"\n")
         finally:
-            os.close(code)
-            os.close(status)
-        self.folder = folder
-        self._pidfd = os.pidfd_open(self._process.pid)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(script)
 
-    def run(self, source: str, line: int) -> int | None:
-        """Exit status of the chunk, which starts on ``line``; None if the shell has ended. Interruptible."""
-        self._send(("\n" * (line - 1) + source).replace("\0", "").encode("utf-8", "replace") + b"\0")
-        answer = b""
-        while not answer.endswith(b"\0"):
-            ready, _, _ = select.select([self._status, self._pidfd], [], [])
-            if self._status not in ready:
-                return None
-            data = os.read(self._status, 65536)
-            if not data:
-                self._process.wait()
-                return None
-            answer += data
-        status, _, folder = answer.decode("utf-8", "surrogateescape")[:-1].partition(" ")
-        self.folder = folder
-        return int(status)
+    @property
+    def folder(self) -> str:
+        """Where the shell is, or was last known to be."""
+        with contextlib.suppress(OSError):
+            self._folder = os.readlink(f"/proc/{self._process.pid}/cwd")
+        return self._folder
+
+    def begin_script(self) -> None:
+        """The chunks that follow are of another program."""
+        self._source = ""
+        self._next_line = 0
+
+    def run(self, source: str, line: int) -> bool:
+        """Run a chunk, which starts on ``line``; False if the shell has ended. Interruptible."""
+        if line != self._next_line and not self._send(_count_from(line)):
+            return False
+        source = source.replace("\0", "")
+        self._source += source
+        self._next_line = line + source.count("\n")
+        self._complete = _is_complete(source)
+        text = source.encode("utf-8", "replace")
+        if not self._complete:  # all that follows would be part of it
+            running = self._send(text, end=b"")
+        else:
+            running = self._send(text if source.endswith("\n") else text + b"\n")
+        _ = self.folder
+        return running
+
+    def finish_script(self) -> tuple[int, bool]:
+        """The exit status of the script, which is over, and whether the shell goes on. Interruptible."""
+        if _LAST_TRAP.search(self._source) or not self._complete:
+            _ = self.folder
+            os.close(self._pipe)
+            self._pipe = -1
+            return self._wait(), False
+        report = f"{self._script}.status"
+        # A group, so that "set -x" traces nothing of it.
+        command = f'{{ builtin printf %s "$?" >|{shlex.quote(report)}; }} 2>/dev/null\n'
+        if not self._send(os.fsencode(command)):
+            return self._wait(), False
+        try:
+            with open(report, encoding="ascii") as file:
+                return int(file.read()), True
+        except (OSError, ValueError):
+            return 0, True  # nothing is run after "set -n", and nothing written where there is no room
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(report)
 
     def end(self, number: int = signal.SIGINT) -> int:
         """Stop it and what runs in its foreground; returns its exit status as a script's caller sees it."""
@@ -69,17 +133,47 @@ class Bash:
 
     def close(self) -> int:
         """Wait for it."""
+        status = self._wait()
+        for fd in (self._pipe, self._pidfd):
+            if fd >= 0:
+                os.close(fd)
+        return status
+
+    def _wait(self) -> int:
         status = self._process.wait()
-        for fd in (self._code, self._status, self._pidfd):
-            os.close(fd)
         return status if status >= 0 else 128 - status
 
-    def _send(self, data: bytes) -> None:
-        view = memoryview(data)
-        with contextlib.suppress(BrokenPipeError):  # it is ending: seen by the caller
-            while view:
-                view = view[os.write(self._code, view) :]
+    def _send(self, data: bytes, *, end: bytes = _END) -> bool:
+        """Returns when bash has read and run it; False if it has ended."""
+        view = memoryview(data + end)
+        while True:
+            while True:
+                ready = dict(self._poll.poll())
+                if self._pidfd in ready:
+                    return False
+                if self._is_empty():
+                    break
+                sleep(_LOOK_S)
+            if not view:
+                return True
+            view = view[os.write(self._pipe, view[:_PAGE]) :]
+
+    def _is_empty(self) -> bool:
+        (count,) = struct.unpack("i", fcntl.ioctl(self._pipe, termios.FIONREAD, b"\0" * 4))
+        return bool(count == 0)
 
 
-def _plumbing(code: int, status: int) -> str:
-    return f"exec {_CODE_FD}<&{code} {_STATUS_FD}>&{status} {code}<&- {status}>&-; {_DRIVER}"
+def _count_from(line: int) -> bytes:
+    """Makes the next line that one. Assigned anywhere else, the number is put back by the command that did it."""
+    return b'{ : bash; } 2>/dev/null <<<"$((LINENO=%d))"\n' % (line - 1)
+
+
+def _is_complete(source: str) -> bool:
+    """Is the last command over, or would what follows belong to it until the end of the file?"""
+    if source.endswith("\\"):
+        return False
+    for match in _HEREDOC.finditer(source):
+        delimiter = match[1] or match[2] or match[3]
+        if not re.search(rf"^\t*{re.escape(delimiter)}$", source[match.end() :], re.MULTILINE):
+            return False
+    return True

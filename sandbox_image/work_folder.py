@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any, Final
@@ -36,6 +37,10 @@ _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: O_NONBLOCK: opening a FIFO must not wait for its other end.
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+#: A byte above 127, as ``_as_text`` tells it.
+_ESCAPED: Final = re.compile(r"\\x([89a-f][0-9a-f])")
 
 
 class Refused(Exception):
@@ -102,7 +107,7 @@ class WorkFolder:
         """The bytes of a file, unless there are more than ``limit``."""
         folders, name = split_path(path)
         with self._folder(folders) as folder:
-            fd = os.open(name, _READ, dir_fd=folder)
+            fd = os.open(_on_disk(name, folder), _READ, dir_fd=folder)
         try:
             status = os.fstat(fd)
             if not _is_plain(status):
@@ -145,7 +150,7 @@ class WorkFolder:
         """Remove a file, or the link itself."""
         folders, name = split_path(path)
         with self._folder(folders) as folder:
-            os.unlink(name, dir_fd=folder)
+            os.unlink(_on_disk(name, folder), dir_fd=folder)
         yield b""
         return {}
 
@@ -153,7 +158,7 @@ class WorkFolder:
         """A file that is yet to be filled; folders that lack are made."""
         folders, name = split_path(path)
         with self._folder(folders, create=True) as folder:
-            return NewFile(os.dup(folder), name, self._owner)
+            return NewFile(os.dup(folder), _on_disk(name, folder), self._owner)
 
     def snapshot(self) -> Snapshot:
         """See there for what it raises."""
@@ -163,7 +168,8 @@ class WorkFolder:
     def _folder(self, names: Sequence[str], *, create: bool = False) -> Iterator[int]:
         fd = os.dup(self._fd)
         try:
-            for name in names:
+            for step in names:
+                name = _on_disk(step, fd)
                 made = False
                 if create:
                     with contextlib.suppress(FileExistsError):
@@ -270,8 +276,8 @@ def _walk(folder: int, prefix: str, depth: int) -> Generator[tuple[str | None, o
                     status = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:  # removed meanwhile
                     continue
-                path = prefix + entry.name
-                yield path if _is_nameable(path) else None, status
+                path = prefix + _as_text(entry.name)
+                yield path if len(path.encode()) <= MAX_PATH_BYTES else None, status
                 if not stat.S_ISDIR(status.st_mode):
                     continue
                 below = _open_folder(entry.name, folder) if depth < MAX_DEPTH else None
@@ -290,9 +296,24 @@ def _open_folder(name: str, parent: int) -> int | None:
         return None
 
 
-def _is_nameable(path: str) -> bool:
-    """Would ``split_path`` take it? Names that are not UTF-8 hold lone surrogates, which many JSON readers refuse."""
+def _as_text(name: str) -> str:
+    """Names are bytes. In one that is no UTF-8, which many readers of JSON refuse, such a byte is told as ``\\xff``."""
+    return name if name.isascii() else os.fsencode(name).decode(errors="backslashreplace")
+
+
+def _on_disk(name: str, folder: int) -> str:
+    """The other way: the name itself, unless only the one that is told so is there."""
+    if not _ESCAPED.search(name) or _exists(name, folder):
+        return name
+    text = _ESCAPED.sub(lambda byte: bytes.fromhex(byte[1]).decode(errors="surrogateescape"), name)
+    # Bytes side by side may be a character together: they are read once more as they would be on the disk.
+    other = os.fsdecode(os.fsencode(text))
+    return other if _exists(other, folder) else name
+
+
+def _exists(name: str, folder: int) -> bool:
     try:
-        return len(path.encode()) <= MAX_PATH_BYTES
-    except UnicodeEncodeError:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except OSError:
         return False
+    return True

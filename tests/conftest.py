@@ -6,12 +6,28 @@ import signal
 from collections.abc import Generator
 from typing import Any
 
+import hypothesis
 import pytest
+from hypothesis import settings
 
 from tests import distribution, preparation
 
+#: Modules beside the tests that assert; to be named before anything imports them.
+pytest.register_assert_rewrite(
+    "tests.attacks.arena", "tests.attacks.attempt", "tests.attacks.checks", "tests.sandbox.backends"
+)
+
 #: What Python itself ignores at its start.
 IGNORED_BY_PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}
+
+# No example has a time limit of its own: on a busy machine it would fail for that alone.
+settings.register_profile("eager", deadline=None)
+settings.load_profile("eager")
+
+
+# A machine that is busy finds no bug: how long an example takes is not judged.
+hypothesis.settings.register_profile("eager", deadline=None)
+hypothesis.settings.load_profile("eager")
 
 
 def pytest_configure() -> None:

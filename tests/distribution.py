@@ -19,7 +19,24 @@ _BACKEND = re.compile(r"\[(local|docker with gVisor|docker over attach|docker ov
 #: Seconds that units take of one core, where they are many. Only the order depends on it: what takes long begins early,
 #: so that all processes end at about the same time.
 _LONG = {
-    "tests/attacks/test_attacks.py[docker over a Unix socket]": 100,
+    "tests/sandbox_image/test_saved_figures.py": 80,
+    "tests/scenarios/test_corpus.py[docker]": 80,
+    "tests/scenarios/test_corpus.py[local]": 80,
+    "tests/attacks/test_attacks.py[docker over a Unix socket]": 70,
+    "tests/scenarios/test_tricky.py[docker]": 60,
+    "tests/attacks/test_attacks.py[local]": 50,
+    "tests/scenarios/test_faults.py[docker]": 45,
+    "tests/sandbox/jupyter/test_backend.py": 30,
+    "tests/scenarios/test_faults.py[local]": 30,
+    "tests/scenarios/test_running_differential.py": 30,
+    "tests/scenarios/test_tricky.py[local]": 30,
+    "tests/attacks/test_attacks.py[docker with gVisor]": 28,
+    "tests/scenarios/test_openapi.py": 27,
+    "tests/acceptance/test_sdks.py": 26,
+    "tests/docker/test_engine_faults.py": 25,
+    "tests/sandbox/test_scenarios.py[docker with gVisor]": 25,
+    "tests/attacks/test_attacks.py[docker over attach]": 24,
+    "tests/sandbox_image/test_fidelity.py": 21,
 }
 
 

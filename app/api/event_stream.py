@@ -1,13 +1,11 @@
 """The HTTP response of a pipeline: it pushes, watches for the client's leaving, and ends every story.
 
-A Starlette ``StreamingResponse`` over a generator would keep a silent sandbox until its next event is due once the
-client has left (measured: 5.0 s against 0.01 s), and a generator that yields inside a TaskGroup keeps it for ever. So
-the response owns both tasks: the pipeline is one, the disconnect watcher the other, and the first to end cancels the
-other.
+Why not a ``StreamingResponse`` over a generator? When the client has left, Starlette's would keep a silent sandbox
+until its next event is due (measured: 5.0 s against 0.01 s). A generator that yields inside a TaskGroup would keep it
+for ever. So the response owns two tasks, the pipeline and the disconnect watcher. The first to end cancels the other.
 
-The status line is held back until there is something to show beside the pipeline's first event (at most HOLD_S), so
-that an upstream that refuses the request, or a sandbox that cannot be had, is an HTTP error and not a stream with an
-error in it.
+The status line is held back, for at most HOLD_S, until something follows the pipeline's first event. So an upstream
+that refuses the request is an HTTP error, and not a stream with an error in it. So is a sandbox that cannot be had.
 """
 
 from __future__ import annotations
@@ -21,9 +19,10 @@ import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from app.api.edge.errors import error_response, failure_told_by, to_body
+from app.api.edge.errors import error_response, to_body, to_exception
 from app.api.edge.last_resort import failure_of
 from app.api.edge.open_requests import OpenRequests
+from app.api.edge.request_notes import notes_of
 from app.errors import ClientLeft, EagerError
 from app.events import Done, Error, Event, ExecOutput, ExecResult, ExecStart
 from app.pipeline.emitter import SendEvent
@@ -92,24 +91,19 @@ async def until_client_leaves(receive: Receive, work: Coroutine[None, None, None
 
 
 def note(scope: Scope, event: Event) -> None:
-    """Once code has run, a retry would run it again: errors and idempotency look at this (``request.state``)."""
+    """For errors, idempotency and metrics."""
     if isinstance(event, ExecStart):
-        scope.setdefault("state", {})["code_ran"] = True
+        notes_of(scope).code_ran = True
     elif isinstance(event, Error):
-        note_failure(scope)
+        notes_of(scope).failed = True
     elif isinstance(event, Done):
-        scope.setdefault("state", {})["counted"] = True
+        notes_of(scope).counted = True
         scope["app"].state.metrics.observe(event.finish_reason, event.timing)
-
-
-def note_failure(scope: Scope) -> None:
-    """An answer that has begun ends with an error, which its status does not tell: idempotency looks at this."""
-    scope.setdefault("state", {})["failed"] = True
 
 
 def count_failure(scope: Scope) -> None:
     """A request that failed without a ``done``, for want of an upstream or a sandbox, has ended, too."""
-    if not scope.get("state", {}).get("counted"):
+    if not notes_of(scope).counted:
         scope["app"].state.metrics.observe_failure()
 
 
@@ -188,7 +182,7 @@ class EventStream(Response):
             latest = event
             note(scope, event)
             if isinstance(event, Error) and not writer.started:
-                raise failure_told_by(event)
+                raise to_exception(event)
             data = self._wire.encode(event)
             if writer.held is None and not writer.started:
                 writer.held = data
@@ -202,7 +196,7 @@ class EventStream(Response):
             if not writer.started:
                 await error_response(failure)(scope, receive, send)
                 return
-            note_failure(scope)
+            notes_of(scope).failed = True
             told = self._wire.encode(failed(failure, latest))
         await writer.write(told + self._wire.close(), last=True)
 

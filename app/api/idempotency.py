@@ -24,6 +24,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.api.edge.auth import Caller
 from app.api.edge.errors import error_response
+from app.api.edge.request_notes import RequestNotes, notes_of
 from app.api.options import PREFIX
 from app.errors import RequestError
 from app.store.idempotency import IdempotencyKeys, KeyRecord
@@ -35,9 +36,18 @@ MAX_BODY = 8 * 1024 * 1024
 
 
 def idempotent(
-    request: Request, caller: Caller, body: bytes, response: Response, *, keys: IdempotencyKeys, streaming: bool
+    request: Request,
+    caller: Caller,
+    body: bytes,
+    response: Response,
+    *,
+    keys: IdempotencyKeys,
+    instance: str,
+    streaming: bool,
 ) -> Response:
     """``response``, to be run at most once for the request's key; itself if the request has none.
+
+    ``instance`` is the gateway, whose death ends what runs in it.
 
     The response is what runs the request (``EventStream``, ``EventDocument``), not what was already run.
 
@@ -51,8 +61,7 @@ def idempotent(
         raise RequestError("An Idempotency-Key is 1 to 255 printable ASCII characters.", param="Idempotency-Key")
     options = sorted((name, value) for name, value in request.headers.items() if name.startswith(PREFIX))
     fingerprint = hashlib.sha256(f"{request.method} {request.url.path} {options}\n".encode() + body).hexdigest()
-    gateway: str = request.app.state.gateway_name
-    return _Once(response, keys, key, caller.name, gateway, fingerprint, streaming)
+    return _Once(response, keys, key, caller.name, instance, fingerprint, streaming)
 
 
 class _Once(Response):
@@ -64,7 +73,7 @@ class _Once(Response):
         keys: IdempotencyKeys,
         key: str,
         owner: str,
-        gateway: str,
+        instance: str,
         fingerprint: str,
         streaming: bool,
     ) -> None:
@@ -72,14 +81,14 @@ class _Once(Response):
         self._keys = keys
         self._key = key
         self._owner = owner
-        self._gateway = gateway
+        self._instance = instance
         self._fingerprint = fingerprint
         self._streaming = streaming
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         known = await self._keys.claim(
-            self._key, owner=self._owner, gateway=self._gateway, fingerprint=self._fingerprint, ttl_s=TTL_S
+            self._key, owner=self._owner, instance=self._instance, fingerprint=self._fingerprint, ttl_s=TTL_S
         )
         if known is not None:
             await self._repeat(known)(scope, receive, send)
@@ -88,8 +97,7 @@ class _Once(Response):
         try:
             await self._response(scope, receive, recorder.send)
         finally:
-            state = scope.get("state", {})
-            await self._settle(recorder, failed=bool(state.get("failed")), code_ran=bool(state.get("code_ran")))
+            await self._settle(recorder, notes_of(scope))
         await recorder.send_last()
 
     def _repeat(self, known: KeyRecord) -> Response:
@@ -116,10 +124,10 @@ class _Once(Response):
             error.headers = {"x-should-retry": "false"}
         return error_response(error)
 
-    async def _settle(self, recorder: _Recorder, *, failed: bool, code_ran: bool) -> None:
-        succeeded = recorder.status is not None and recorder.status < 400 and not failed
+    async def _settle(self, recorder: _Recorder, notes: RequestNotes) -> None:
+        succeeded = recorder.status is not None and recorder.status < 400 and not notes.failed
         came_to_an_answer = recorder.complete and succeeded
-        if not came_to_an_answer and not code_ran:
+        if not came_to_an_answer and not notes.code_ran:
             await self._keys.release(self._key, owner=self._owner)
         elif recorder.status is not None and recorder.body is not None:
             await self._keys.answer(self._key, owner=self._owner, status=recorder.status, body=bytes(recorder.body))

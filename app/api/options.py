@@ -6,8 +6,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
+from app.api.edge.validation import validated
 from app.api.schemas import EagerOptions
 from app.api.tools import code_tool_names
 from app.errors import RequestError
@@ -35,11 +34,7 @@ def with_headers(options: EagerOptions, headers: Mapping[str, str]) -> EagerOpti
     for name in ("sources", "tools"):
         if isinstance(given.get(name), str) and given[name] != "off":
             given[name] = [item.strip() for item in given[name].split(",")]
-    try:
-        return EagerOptions.model_validate({**given, **options.model_dump(exclude_unset=True)})
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise RequestError(f"{first['msg']}", param="eager." + ".".join(map(str, first["loc"]))) from None
+    return validated(EagerOptions, {**given, **options.model_dump(exclude_unset=True)}, under=("eager",))
 
 
 def _value(option: str, text: str) -> Any:

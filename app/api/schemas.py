@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     BaseModel,
@@ -18,6 +18,10 @@ from pydantic import (
 
 from app.api.wellformed import well_formed
 from app.errors import RequestError
+
+#: Of one request. OpenAI takes 128 tools.
+MAX_TOOLS: Final = 1_024
+MAX_MESSAGES: Final = 20_000
 
 
 class EagerOptions(BaseModel):
@@ -60,10 +64,10 @@ class CompletionRequest(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     model: StrictStr = Field(min_length=1)
-    messages: list[dict[str, Any]] = Field(min_length=1)
+    messages: list[dict[str, Any]] = Field(min_length=1, max_length=MAX_MESSAGES)
     stream: StrictBool | None = False
     stream_options: dict[str, Any] | None = None
-    tools: list[dict[str, Any]] | None = None
+    tools: list[dict[str, Any]] | None = Field(None, max_length=MAX_TOOLS)
     tool_choice: StrictStr | dict[str, Any] | None = None
     parallel_tool_calls: StrictBool | None = None
     n: StrictInt | None = Field(None, ge=1)

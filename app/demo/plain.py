@@ -10,10 +10,10 @@ from app.demo.timeline import Timeline, printable
 
 def lines_of(timeline: Timeline, event: Mapping[str, Any]) -> list[str]:
     """What to print for an event that was just applied to ``timeline``."""
-    return [f"{timeline.elapsed_ms / 1000:7.3f} s  {line}" for line in _told(timeline, event)]
+    return [f"{timeline.elapsed_ms / 1000:7.3f} s  {line}" for line in _lines_after_time(timeline, event)]
 
 
-def _told(timeline: Timeline, event: Mapping[str, Any]) -> list[str]:
+def _lines_after_time(timeline: Timeline, event: Mapping[str, Any]) -> list[str]:
     match event.get("type"):
         case "start":
             return [f"start    {timeline.model}"]

@@ -55,7 +55,7 @@ async def run_demo(demo: Demo, console: Console) -> bool:
             console.print(f"\n[bold]{mode}[/]: the model writes at {demo.tps:g} tokens/s", highlight=False)
             events = request_events(client, demo, mode)
             live = console.is_terminal and console.width >= _MIN_WIDTH
-            timeline = await (_draw(events, console, mode, demo.scale_ms) if live else _tell(events, console))
+            timeline = await (_draw(events, console, mode, demo.scale_ms) if live else _print_events(events, console))
             runs.append((mode, timeline))
     if all(timeline.finished for _, timeline in runs):
         console.print()
@@ -96,7 +96,7 @@ async def _events_of(stream: AsyncIterator[bytes]) -> AsyncIterator[Mapping[str,
                 yield msgspec.json.decode(line.removeprefix(b"data: "), type=dict[str, Any])
 
 
-async def _tell(events: AsyncIterator[Mapping[str, Any]], console: Console) -> Timeline:
+async def _print_events(events: AsyncIterator[Mapping[str, Any]], console: Console) -> Timeline:
     timeline = Timeline()
     async for event in events:
         timeline.apply(event)

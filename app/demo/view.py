@@ -65,6 +65,8 @@ def summary(runs: Sequence[tuple[str, Timeline]]) -> RenderableType:
     timings = [timeline.timing or {} for _, timeline in runs]
     for label, key in (
         ("time to first token", "ttft_ms"),
+        ("first output", "first_output_ms"),
+        ("first output of a serial run, estimated", "serial_first_output_ms"),
         ("generation", "gen_ms"),
         ("execution", "exec_ms"),
         ("execution after the last token (NEL)", "nel_ms"),

@@ -5,6 +5,7 @@ from typing import Final
 from app.detection.bash import BashDetector
 from app.detection.chunk import Chunk, Detector, SyntaxProblem
 from app.detection.confirm import Confirmer, is_large
+from app.detection.prompts import PromptedDetector
 from app.detection.python import PythonDetector
 
 __all__ = ["SLICE", "Chunk", "Confirmer", "Detector", "SyntaxProblem", "create_detector", "is_large"]
@@ -16,7 +17,7 @@ SLICE: Final = 1_000
 def create_detector(language: str, python_version: tuple[int, int]) -> Detector:
     """The detector of a language, for one block of code. ``python_version`` is the sandbox's."""
     if language == "python":
-        return PythonDetector(python_version)
+        return PromptedDetector(PythonDetector(python_version))
     if language == "bash":
         return BashDetector()
     raise ValueError(f"no detector for {language!r}")

@@ -210,7 +210,7 @@ class BashDetector:
             return self._read_redirection(line, i, top)
         if c in "()":
             return self._read_bracket(line, i, top)
-        return self._read_operator(line, i, top)
+        return self._read_operator(line, i)
 
     # Tokens.
 
@@ -259,8 +259,9 @@ class BashDetector:
         elif word == "function":
             self._named = True
 
-    def _read_operator(self, line: str, i: int, top: str) -> int:
+    def _read_operator(self, line: str, i: int) -> int:
         self._end_word()
+        top = self._open[-1] if self._open else ""  # a word may have closed something
         match = _OPERATOR.match(line, i)
         if match is None or top == "[[":
             return i + 1

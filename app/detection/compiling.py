@@ -55,6 +55,7 @@ def _compile(source: str | ast.Module, flags: int) -> ast.Module | CodeType | Re
         return Refusal(error.msg, error.lineno or 1, type(error).__name__)
     except ValueError as error:  # escapes in a format specification, lone surrogates
         return Refusal(str(error), 1, type(error).__name__)
-    except (RecursionError, MemoryError):  # nested too deeply for this stack: the sandbox has the last word
+    # Nested too deeply for this stack, or a fault of the compiler's own: the sandbox has the last word.
+    except (RecursionError, MemoryError, SystemError, OverflowError):
         return None
     return compiled

@@ -1,7 +1,8 @@
 """One parse of a complete chunk: its tree, for the gate, or why it can never compile.
 
 Only for a grammar that is this interpreter's own, and for chunks that are not large. For others, and for IPython's
-lines, the answer is None: the sandbox, which compiles them anyway, finds out.
+lines, the answer is None: the sandbox, which compiles them anyway, finds out. What the compiler could make too much of
+or die of (``growth.py``) is parsed and not compiled here, for the same reason.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Final
 
 from app.detection.chunk import Chunk, SyntaxProblem
 from app.detection.compiling import Refusal, parse, refusal_of
+from app.detection.growth import is_safe_to_compile
 
 # Parsing and compiling take 0.7 us a character of ordinary code: just under 2 ms.
 _LARGEST: Final = 2_500
@@ -55,7 +57,8 @@ class Confirmer:
             return _problem(chunk, tree) if tree else None
         if after_semicolon:
             del tree.body[0]
-        refusal = refusal_of(tree, self._flags) or self._check_future(tree, first=chunk.index == 0)
+        refusal = refusal_of(tree, self._flags) if is_safe_to_compile(source, tree) else None
+        refusal = refusal or self._check_future(tree, first=chunk.index == 0)
         return _problem(chunk, refusal) if refusal else tree
 
     def _check_future(self, tree: ast.Module, *, first: bool) -> Refusal | None:

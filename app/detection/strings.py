@@ -1,8 +1,8 @@
 """String literals, read incrementally; from 3.12 on f-strings (3.14: t-strings) with code in their fields (PEP 701).
 
-An f-string and each of its open fields are entries on the stack of brackets: what is under the cursor is literal text
-while mode is FSTRING, and ordinary code while it is CODE with a ``Field`` on the stack. Before 3.12 an f-string is a
-string like any other.
+An f-string and each of its open fields are entries on the stack of brackets. In mode FSTRING the text under the cursor
+is literal. In mode CODE with a ``Field`` on the stack it is ordinary code. Before 3.12 an f-string is a string like any
+other.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ from typing import Any
 
 #: How Mistral sends reasoning: as parts of the content. Stands where the key of other reasoning does.
 THINKING = "content.thinking"
+#: Fields that every client sends back.
+_PLAIN = frozenset({"role", "content", "refusal", "tool_calls"})
 
 
 class AssistantMessage:
@@ -69,6 +71,11 @@ def with_reasoning(message: Mapping[str, Any], fields: Mapping[str, Any]) -> dic
         parts = [{"type": "text", "text": content}] if isinstance(content, str) and content else content or []
         told["content"] = [{"type": "thinking", "thinking": [{"type": "text", "text": thought}]}, *parts]
     return told
+
+
+def has_echoes(message: Mapping[str, Any]) -> bool:
+    """Whether an answer holds what its upstream may want back and clients tend to leave out."""
+    return isinstance(message.get("content"), list) or not message.keys() <= _PLAIN
 
 
 def merge_fields(total: dict[str, Any], more: Mapping[str, Any]) -> None:

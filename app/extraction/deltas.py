@@ -124,14 +124,23 @@ def decode_delta(data: bytes | str) -> Delta:
     Raises:
         UpstreamBroken: it is an error, or no JSON of this kind.
     """
-    increment, unknown = _decode(data)
-    if increment.error or increment.object == "error" or not increment.choices:
+    try:
+        return _read(data, _decoder.decode(data), {})
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _read(data, *_decode_odd(data))
+
+
+def _read(data: bytes | str, increment: _Increment, unknown: dict[str, Any]) -> Delta:
+    choices = increment.choices
+    if increment.error or not choices or increment.object == "error":
         _raise_error(data, increment)
     usage = increment.usage if isinstance(increment.usage, dict) else None
-    for choice in increment.choices or ():
+    for choice in choices or ():
         if not choice.index:
             if choice.error:
                 raise broken(told_error({"error": choice.error}) or ToldError(""))
+            if choice.message is not None and choice.delta is None:
+                return _read(data, *_decode_odd(data))
             return _read_choice(choice, usage, unknown)
     return Delta(usage=usage)
 
@@ -162,19 +171,9 @@ def _raise_error(data: bytes | str, increment: _Increment) -> None:
         raise broken(told._replace(message=whole(told.message)))
 
 
-def _decode(data: bytes | str) -> tuple[_Increment, dict[str, Any]]:
-    """The event, and those fields of its delta that are not known here."""
-    try:
-        increment = _decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _decode_odd(data)
-    if increment.choices and any(choice.message for choice in increment.choices):
-        return _decode_odd(data)
-    return increment, {}
-
-
 def _decode_odd(data: bytes | str) -> tuple[_Increment, dict[str, Any]]:
-    """msgspec refuses half surrogates, raw control characters and NaN; the json module takes all three."""
+    """The event, and those fields of its delta that are not known here. msgspec refuses half surrogates, raw control
+    characters and NaN; the json module takes all three."""
     try:
         document = _encodable(json.loads(data, strict=False, parse_constant=lambda _: None))
         unknown = _take_unknown(document)

@@ -57,7 +57,7 @@ _STATUS_NAMES = (
     (re.compile(r"rate_?limit|too_?many_?requests|resource_?exhausted|insufficient_quota", re.IGNORECASE), 429),
     (re.compile(r"invalid_?request|invalid_?argument|bad_?request|validation", re.IGNORECASE), 400),
 )
-_TITLE = re.compile(r"<(title|h[1-3])\b[^<>]*>\s*([^<>]+?)\s*</\1>", re.IGNORECASE)
+_TITLE = re.compile(r"<(title|h[1-3])\b[^<>]*>([^<>]+)</\1>", re.IGNORECASE)
 _HTTP_STATUS = range(400, 600)
 
 
@@ -91,6 +91,8 @@ def told_error(document: Any) -> ToldError | None:
         inner = inner[0] if isinstance(inner, list) and inner else inner
         if isinstance(inner, str | Mapping) and inner and (told := _read(_fields(inner), document)).message:
             return None if isinstance(inner, Mapping) and inner.get("status_code") == 0 else told
+    if isinstance(detail := document.get("detail"), Mapping):
+        return told_error(detail)
     return _read(document, {}) if _message(document) else None
 
 
@@ -99,7 +101,7 @@ def error_in_text(text: str) -> ToldError | None:
     start = text.lstrip()
     if start.startswith("<"):
         title = _TITLE.search(text)
-        return ToldError(title[2] if title else "")
+        return ToldError(title[2].strip() if title else "")
     if not start.startswith(("{", "[")):
         return None
     try:
@@ -144,9 +146,6 @@ def _fields(error: str | Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _read(error: Mapping[str, Any], around: Mapping[str, Any]) -> ToldError:
-    detail = error.get("detail")
-    if isinstance(detail, Mapping):
-        return _read(_fields(detail.get("error") or detail), {})
     type, code = _word(error.get("type")), _word(error.get("code")) or _word(error.get("error_code"))
     message = _message(error) or _message(around) or code or type or ""
     return ToldError(message, type, _word(error.get("param")), code, _status(error) or _status(around))

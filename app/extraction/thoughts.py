@@ -17,6 +17,7 @@ class WithoutThoughts:
 
     def __init__(self) -> None:
         self._head: str | None = ""  # the start of the message, until it is known whether it is the tag
+        self._blanks: list[str] = []  # before it, in pieces: there may be many
         self._thoughts: UntilTag | None = None
 
     def __repr__(self) -> str:
@@ -24,15 +25,21 @@ class WithoutThoughts:
 
     def feed(self, text: str) -> str:
         if self._head is not None:
-            text = self._head + text
-            start = text.lstrip()
+            if not self._head:
+                start = text.lstrip()
+                self._blanks.append(text[: len(text) - len(start)])
+            else:
+                start = self._head + text
             if _OPENING.startswith(start):
-                self._head = text
+                self._head = start
                 return ""
             self._head = None
             if start.startswith(_OPENING):
                 self._thoughts = UntilTag(_CLOSING)
                 text = start[len(_OPENING) :]
+            else:
+                text = "".join(self._blanks) + start
+            self._blanks.clear()
         if self._thoughts is None:
             return text
         _, text = self._thoughts.feed(text)

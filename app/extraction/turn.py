@@ -70,13 +70,16 @@ class _CodeCall:
 class TurnReader:
     """Fed the deltas of one answer; items come in the order of the stream.
 
-    ``sources`` are where code is looked for (``tool``, ``fence``, ``tag``), ``tools`` the names of code tools (None:
-    the usual ones), ``code_keys`` the argument that holds the code, by canonical name of the tool, where it is known;
-    ``own_tools`` the canonical names of those that the client has not declared: a call of theirs is never the client's;
-    ``declared`` all names that the model was told, as they were; ``new_id`` makes ids for code in content and for calls
-    without one.
+    Args:
+        sources: where code is looked for: ``tool``, ``fence``, ``tag``.
+        tools: names of code tools; None: the usual ones.
+        new_id: makes ids for code in content, and for calls without one.
+        code_keys: by canonical name of the tool, the argument that holds the code, where it is known.
+        own_tools: canonical names of the tools that the client has not declared. Their calls are never the client's.
+        declared: all names that the model was told, as they were.
 
-    ``expects_code`` from the first sign of code on: the name of a tool, the opening of a fence or tag.
+    Attributes:
+        expects_code: true from the first sign of code on: the name of a tool, the opening of a fence or tag.
     """
 
     def __init__(

@@ -20,11 +20,16 @@ BlockStatus = Literal["ok", "error", "interrupted", "timeout", "incomplete"]
 class Block:
     """A tool call, a fence or a tag with code in it.
 
-    Generation fills in ``chunks``, ``problem``, ``incomplete``, ``turned_foreign`` (its call is the client's after
-    all: the language came late, and is none of ours) and ``refused`` (the same of a tool that no client has: the
-    language, and of the rest nothing if it came first); the executor ``has_run`` (something of it, if only
-    in part), ``ran``, ``status``, ``state_lost``, ``compile_failed`` (a statement does not compile), ``rolled_back``.
-    ``problem`` is code that can never compile: the chunks before ``problem_chunk`` run, then it is reported.
+    Generation sets:
+        chunks, incomplete.
+        problem: code that can never compile. The chunks before ``problem_chunk`` run, then it is reported.
+        turned_foreign: the call is the client's after all; its language came late and is none of ours.
+        refused: the same of a tool that no client has; the language. If it came first, the rest is empty.
+    The executor sets:
+        has_run: something of it ran, if only in part.
+        ran: chunks that finished.
+        status, state_lost, rolled_back.
+        compile_failed: a statement does not compile.
     """
 
     call_id: str
@@ -47,6 +52,8 @@ class Block:
     #: The batch that is being run, and since when.
     running: tuple[int, float] | None = None
     transcript: Transcript = field(default_factory=Transcript)
+    #: What it did to the work folder; None where that is not known.
+    files: list[FileChange] | None = None
     #: Of the program in its session. Models and apps give one ``call_id`` to one call after another.
     name: str = field(default_factory=lambda: uuid4().hex)
 

@@ -126,7 +126,7 @@ class Executor:
             block=block.name,
             final=work.final,
             cut=cut,
-            sink=self._sink(block),
+            sink=self._sink(block, began_s),
             timeout_s=max(self.budget_s, 0.0),
             language=block.language,
         )
@@ -135,7 +135,7 @@ class Executor:
         self._clock.execution(began_s + elapsed_s, elapsed_s, execution.durations_ns)
         status = _status(execution)
         self._interrupt_on(status)
-        if (failure := _failure(execution, work)) is not None:
+        if (failure := execution.failure) is not None:
             await self._report(block, failure)
         if execution.state_lost or execution.status == "lost":
             block.state_lost = True
@@ -147,11 +147,12 @@ class Executor:
             await emit(ExecEnd(call_id=block.call_id, batch=self._batch, status=status, duration_ms=duration_ms))
         return execution
 
-    def _sink(self, block: Block) -> Sink:
+    def _sink(self, block: Block, began_s: float) -> Sink:
         call_id, batch, emit = block.call_id, self._batch, self._emitter.emit
 
         async def sink(said: Output | Display | Result) -> None:
             block.transcript.add(said)
+            self._clock.output(self._emitter.now_s(), began_s)
             if isinstance(said, Output):
                 await emit(ExecOutput(call_id=call_id, batch=batch, stream=said.stream, text=said.text))
             else:
@@ -187,7 +188,8 @@ class Executor:
         block.status = status
         self._queue.drop(block)
         await self._transaction.end(block)
-        await self._emitter.emit(code_end(block, await self._changed_files(block)))
+        block.files = await self._changed_files(block)
+        await self._emitter.emit(code_end(block, block.files))
         if self.stopped is not None and not self._told:
             self._told = True
             await self._emitter.emit(Interrupt(call_id=block.call_id, reason=self.stopped))
@@ -208,14 +210,6 @@ def _status(execution: Execution) -> ExecutionStatus:
             return status
 
 
-def _failure(execution: Execution, work: Work) -> Failure | None:
-    """The error to report; sys.exit() with a non-zero status is one, though nothing prints a traceback for it."""
-    if execution.failure is not None or execution.status != "exit" or execution.exit_code == 0:
-        return execution.failure
-    chunk = work.chunks[min(execution.ran, len(work.chunks) - 1)].index if work.chunks else 0
-    return Failure(id=0, chunk=chunk, ename="SystemExit", evalue=str(execution.exit_code), traceback="")
-
-
 def _problem_failure(block: Block, problem: SyntaxProblem) -> Failure:
     """A syntax error as the sandbox would have reported it, but for the caret: where in its line is not known."""
     lines = block.code.replace("\r\n", "\n").replace("\r", "\n").split("\n")
@@ -233,7 +227,8 @@ def _problem_failure(block: Block, problem: SyntaxProblem) -> Failure:
 
 def _result(call_id: str, batch: int, said: Display | Result) -> ExecResult:
     text = said.data.get("text/plain")
-    images = [f"data:{mime};base64,{value}" for mime, value in said.data.items() if mime in IMAGES]
+    # One picture of one thing: what is there as PNG and as JPEG is the same twice.
+    images = [f"data:{mime};base64,{said.data[mime]}" for mime in IMAGES if mime in said.data][:1]
     return ExecResult(
         call_id=call_id,
         batch=batch,

@@ -30,5 +30,5 @@ async def report_unfinished(emitter: Emitter, blocks: Iterable[Block]) -> None:
 
 
 async def report_failure(emitter: Emitter, failure: EagerError) -> None:
-    error = ErrorBody(failure.message, failure.type, failure.param, failure.code)
+    error = ErrorBody(failure.told, failure.type, failure.param, failure.code)
     await emitter.emit(Error(error=error, status=failure.status, headers=failure.headers or UNSET))

@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Final
 
-from app.events import ChatMessage
+from app.events import ChatMessage, FileChange
 from app.extraction.names import canonical_tool, runs_here
 from app.pipeline.block import Block
 from app.pipeline.generation import Generation
+from app.render.inline import one_line, size
+
+#: Changed files that are named.
+_FILES: Final = 30
 
 
 def follow_up(generation: Generation, *, stopped: bool, code_keys: Mapping[str, str]) -> list[ChatMessage]:
@@ -69,8 +74,22 @@ def _cut(message: ChatMessage, blocks: Sequence[Block], code_keys: Mapping[str, 
 
 def report(block: Block) -> str:
     """What one block did, for the model. Never empty: some upstreams refuse empty content."""
-    notes = "".join(f"\n[{note}]" for note in _notes(block))
-    return (str(block.transcript) or ("" if notes else "(no output)")) + notes
+    notes = _notes(block)
+    said = str(block.transcript) or ("" if notes else "(no output)")
+    return said + "".join(f"\n[{note}]" for note in (*notes, *_file_notes(block.files or ())))
+
+
+def _file_notes(changes: Sequence[FileChange]) -> list[str]:
+    """What it did to the files of the work folder, by name and size."""
+    if not changes:
+        return []
+    told = [
+        f"{change.change} {one_line(change.path)}{'' if change.bytes is None else f' ({size(change.bytes)})'}"
+        for change in changes[:_FILES]
+    ]
+    if len(changes) > _FILES:
+        told.append(f"and {len(changes) - _FILES} more")
+    return [f"Files: {', '.join(told)}"]
 
 
 def _notes(block: Block) -> list[str]:

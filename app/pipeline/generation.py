@@ -108,7 +108,7 @@ class Generation:
             await close()
 
     @property
-    def end_told(self) -> bool:
+    def end_was_sent(self) -> bool:
         """Whether ``turn.end`` was sent; it has a number then, even if we were cancelled while it was on its way."""
         return self._end is not None and self._end.seq >= 0
 
@@ -139,7 +139,7 @@ class Generation:
                     self.foreign_calls.append(item)
                     self.shown_calls.add(item.id)
                     extras = dict(item.extras) or UNSET
-                    kind = _told(item.kind)
+                    kind = _kind_on_the_wire(item.kind)
                     await emit(ToolCall(id=item.id, name=item.name, arguments=item.arguments, extras=extras, kind=kind))
                 case RefusedCall():
                     self._refuse_call(item)
@@ -161,7 +161,7 @@ class Generation:
         """While code is being written the client's calls are held back until they are whole."""
         if item.id in self.shown_calls or not self.blocks:
             self.shown_calls.add(item.id)
-            kind = _told(item.kind)
+            kind = _kind_on_the_wire(item.kind)
             await self._emitter.emit(ToolCallDelta(id=item.id, name=item.name, arguments=item.arguments, kind=kind))
 
     def _note_token(self) -> None:
@@ -249,7 +249,7 @@ class Generation:
             await self._emitter.emit(Interrupt(call_id=block.call_id, reason="error"))
 
 
-def _told(kind: Kind) -> Literal["custom"] | UnsetType:
+def _kind_on_the_wire(kind: Kind) -> Literal["custom"] | UnsetType:
     return UNSET if kind == "function" else kind
 
 

@@ -1,7 +1,7 @@
 """One request, from its first upstream call to ``done``.
 
-A turn is one upstream answer: generation and execution side by side in one TaskGroup, joined before the next turn
-begins. Leaving a turn in any way closes the upstream stream; cancelling the request also interrupts the code
+A turn is one upstream answer. Its generation and execution run side by side in one TaskGroup, which is over before the
+next turn begins. Leaving a turn in any way closes the upstream stream. Cancelling the request also interrupts the code
 (``Session.execute``). An upstream that fails after the first event ends the request with ``error`` and ``done``.
 
 After a turn                                the request
@@ -12,8 +12,8 @@ After a turn                                the request
                                             ``repair``: goes on from the failing statement, generation having stopped
                                             there (or, ``full``, at its own end, for comparison)
                                             ``continue``: goes on as if nothing had happened
-The last turn a request may have, be it for the number of turns, of repairs in a row, or for the time its code took,
-goes without tools, so that there is an answer.
+The last turn that a request may have goes without tools, so that there is an answer. What makes it the last is the
+number of turns, the number of repairs in a row, or the time that its code took.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from typing import Any, Literal
 
 from app.errors import EagerError, UpstreamRefused
 from app.events import ChatMessage, Done, Start, TurnEnd
+from app.extraction.assistant_message import has_echoes
 from app.extraction.names import CODE_TOOLS, declared_tools
 from app.extraction.turn import TurnReader
 from app.ids import new_id
@@ -62,10 +63,16 @@ KeepTurn = Callable[[int, Sequence[ChatMessage]], Awaitable[None]]
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """What a request may choose. ``max_turns`` counts upstream calls, ``max_repairs`` failed ones in a row;
-    ``timeout_s`` is for all code of the request; ``own_tools`` are those of ``tools`` that the client has not declared,
-    and is never shown a call of; ``code_keys`` has the argument that holds the code, by tool, where the tool's schema
-    tells; ``whole``: the client waits for the whole answer, and does not read a stream."""
+    """What a request may choose.
+
+    Attributes:
+        max_turns: calls of the upstream.
+        max_repairs: failed turns in a row.
+        timeout_s: for all code of the request together.
+        own_tools: those of ``tools`` that the client has not declared; it is never shown a call of theirs.
+        code_keys: by tool, the argument that holds the code, where the tool's schema tells.
+        whole: the client waits for the whole answer and does not read a stream.
+    """
 
     mode: Literal["eager", "serial"] = "eager"
     on_error: OnFailure = "interrupt"
@@ -160,7 +167,7 @@ class _Request:
 
     async def _end_turn(self, generation: Generation, usage: Usage | None) -> None:
         """Tell that the answer is over, unless that was told when it came to its end."""
-        if not generation.end_told:
+        if not generation.end_was_sent:
             await self._emitter.emit(TurnEnd(turn=generation.turn, finish_reason=None, usage=usage))
         self._generation = None
 
@@ -229,7 +236,8 @@ class _Request:
 
     async def _keep(self, generation: Generation) -> None:
         hidden = self._body["messages"][self._given :]
-        if self._keep_hidden is not None and len(hidden) > 1:  # else the client saw all of it
+        # What the model has thought the client saw too, but most SDKs do not send it back, and some upstreams want it.
+        if self._keep_hidden is not None and (len(hidden) > 1 or has_echoes(hidden[0])):  # else it saw all of it
             await self._keep_hidden([call.id for call in generation.foreign_calls], hidden)
 
     async def _turn(self, turn: int) -> tuple[Generation, str | None]:

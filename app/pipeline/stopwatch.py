@@ -22,6 +22,15 @@ class TurnClock:
     chunk_run_s: list[float] = field(default_factory=list)
     overhead_s: float = 0.0
     batches: int = 0
+    #: when code said something for the first time, and for how long code had run by then
+    first_output_s: float | None = None
+    run_before_output_s: float = 0.0
+
+    def output(self, at_s: float, running_since_s: float) -> None:
+        """Code has said something, in a batch that began then."""
+        if self.first_output_s is None:
+            self.first_output_s = at_s
+            self.run_before_output_s = sum(self.chunk_run_s) + at_s - running_since_s
 
     def execution(self, ended_s: float, elapsed_s: float, durations_ns: list[int]) -> None:
         """A batch ended: ``elapsed_s`` as seen from here, ``durations_ns`` of its chunks as seen inside."""
@@ -51,6 +60,13 @@ class TurnClock:
         return latency.serial_s(self.gen_s, set_up_s, sum(self.chunk_run_s))
 
     @property
+    def serial_first_output_s(self) -> float:
+        """When the same code, run after the last token, would have said something for the first time: Eq. 1, of the
+        part of the execution that comes before. Counted from the beginning of the answer."""
+        set_up_s = self.overhead_s / self.batches if self.batches else 0.0
+        return latency.serial_s(self.gen_s, set_up_s, self.run_before_output_s)
+
+    @property
     def bound_s(self) -> float:
         """Eq. 12 without overheads: what no executor that runs statements in order can go below. The last statement may
         be complete before the answer is over, so Eq. 10 counts from its own end."""
@@ -77,9 +93,12 @@ class Stopwatch:
         first = turns[0].first_token_s if turns else None
         e2el_s = turns[-1].end_s if turns else 0.0
         serial_s = e2el_s + sum(turn.serial_s - (turn.end_s - turn.started_s) for turn in turns)
+        first_output_s, serial_first_output_s = self._first_output_s()
         bound_s = e2el_s + sum(turn.bound_s - (turn.end_s - turn.started_s) for turn in turns)
         return Timing(
             ttft_ms=None if first is None else _ms(first),
+            first_output_ms=None if first_output_s is None else _ms(first_output_s),
+            serial_first_output_ms=None if serial_first_output_s is None else _ms(serial_first_output_s),
             gen_ms=_ms(sum(turn.gen_s for turn in turns)),
             exec_ms=_ms(sum(sum(turn.chunk_run_s) for turn in turns)),
             nel_ms=_ms(sum(turn.nel_s for turn in turns)),
@@ -91,6 +110,16 @@ class Stopwatch:
             batches=sum(turn.batches for turn in turns),
             gates=dict(self.gates),
         )
+
+    def _first_output_s(self) -> tuple[float | None, float | None]:
+        """When code first said something, and when it would have in a serial run, in which all turns before it take
+        longer."""
+        lost_s = 0.0
+        for turn in self.turns:
+            if turn.first_output_s is not None:
+                return turn.first_output_s, turn.started_s + lost_s + turn.serial_first_output_s
+            lost_s += turn.serial_s - (turn.end_s - turn.started_s)
+        return None, None
 
 
 def _ms(seconds: float) -> float:

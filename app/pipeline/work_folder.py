@@ -57,10 +57,12 @@ def is_hidden(path: str) -> bool:
 
 
 async def _list(session: Session) -> Mapping[str, _File] | None:
+    """What cannot be named (a path that is too long, a folder that is closed to us) is passed over."""
     reply = await session.list_files(FILES_LIMIT)
-    if not reply.ok or reply.truncated:
+    entries = reply.entries or ()
+    if not reply.ok or (reply.truncated and len(entries) >= FILES_LIMIT):
         return None
-    return {entry.path: _File(entry.size, entry.mtime_ns) for entry in reply.entries or () if not is_hidden(entry.path)}
+    return {entry.path: _File(entry.size, entry.mtime_ns) for entry in entries if not is_hidden(entry.path)}
 
 
 def _difference(before: Mapping[str, _File], after: Mapping[str, _File]) -> list[FileChange]:

@@ -109,7 +109,7 @@ class _Replay(Response):
     async def _wait_due(self, started: float, token: int) -> None:
         options = self._options
         due = started + options.ttft_ms / 1000 + (token / options.tps if options.tps else 0)
-        # Also when late: a turn of the loop lets the watcher speak.
+        # Also when late: a round of the loop lets the watcher speak.
         await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()))
 
     def _envelope(self, choices: list[dict[str, Any]]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from typing import Self
 
 from app.errors import RequestError, SandboxGone, SandboxUnavailable, SessionBusy
 from app.ids import new_id
+from app.sandbox.directory import Directory, OnlyHere
 from app.sandbox.pool import Pool
 from app.sandbox.worker.worker import Worker
 
@@ -29,6 +30,7 @@ class SessionEntry:
     """What is told about a session. Times are seconds since the epoch."""
 
     id: str
+    owner: str
     busy: bool
     created_at: float
     last_used_at: float
@@ -63,12 +65,14 @@ class SessionRegistry:
     Args:
         idle_s: a session not used for so long is closed.
         limit: sessions of one owner.
+        directory: tells what lives in other gateways.
     """
 
-    def __init__(self, pool: Pool, *, idle_s: float, limit: int) -> None:
+    def __init__(self, pool: Pool, *, idle_s: float, limit: int, directory: Directory | None = None) -> None:
         self.idle_s = idle_s
         self._pool = pool
         self._limit = limit
+        self._directory = directory or OnlyHere()
         self._sessions: dict[str, _Named] = {}
         self._opening: dict[str, int] = {}
         self._opening_ids: set[str] = set()
@@ -116,56 +120,80 @@ class SessionRegistry:
         Raises:
             SandboxUnavailable: no worker in time, or the owner has as many sessions as allowed and all are busy.
             SessionBusy: there is one with this id, or another request is making it.
+            SessionElsewhere: there is one with this id in another gateway.
         """
         id = id or new_id("ses")
         self._require_free(id)
         self._make_room(owner, spare=spare)
         self._opening[owner] = self._opening.get(owner, 0) + 1
         self._opening_ids.add(id)
+        idle_s = self.idle_s if idle_s is None else idle_s
         try:
-            worker = await self._pool.acquire(deadline_s)
+            await self._directory.claim(id, owner=owner, idle_s=idle_s)
+            try:
+                worker = await self._pool.acquire(deadline_s)
+            except BaseException:
+                self._directory.release(id)
+                raise
         finally:
             self._opening_ids.remove(id)
             self._opening[owner] -= 1
             if not self._opening[owner]:
                 del self._opening[owner]
-        session = _Named(id, owner, worker, self.idle_s if idle_s is None else idle_s, spare)
+        session = _Named(id, owner, worker, idle_s, spare)
         self._sessions[session.id] = session
         self._created += 1
         self._wait_for_expiry(session)
         return self._entry(session)
 
-    def get(self, id: str, *, owner: str) -> SessionEntry:
+    async def get(self, id: str, *, owner: str) -> SessionEntry:
         """
         Raises:
             RequestError: 404.
+            SessionElsewhere: another gateway holds it.
         """
-        return self._entry(self._find(id, owner))
+        return self._entry(await self._find(id, owner))
 
     def is_alive(self, id: str, *, owner: str) -> bool:
         """Whether there is such a session, and its sandbox has not died."""
         session = self._sessions.get(id)
         return session is not None and session.owner == owner and session.worker.death is None
 
+    def entries(self) -> list[SessionEntry]:
+        """Of everybody."""
+        return [self._entry(session) for session in self._sessions.values()]
+
     def list(self, *, owner: str) -> list[SessionEntry]:
         """Sessions of one owner, oldest first."""
         return [self._entry(session) for session in self._sessions.values() if session.owner == owner]
 
-    def delete(self, id: str, *, owner: str) -> None:
+    def ids(self) -> set[str]:
+        """Of all sessions, and of those that are being made."""
+        return self._sessions.keys() | self._opening_ids
+
+    async def delete(self, id: str, *, owner: str) -> None:
         """Close a session; code that runs in it ends with ``SandboxGone``.
 
         Raises:
             RequestError: 404.
+            SessionElsewhere: another gateway holds it.
         """
-        self._drop(self._find(id, owner))
+        self._drop(await self._find(id, owner))
+
+    def give_up(self, id: str) -> None:
+        """Close a session of whomever, if there is one: it lives in another gateway by now."""
+        if (session := self._sessions.get(id)) is not None:
+            self._drop(session)
 
     async def interrupt(self, id: str, *, owner: str) -> None:
         """Stop what runs in the session, if anything does.
 
         Raises:
             RequestError: 404.
+            SessionElsewhere: another gateway holds it.
         """
-        await self._find(id, owner).worker.interrupt()
+        session = await self._find(id, owner)
+        await session.worker.interrupt()
 
     @asynccontextmanager
     async def use(self, id: str, *, owner: str) -> AsyncIterator[Worker]:
@@ -174,9 +202,10 @@ class SessionRegistry:
         Raises:
             RequestError: 404, there is no such session (any more).
             SessionBusy: another request uses it.
+            SessionElsewhere: another gateway holds it.
             SandboxGone: its sandbox has died. The session is removed.
         """
-        session = self._find(id, owner)
+        session = await self._find(id, owner)
         if session.busy:
             raise SessionBusy(f"session {id} is busy")
         self._check_alive(session)
@@ -194,9 +223,10 @@ class SessionRegistry:
                 self._wait_for_expiry(session)
                 self._trim(session.owner)
 
-    def _find(self, id: str, owner: str) -> _Named:
+    async def _find(self, id: str, owner: str) -> _Named:
         session = self._sessions.get(id)
         if session is None or session.owner != owner:
+            await self._directory.require_nowhere(id, owner=owner)
             message = f"no session {id}: there was none, or it has expired"
             raise RequestError(message, param="session", code="session_not_found", status=404)
         return session
@@ -253,11 +283,13 @@ class SessionRegistry:
             session.expiry.cancel()
         if self._sessions.get(session.id) is session:  # else it was deleted, and its id may be another's by now
             del self._sessions[session.id]
+            self._directory.release(session.id)
             self._pool.discard(session.worker)
 
     def _entry(self, session: _Named) -> SessionEntry:
         return SessionEntry(
             id=session.id,
+            owner=session.owner,
             busy=session.busy,
             created_at=session.created_at,
             last_used_at=session.last_used_at,

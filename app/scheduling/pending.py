@@ -58,7 +58,7 @@ class Pending:
 
     @property
     def front(self) -> str | None:
-        """The block whose turn it is, whether there is anything to take of it or not."""
+        """The block that runs next, whether there is anything to take of it or not."""
         return self._order[0].name if self._order else None
 
     def begin(self, block: str) -> None:

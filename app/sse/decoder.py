@@ -72,7 +72,7 @@ class SSEDecoder:
         for line in lines:
             if line:
                 self._take_line(line, events)
-            elif (self._data or self._event is not None) and not self._goes_on:
+            elif (self._data or self._event is not None) and not (self._bare and self._goes_on):
                 self._dispatch(events)
         self._keep(rest)
         return events
@@ -87,7 +87,7 @@ class SSEDecoder:
     @property
     def _goes_on(self) -> bool:
         """Whether an empty line is no end: it stands in a page."""
-        return self._bare and not self._data[-1].rstrip().endswith(("}", "]"))
+        return not self._data[-1].rstrip().endswith(("}", "]"))
 
     def _keep(self, data: bytes) -> None:
         if data:
@@ -109,7 +109,8 @@ class SSEDecoder:
         if line.startswith(b"data:"):
             if self._bare:
                 self._dispatch(events)
-            self._add(line[6 if line[5:6] == b" " else 5 :])
+            self._data_bytes += len(line)
+            self._data.append(line[6 if line[5:6] == b" " else 5 :].decode("utf-8", "replace"))
         elif line.startswith(b"event:"):
             if self._bare:
                 self._dispatch(events)

@@ -1,17 +1,18 @@
-"""Records of containers and of the files in them. The container itself is a sandbox session of one gateway."""
+"""Records of containers and of the files in them. The container itself is a session (``instances.py``)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Select, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.store.connections import Connections
+from app.store.instances import is_live
 from app.store.paging import PageRequest, Pages, owned
-from app.store.tables import container_files, containers
+from app.store.tables import container_files, containers, sessions
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +20,7 @@ class ContainerRecord:
     """
     Attributes:
         idle_minutes: it expires after this long without use.
-        gateway: the process that holds the session.
-        expired: it was expired before its time, since its session is gone.
+        instance: the live gateway that holds its session; None if none does, so that it has expired.
     """
 
     id: str
@@ -30,11 +30,7 @@ class ContainerRecord:
     name: str
     idle_minutes: int
     memory_limit: str | None
-    gateway: str
-    expired: bool
-
-    def status(self, now: float) -> Literal["running", "expired"]:
-        return "expired" if self.expired or now >= self.last_active_at + self.idle_minutes * 60 else "running"
+    instance: str | None
 
 
 class Containers:
@@ -43,25 +39,26 @@ class Containers:
         self._clock = clock
         self._pages = Pages(containers)
 
-    async def add(
-        self, id: str, *, owner: str, name: str, idle_minutes: int, memory_limit: str | None, gateway: str
-    ) -> ContainerRecord:
+    async def add(self, id: str, *, owner: str, name: str, idle_minutes: int, memory_limit: str | None) -> None:
+        """Its session is there already."""
         now = self._clock()
-        record = ContainerRecord(id, owner, now, now, name, idle_minutes, memory_limit, gateway, expired=False)
+        values = {"id": id, "owner": owner, "created_at": now, "last_active_at": now, "name": name}
         async with self._connections.begin() as connection:
-            await connection.execute(insert(containers).values(asdict(record)))
-        return record
+            await connection.execute(
+                insert(containers).values(**values, idle_minutes=idle_minutes, memory_limit=memory_limit)
+            )
 
     async def get(self, id: str, *, owner: str) -> ContainerRecord | None:
+        query = self._with_instance(owner).where(containers.c.id == id)
         async with self._connections.connect() as connection:
-            row = (await connection.execute(owned(containers, owner).where(containers.c.id == id))).one_or_none()
+            row = (await connection.execute(query)).one_or_none()
         return ContainerRecord(**row._mapping) if row else None
 
     async def list(
         self, *, owner: str, page: PageRequest, name: str | None = None
     ) -> tuple[list[ContainerRecord], bool]:
         """One page, and whether more follow."""
-        query = owned(containers, owner)
+        query = self._with_instance(owner)
         if name is not None:
             query = query.where(containers.c.name == name)
         async with self._connections.connect() as connection:
@@ -70,12 +67,12 @@ class Containers:
 
     async def touch(self, id: str, *, owner: str) -> None:
         """It was used just now."""
-        await self._update(id, owner, last_active_at=self._clock())
-
-    async def expire_all_of(self, gateway: str) -> None:
-        """At the start of a gateway: the sessions that it held before are gone."""
         async with self._connections.begin() as connection:
-            await connection.execute(update(containers).where(containers.c.gateway == gateway).values(expired=True))
+            await connection.execute(
+                update(containers)
+                .where(containers.c.id == id, containers.c.owner == owner)
+                .values(last_active_at=self._clock())
+            )
 
     async def delete(self, id: str, *, owner: str) -> bool:
         """Removes it and the records of its files. Whether there was one."""
@@ -88,11 +85,13 @@ class Containers:
             )
         return result.rowcount > 0
 
-    async def _update(self, id: str, owner: str, **values: float) -> None:
-        async with self._connections.begin() as connection:
-            await connection.execute(
-                update(containers).where(containers.c.id == id, containers.c.owner == owner).values(values)
-            )
+    def _with_instance(self, owner: str) -> Select[Any]:
+        live = select(sessions.c.instance).where(
+            sessions.c.id == containers.c.id,
+            sessions.c.owner == containers.c.owner,
+            is_live(sessions.c.instance, self._clock()),
+        )
+        return owned(containers, owner).add_columns(live.scalar_subquery().label("instance"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from app.store.engine import open_engine
 from app.store.files import Files
 from app.store.hidden_calls import HiddenCalls
 from app.store.idempotency import IdempotencyKeys
+from app.store.instances import Instances, Sessions
 from app.store.responses import Responses
 from app.store.schema import Upgrade, bring_up_to_date
 from app.store.shared import Shared
@@ -24,6 +25,8 @@ class Store:
 
     def __init__(self, engine: AsyncEngine, clock: Callable[[], float] = time.time) -> None:
         connections = Connections(engine)
+        self.instances = Instances(connections, clock)
+        self.sessions = Sessions(connections, clock)
         self.responses = Responses(connections, clock)
         self.containers = Containers(connections, clock)
         self.container_files = ContainerFiles(connections, clock)
@@ -34,6 +37,7 @@ class Store:
 
     async def purge(self) -> None:
         """Remove what has expired. Nothing of it could be read any more; this only frees the space."""
+        await self.instances.purge()
         await self.hidden_calls.purge()
         await self.idempotency_keys.purge()
 

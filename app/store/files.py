@@ -47,6 +47,12 @@ class Files:
             row = (await connection.execute(query)).one_or_none()
         return FileRecord(**row._mapping) if row else None
 
+    async def get_all(self, ids: Sequence[str], *, owner: str) -> Sequence[FileRecord]:
+        """Those of ``ids`` that are there, in any order."""
+        query = owned(files, owner).where(files.c.id.in_(ids), self._is_there())
+        async with self._connections.connect() as connection:
+            return [FileRecord(**row._mapping) for row in await connection.execute(query)]
+
     async def list(self, *, owner: str, page: PageRequest, purpose: str | None = None) -> tuple[list[FileRecord], bool]:
         """One page, and whether more follow."""
         query = owned(files, owner).where(self._is_there())

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, delete, insert, update
 from sqlalchemy.exc import IntegrityError
 
 from app.store.connections import Connections
+from app.store.instances import is_live
 from app.store.paging import owned
 from app.store.tables import idempotency
 
@@ -33,13 +34,13 @@ class IdempotencyKeys:
         self._connections = connections
         self._clock = clock
 
-    async def claim(self, key: str, *, owner: str, gateway: str, fingerprint: str, ttl_s: float) -> KeyRecord | None:
-        """Take the key for a request that begins now, in ``gateway``. None if it was free, else what is known of it.
+    async def claim(self, key: str, *, owner: str, instance: str, fingerprint: str, ttl_s: float) -> KeyRecord | None:
+        """Take the key for a request that begins now, in ``instance``. None if it was free, else what is known of it.
 
         The row's insertion decides between two requests at once, in whatever process they are.
         """
         now = self._clock()
-        values = {"gateway": gateway, "fingerprint": fingerprint, "state": "running", "expires_at": now + ttl_s}
+        values = {"instance": instance, "fingerprint": fingerprint, "state": "running", "expires_at": now + ttl_s}
         while True:
             try:
                 async with self._connections.begin() as connection:
@@ -50,8 +51,11 @@ class IdempotencyKeys:
             except IntegrityError:
                 async with self._connections.connect() as connection:
                     query = owned(idempotency, owner).where(idempotency.c.key == key)
-                    row = (await connection.execute(query)).one_or_none()
+                    live = is_live(idempotency.c.instance, now).label("live")
+                    row = (await connection.execute(query.add_columns(live))).one_or_none()
                 if row is not None:  # else it was released in between: try again
+                    if row.state == "running" and not row.live:  # nobody knows how far it came
+                        return KeyRecord(row.fingerprint, "spent", None, None)
                     return KeyRecord(row.fingerprint, row.state, row.status, row.body)
             else:
                 return None
@@ -63,15 +67,6 @@ class IdempotencyKeys:
     async def spend(self, key: str, *, owner: str) -> None:
         """The request is over; a repetition can be told nothing, and must not run again."""
         await self._finish(key, owner, state="spent")
-
-    async def spend_all_of(self, gateway: str) -> None:
-        """At the start of a gateway: what it ran before is over, and nobody knows how far it came."""
-        async with self._connections.begin() as connection:
-            await connection.execute(
-                update(idempotency)
-                .where(idempotency.c.gateway == gateway, idempotency.c.state == "running")
-                .values(state="spent")
-            )
 
     async def release(self, key: str, *, owner: str) -> None:
         """The request came to nothing: a repetition may run."""

@@ -12,7 +12,6 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
-    Boolean,
     Column,
     Float,
     Index,
@@ -21,6 +20,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
     TypeDecorator,
 )
 
@@ -41,6 +41,25 @@ class Line(TypeDecorator[str]):
 ID = Line(128)
 NAME = Line(255)
 
+instances = Table(
+    "eager_instances",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("alive_until", Float, nullable=False),
+)
+
+#: Containers, too, are sessions.
+sessions = Table(
+    "eager_sessions",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("owner", NAME, nullable=False),
+    Column("instance", ID, nullable=False, index=True),
+    Column("created_at", Float, nullable=False),
+    Column("idle_s", Float, nullable=False),
+    Index("eager_sessions_owner", "owner", "created_at", "id"),
+)
+
 responses = Table(
     "eager_responses",
     metadata,
@@ -50,9 +69,19 @@ responses = Table(
     Column("model", NAME, nullable=False),
     Column("previous_response_id", ID),
     Column("container_id", ID),
-    Column("input_items", JSON, nullable=False),
-    Column("output_items", JSON, nullable=False),
     Column("response", JSON, nullable=False),
+)
+
+#: Parts of the lists of items of a response (``item_parts.py``). ``kind`` is ``input`` or ``output``.
+response_items = Table(
+    "eager_response_items",
+    metadata,
+    Column("response_id", ID, primary_key=True),
+    Column("kind", String(6), primary_key=True),
+    Column("first", Integer, primary_key=True, autoincrement=False),
+    Column("count", Integer, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("content", Text, nullable=False),
 )
 
 containers = Table(
@@ -65,8 +94,6 @@ containers = Table(
     Column("name", NAME, nullable=False),
     Column("idle_minutes", Integer, nullable=False),
     Column("memory_limit", Line(16)),
-    Column("gateway", NAME, nullable=False),
-    Column("expired", Boolean, nullable=False),
     Index("eager_containers_owner", "owner", "created_at", "id"),
 )
 
@@ -125,7 +152,7 @@ idempotency = Table(
     metadata,
     Column("owner", NAME, primary_key=True),
     Column("key", NAME, primary_key=True),
-    Column("gateway", NAME, nullable=False),
+    Column("instance", NAME, nullable=False),
     Column("fingerprint", String(64), nullable=False),
     Column("state", String(16), nullable=False),
     Column("status", Integer),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import AsyncIterator
 from typing import Protocol
@@ -12,18 +13,24 @@ import aiohttp
 from app.deadline import Deadline
 from app.errors import UpstreamBroken, UpstreamUnreachable
 from app.extraction.deltas import is_error
+from app.redaction import KeyHider, without_addresses
 from app.sse.decoder import EventTooLarge, ServerSentEvent, SSEDecoder
+from app.upstream.allowance import Allowance, AnswerLimits
 from app.upstream.odd_events import is_end, understood
-from app.upstream.refusal import without_key
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 #: Longest wait for the end of a response behind its last event.
 DRAIN_S = 0.1
+#: Of an error, in the log.
+MAX_LOGGED_CHARS = 2_000
 #: ``OSError`` is what a socket says that no library has put into its own words.
 NETWORK_ERRORS = (aiohttp.ClientError, OSError)
 
 #: Some upstreams say in a text that there is no reason yet: ``""`` (SGLang, Ollama), ``"null"`` (KoboldCpp).
 _FINISH = re.compile(r'"finish_reason"\s*:\s*"(?!(?:null)?")')
+
+
+log = logging.getLogger(__name__)
 
 
 class Connection(Protocol):
@@ -45,15 +52,25 @@ class Connection(Protocol):
 class EventBatches:
     """Iterates over the data of the events of one answer, a list per network read. ``[DONE]`` is not among them.
 
-    ``deadline`` (of the loop's clock) is for the first byte. Then ``idle_timeout_s`` is the longest wait in one read.
+    ``deadline`` (of the loop's clock) is for the first byte. Then ``idle_timeout_s`` is the longest wait in one read;
+    ``limits`` are for all of the answer.
     """
 
     def __init__(
-        self, connection: Connection, *, is_json: bool, deadline: float, idle_timeout_s: float, key: str | None = None
+        self,
+        connection: Connection,
+        *,
+        is_json: bool,
+        deadline: float,
+        idle_timeout_s: float,
+        key: KeyHider | None = None,
+        limits: AnswerLimits | None = None,
     ) -> None:
         self._connection = connection
-        self._key = key
+        self._key = key or KeyHider(None)
         self._idle_timeout_s = idle_timeout_s
+        self._allowance = Allowance(limits or AnswerLimits())
+        self._clock = asyncio.get_running_loop().time
         self._decoder = SSEDecoder(MAX_ANSWER_BYTES) if is_json else SSEDecoder()
         self._late = False
         self._begun = False
@@ -74,6 +91,7 @@ class EventBatches:
                 self._over = True
                 events = self._decoder.flush()
             if batch := self._take(events):
+                self._allowance.note_events(batch)
                 return batch
         if not self._whole:
             raise UpstreamBroken("the upstream ended its answer without a finish reason")
@@ -100,6 +118,7 @@ class EventBatches:
         """The next bytes; none at the end. What goes wrong behind a finish reason is an end, too."""
         if self._begun:
             self._silence.set(self._idle_timeout_s)
+        began_at = self._clock()
         try:
             data = await self._connection.read()
         except NETWORK_ERRORS as error:
@@ -108,8 +127,10 @@ class EventBatches:
             if self._whole:
                 return b""
             raise UpstreamBroken("the upstream stalled" if self._late else "the upstream cut the connection") from error
-        self._begun = True
         self._silence.lift()  # the time until the next read is not the upstream's
+        # The wait for the first byte has a limit of its own.
+        self._allowance.note_bytes(len(data), self._clock() - began_at if self._begun else 0.0)
+        self._begun = True
         return data
 
     def _decode(self, data: bytes) -> list[ServerSentEvent]:
@@ -122,21 +143,26 @@ class EventBatches:
         """The events that are data, up to the end."""
         batch = []
         for event, data in events:
-            if event is not None or '"choices"' not in data or '"delta"' not in data:
+            if event is not None or '"delta"' not in data:  # no chunk as most are
                 if is_end(data):
                     self._whole = self._done = self._over = True
                     break
                 data = understood(data, event)
             if data:
-                batch.append(self._without_key(data))
+                batch.append(self._without_secrets(data) if '"error"' in data else data)
                 self._whole = self._whole or _FINISH.search(data) is not None
         return batch
 
-    def _without_key(self, data: str) -> str:
-        """Errors may quote it. What the model says is left as it is: many a key is a word (``sk-no-key-required``)."""
-        if self._key is None or self._key not in data or not is_error(data):
+    def _without_secrets(self, data: str) -> str:
+        """Errors may quote the key, and name machines. What the model says is left as it is: many a key is a word
+        (``sk-no-key-required``)."""
+        if not is_error(data):
             return data
-        return without_key(data, self._key)
+        data = self._key.hide(data)
+        told = without_addresses(data, public_urls=True)
+        if told != data:
+            log.warning("an error of the upstream, of which its client is not told all: %s", data[:MAX_LOGGED_CHARS])
+        return told
 
 
 def too_late() -> UpstreamUnreachable:

@@ -18,6 +18,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -27,9 +28,12 @@ from app.errors import UpstreamBroken, UpstreamUnreachable
 from app.extraction.deltas import decode_delta, is_error
 from app.extraction.failures import broken, error_in_text, told_error
 from app.extraction.whole_answer import as_document
+from app.json_size import TooManyValues, check_text
+from app.redaction import KeyHider
+from app.upstream.allowance import Allowance, AnswerLimits
 from app.upstream.batches import MAX_ANSWER_BYTES, NETWORK_ERRORS, EventBatches, too_late
 from app.upstream.odd_events import events_in, is_stream
-from app.upstream.refusal import refusal, reworded, without_key
+from app.upstream.refusal import refusal, reworded
 
 T = TypeVar("T")
 
@@ -46,7 +50,7 @@ class Upstream:
     """One server. Headers given per call replace ours, so that a client's own ``authorization`` can be passed on.
 
     ``first_byte_timeout_s`` is from the request to the first byte of the answer's body, ``idle_timeout_s`` is for each
-    read in it; keep-alive comments count.
+    read in it; keep-alive comments count. ``limits`` are for all of an answer.
     """
 
     def __init__(
@@ -57,15 +61,17 @@ class Upstream:
         connect_timeout_s: float = 10,
         first_byte_timeout_s: float = 120,
         idle_timeout_s: float = 60,
+        limits: AnswerLimits | None = None,
     ) -> None:
         self._base_url = base_url.rstrip("/") + "/"
         self._headers = {"accept-encoding": "identity"}
-        self._api_key = api_key
+        self._key = KeyHider(api_key)
         if api_key is not None:
             self._headers["authorization"] = f"Bearer {api_key}"
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_s)
         self._first_byte_timeout_s = first_byte_timeout_s
         self._idle_timeout_s = idle_timeout_s
+        self._limits = limits or AnswerLimits()
         self._session: aiohttp.ClientSession | None = None
 
     def __repr__(self) -> str:
@@ -100,7 +106,8 @@ class Upstream:
             is_json=response.content_type == "application/json",
             deadline=deadline,
             idle_timeout_s=self._idle_timeout_s,
-            key=self._api_key,
+            key=self._key,
+            limits=self._limits,
         )
         try:
             yield batches
@@ -125,12 +132,18 @@ class Upstream:
         if is_stream(answer):
             return self._put_together(answer)
         try:
+            await check_text(answer)
             document = json.loads(answer)
+        except TooManyValues as error:
+            raise UpstreamBroken(f"the upstream's answer cannot be read: {error}") from error
         except (ValueError, RecursionError) as error:
-            told = error_in_text(self._without_key(answer).decode("utf-8", "replace"))
+            told = error_in_text(self._key.hide_bytes(answer).decode("utf-8", "replace"))
             words = f": {told.message}" if told is not None and told.message else ""
             raise UpstreamBroken(f"the upstream's answer is not JSON{words}") from error
-        if told_error(document) is not None and (told := told_error(json.loads(self._without_key(answer)))) is not None:
+        if (
+            told_error(document) is not None
+            and (told := told_error(json.loads(self._key.hide_bytes(answer)))) is not None
+        ):
             raise broken(told)
         return document
 
@@ -140,7 +153,7 @@ class Upstream:
         Raises:
             UpstreamBroken: it tells an error, or is no completion.
         """
-        events = list(events_in(self._without_key(answer) if b'"error"' in answer else answer))
+        events = list(events_in(self._key.hide_bytes(answer) if b'"error"' in answer else answer))
         for data in events:
             if is_error(data):
                 decode_delta(data)
@@ -148,9 +161,6 @@ class Upstream:
             return as_document(events)
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise UpstreamBroken("the upstream's answer is a stream that cannot be read") from error
-
-    def _without_key(self, answer: bytes) -> bytes:
-        return without_key(answer.decode("utf-8", "surrogateescape"), self._api_key).encode("utf-8", "surrogateescape")
 
     async def _send(
         self,
@@ -173,7 +183,7 @@ class Upstream:
         async with response:
             answer = await _reach(_read_start(response, MAX_REFUSAL_BYTES), deadline)
         own_key = "authorization" not in given
-        refused = refusal(response.status, response.headers, self._without_key(answer), own_key=own_key)
+        refused = refusal(response.status, response.headers, self._key.hide_bytes(answer), own_key=own_key)
         if body is not None and (again := reworded(body, refused)) is not None:
             return await self._send(method, path, again, headers, deadline)
         raise refused
@@ -194,10 +204,17 @@ class Upstream:
         """The body, up to our limit. It may take its time once it has begun: DeepSeek sends empty lines until there is
         an answer."""
         body = bytearray()
+        clock = asyncio.get_running_loop().time
+        began_at = clock()
+        allowance = Allowance(replace(self._limits, bytes=min(self._limits.bytes, MAX_ANSWER_BYTES)))
         try:
-            while len(body) < MAX_ANSWER_BYTES and (part := await _reach(response.content.readany(), deadline)):
+            while part := await _reach(response.content.readany(), deadline):
+                now = clock()
+                allowance.note_bytes(len(part), now - began_at if body else 0.0)
+                if not part.isspace():
+                    allowance.note_text()
                 body += part
-                deadline = asyncio.get_running_loop().time() + self._idle_timeout_s
+                began_at, deadline = now, now + self._idle_timeout_s
         except UpstreamUnreachable as error:
             if not body:
                 raise

@@ -5,15 +5,17 @@
     {"choices": [{"message": ...}]}             a chunk
     a document (no ``data:``)                   an answer that is no stream, or an error
     event: error, error: ..., a page of HTML    an error, whatever it says
+    words                                       an error
     JSON without choices that tells an error    an error (``extraction/failures.py``)
 
-Errors are made to look as OpenAI's do, in the upstream's own words. All else is left as it is.
+Errors are made to look as OpenAI's do, in the upstream's own words; those that do, and all else, are left as they are.
 """
 
 from __future__ import annotations
 
 import codecs
 import json
+import re
 from collections.abc import Iterator
 
 from app.extraction.failures import ToldError, error_in_text, fitting_code
@@ -23,6 +25,10 @@ from app.sse.decoder import BARE, SSEDecoder
 _END = ("[done]", "done")
 _KEEP_ALIVES = frozenset({"", "null", "{}", "[]", "ping", "pong", "keep-alive", "keepalive", "heartbeat", "processing"})
 _LONGEST_MARK = 20
+#: No JSON: neither an object nor a list, and no number, ``true`` or ``false`` either.
+_WORDS = re.compile(r"\s*(?!true\b|false\b|null\b)[\"'A-Za-z]")
+#: An error as OpenAI's are, or near enough for every SDK: passed on as it came.
+_OPENAI_ERROR = re.compile(r'\s*\{\s*"error"\s*:\s*\{')
 #: Names of events that are errors.
 _ERRORS = frozenset({"error", "exception", "fail", "failed", "fatal"})
 
@@ -37,10 +43,10 @@ def understood(data: str, event: str | None) -> str:
         return ""
     has_choices = '"choices"' in data
     told = None if has_choices and '"error"' not in data else error_in_text(data)
-    if told is None and not has_choices and event is not None and event.strip().lower() in _ERRORS:
+    if told is None and not has_choices and (_names_error(event) or _WORDS.match(data)):
         told = ToldError(_text(data))
     if told is not None:
-        return _as_error(told)
+        return data if _OPENAI_ERROR.match(data) else _as_error(told)
     return as_delta(data, is_document=event == BARE) if has_choices and '"message"' in data else data
 
 
@@ -57,6 +63,10 @@ def events_in(body: bytes) -> Iterator[str]:
             return
         if meant := understood(data, event):
             yield meant
+
+
+def _names_error(event: str | None) -> bool:
+    return event is not None and event.strip().lower() in _ERRORS
 
 
 def _mark(data: str) -> str:

@@ -18,19 +18,17 @@ from app.extraction.failures import (
 
 _STREAMING = re.compile(r"\bstream(?:ing|ed|s)?\b", re.IGNORECASE)
 _RETRY_HEADERS = ("retry-after", "retry-after-ms")
-
-#: What stands for a key in what is told. Shorter ones (``EMPTY``, ``ollama``) are no secrets, but words of messages.
-_HIDDEN = "[key]"
-_MIN_KEY_CHARS = 8
+#: Seconds or milliseconds, or a date of HTTP. Whatever else stands there is not for clients.
+_RETRY = re.compile(r"\d{1,12}(?:\.\d{1,6})?|[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT", re.ASCII)
 
 
 def refusal(status: int, headers: Mapping[str, str], body: bytes, *, own_key: bool) -> UpstreamRefused:
     """``own_key``: the request carried the gateway's key, so that 401 and 403 are not the client's doing."""
-    retry = {name: value for name in _RETRY_HEADERS if (value := headers.get(name)) is not None and value.isascii()}
+    retry = {name: value for name in _RETRY_HEADERS if _RETRY.fullmatch(value := headers.get(name, ""))}
     if status in (401, 403) and own_key:
         # Its message may quote the key.
         return _bad_gateway("the upstream refused the gateway's key", {})
-    told = _told(body)._replace(status=status)
+    told = _error_in(body)._replace(status=status)
     about_context = is_about_context(told)
     message, answered = told.message[:MAX_MESSAGE_CHARS], f"the upstream answered {status}"
     if about_context:
@@ -68,16 +66,11 @@ def refuses_streams(refused: UpstreamRefused) -> bool:
     return refused.param == "stream" or _STREAMING.search(str(refused)) is not None
 
 
-def without_key(text: str, key: str | None) -> str:
-    """``text`` of an error, which may quote what was sent."""
-    return text.replace(key, _HIDDEN) if key is not None and len(key) >= _MIN_KEY_CHARS else text
-
-
 def _bad_gateway(message: str, headers: dict[str, str]) -> UpstreamRefused:
     return UpstreamRefused(message, status=502, type="upstream_error", code="bad_gateway", headers=headers)
 
 
-def _told(body: bytes) -> ToldError:
+def _error_in(body: bytes) -> ToldError:
     """What the body says of the error; a text that is no JSON is all of it."""
     text = body.decode("utf-8", "replace").strip()
     told = error_in_text(text)

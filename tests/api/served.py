@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -52,4 +53,6 @@ async def served(folder: Path, **settings: Any) -> AsyncIterator[Served]:
     with patch.object(main, "create_backend", lambda settings, egress: backend):
         async with app.router.lifespan_context(app):
             app.state.gateway = replace(app.state.gateway, upstream=upstream)
+            while not backend.workers:  # tests tell those that are there what to do
+                await asyncio.sleep(0)
             yield Served(app, upstream, backend)

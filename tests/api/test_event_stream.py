@@ -289,3 +289,24 @@ async def test_what_comes_when_the_server_has_stopped_is_not_begun() -> None:
     async with asyncio.timeout(5):
         await EventStream(pipeline, EagerWire())(client.scope, client.receive, client.send)
     assert client.status == 503
+
+
+async def test_nothing_overtakes_what_is_being_written() -> None:
+    sent: list[Message] = []
+    held, go_on = asyncio.Event(), asyncio.Event()
+
+    async def send(message: Message) -> None:
+        if not held.is_set():
+            held.set()
+            await go_on.wait()
+        sent.append(message)
+
+    writer = event_stream.StreamWriter(Client().scope, send)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(writer.write(b"event"))
+        await held.wait()
+        tasks.create_task(writer.write(b"keep-alive"))
+        await asyncio.sleep(0)  # it has begun, and waits
+        assert sent == []
+        go_on.set()
+    assert [message.get("body") for message in sent] == [None, b"event", b"keep-alive"]

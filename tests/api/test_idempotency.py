@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.api.edge.auth import Caller
 from app.api.edge.errors import error_response, install
+from app.api.edge.request_notes import notes_of
 from app.api.idempotency import MAX_BODY, idempotent
 from app.errors import SandboxUnavailable, UpstreamBroken
 from app.store.database import open_store
@@ -61,8 +62,8 @@ def service() -> Service:
 async def client(service: Service) -> AsyncIterator[httpx.AsyncClient]:
     app = FastAPI()
     install(app)
-    app.state.gateway_name = "g"
     async with open_store("sqlite+aiosqlite://") as store:
+        await store.instances.beat("inst_1", lease_s=600)
 
         @app.post("/{path}")
         async def create(path: str, request: Request) -> Response:
@@ -74,6 +75,7 @@ async def client(service: Service) -> AsyncIterator[httpx.AsyncClient]:
                 await request.body(),
                 Working(service.run),
                 keys=store.idempotency_keys,
+                instance="inst_1",
                 streaming=streaming,
             )
 
@@ -165,7 +167,7 @@ async def test_a_failure_before_any_code_ran_leaves_the_key_free(
 
 async def test_a_failure_after_code_ran_is_the_answer(client: httpx.AsyncClient, service: Service) -> None:
     async def fail(scope: Scope) -> Response:
-        scope.setdefault("state", {})["code_ran"] = True
+        notes_of(scope).code_ran = True
         return error_response(SandboxUnavailable("gone"))
 
     service.work = fail
@@ -181,7 +183,7 @@ async def test_a_client_that_left_finds_its_key_free_only_if_nothing_ran(
     started = asyncio.Event()
 
     async def hang(scope: Scope) -> Response:
-        scope.setdefault("state", {})["code_ran"] = code_ran
+        notes_of(scope).code_ran = code_ran
         started.set()
         await asyncio.Event().wait()
         raise AssertionError
@@ -201,7 +203,7 @@ async def test_so_does_one_that_left_in_the_middle_of_a_stream(
 ) -> None:
     class Cut(Response):
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-            scope.setdefault("state", {})["code_ran"] = code_ran
+            notes_of(scope).code_ran = code_ran
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True})
 

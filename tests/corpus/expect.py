@@ -23,17 +23,28 @@ from tests.backends import SANDBOX_ENV
 
 FOLDER = Path(__file__).parent
 MANIFEST = FOLDER / "manifest.jsonl"
+#: Tables are written as in a session (README, "Sandboxes"); nothing else is.
+_SITECUSTOMIZE = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from sandbox_image.display import show_all_columns
+from sandbox_image.imports import ImportWatch
+del sys.path[0]
+ImportWatch({{"pandas": show_all_columns}})
+"""
 _SITE_PACKAGES = re.compile(r"/\S*/site-packages")
 
 
 def expect(entry: dict[str, Any], python: Path) -> dict[str, Any]:
     """The entry with the fields that belong to the libraries."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as customs:
+        Path(customs, "sitecustomize.py").write_text(_SITECUSTOMIZE)
         for name in entry["data"]:
             shutil.copy(FOLDER / "data" / name, folder)
         before = set(os.listdir(folder))
         program = FOLDER / entry["program"]
         environment = {"PATH": os.environ["PATH"], "HOME": folder, "MPLBACKEND": "Agg", "LANG": "C.UTF-8"}
+        environment["PYTHONPATH"] = customs
         environment["MPLCONFIGDIR"] = environment["XDG_CACHE_HOME"] = tempfile.gettempdir()
         done = subprocess.run(
             [python.absolute(), program], cwd=folder, env=environment, capture_output=True, timeout=120, check=False

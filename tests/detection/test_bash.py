@@ -36,6 +36,8 @@ COMMANDS = [
     'cat <<< "x\ny"\n',
     "[[ $a =~ (b|c) &&\n  -n $d ]]\n",
     "[ -f x ] && y\n",
+    "if a; then [[ b == c ]]; fi\n",
+    "([[ b == c ]]) && [[ d ]]&& e\n",
     "echo a#b $# ${#c} `d \\`e\\` \n` \\# # comment ' \\\n",
     "echo done fi esac } then\n",
     "! a\n",

@@ -3,6 +3,7 @@ import pytest
 from app.detection import create_detector
 from app.detection.bash import BashDetector
 from app.detection.chunk import Chunk, SyntaxProblem
+from app.detection.prompts import PromptedDetector
 from app.detection.python import PythonDetector
 
 
@@ -196,7 +197,7 @@ def test_without_ipython_a_magic_is_ordinary_text() -> None:
 
 
 def test_a_detector_for_each_language() -> None:
-    assert isinstance(create_detector("python", (3, 13)), PythonDetector)
+    assert isinstance(create_detector("python", (3, 13)), PromptedDetector)
     assert isinstance(create_detector("bash", (3, 13)), BashDetector)
     with pytest.raises(ValueError, match="cobol"):
         create_detector("cobol", (3, 13))

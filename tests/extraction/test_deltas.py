@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from app.errors import UpstreamBroken
-from app.extraction.deltas import CallDelta, Delta, FunctionDelta, decode_delta
+from app.extraction.deltas import CallDelta, Delta, FunctionDelta, decode_delta, is_error
 
 
 def chunk(delta: Any = None, finish_reason: Any = None, **fields: Any) -> str:
@@ -160,3 +160,17 @@ def test_half_characters_of_what_does_not_come_in_pieces_are_replaced() -> None:
 def test_errors_and_nonsense_break_the_stream(data: str, message: str) -> None:
     with pytest.raises(UpstreamBroken, match=message):
         decode_delta(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ('{"error": {"message": "busy"}}', True),
+        ('{"object": "error", "message": "busy", "error": null}', True),
+        (chunk({"content": '"error"'}), False),
+        ('{"error": null, "choices": []}', False),
+        (chunk({"content": "fine"}), False),
+    ],
+)
+def test_the_data_of_an_event_may_be_an_error(data: str, expected: bool) -> None:
+    assert is_error(data) is expected

@@ -2,6 +2,8 @@ from typing import Any
 
 import pytest
 
+from app.detection.prompts import PromptedDetector
+from app.detection.python import PythonDetector
 from app.extraction.arguments import CodeArguments
 from app.extraction.assistant_message import AssistantMessage
 from app.extraction.fence import FenceReader
@@ -12,6 +14,7 @@ from app.extraction.object_extent import ObjectExtent
 from app.extraction.python_strings import PythonStrings
 from app.extraction.repetition import Repetition
 from app.extraction.tags import TagReader
+from app.extraction.thoughts import WithoutThoughts
 from app.extraction.tool_calls import ToolCallAssembler
 from app.extraction.turn import TurnReader
 from app.sse.decoder import SSEDecoder
@@ -22,7 +25,8 @@ from app.sse.decoder import SSEDecoder
     [
         SSEDecoder(), CodeArguments(), FenceReader(), HalfCharacters(), JsonObject(), JsonString(), ObjectExtent(),
         PythonStrings(), AssistantMessage(), Repetition("{}"), TagReader(), ToolCallAssembler(str),
-        TurnReader(new_id=str),
+        TurnReader(new_id=str), WithoutThoughts(),
+        PromptedDetector(PythonDetector((3, 11))),
     ],
     ids=lambda core: type(core).__name__,
 )  # fmt: skip

@@ -30,3 +30,11 @@ def test_it_is_the_same_for_any_cut(cuts: list[int]) -> None:
     for text, left in CASES.items():
         reader = WithoutThoughts()
         assert "".join(map(reader.feed, pieces(text, cuts))) == left
+
+
+def test_many_blanks_before_the_first_word_are_kept_and_read_once() -> None:
+    reader = WithoutThoughts()
+    assert "".join(reader.feed(" ") for _ in range(1_000)) == ""
+    assert len(repr(reader)) < 100
+    assert reader.feed("<thin") == ""
+    assert reader.feed("g") == " " * 1_000 + "<thing"

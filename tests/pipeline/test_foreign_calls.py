@@ -207,3 +207,15 @@ async def test_what_ran_of_it_is_undone_where_that_was_asked_for() -> None:
         turns_foreign(request)
         request.upstream.finish()
     assert request.session.history == ["checkpoint", "x = 1\n", "", "rollback"]
+
+
+async def test_what_the_model_thought_before_a_call_of_the_clients_is_kept_for_its_upstream() -> None:
+    """Most SDKs do not send it back."""
+    request = Request(max_turns=5)
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        tasks.create_task(request.run())
+        request.upstream.delta({"reasoning_content": "Hm."})
+        call(request, "{}", id="w", name="get_weather")
+        request.upstream.finish()
+    [message] = kept(request)
+    assert message["reasoning_content"] == "Hm."

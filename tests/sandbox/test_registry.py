@@ -28,10 +28,10 @@ async def test_a_session_keeps_its_worker_from_use_to_use() -> None:
         id = (await registry.create(owner="a", deadline_s=5)).id
         async with registry.use(id, owner="a") as first:
             assert (await run(first, chunks_of("1\n"))).status == "ok"
-            assert registry.get(id, owner="a").busy
+            assert (await registry.get(id, owner="a")).busy
         async with registry.use(id, owner="a") as second:
             assert second is first
-        assert not registry.get(id, owner="a").busy
+        assert not (await registry.get(id, owner="a")).busy
 
 
 async def test_a_session_serves_one_request_at_a_time() -> None:
@@ -50,7 +50,7 @@ async def test_a_session_does_not_exist_for_others() -> None:
         id = (await registry.create(owner="a", deadline_s=5)).id
         for attempt in (registry.get, registry.delete):
             with pytest.raises(RequestError) as caught:
-                attempt(id, owner="b")
+                await attempt(id, owner="b")
             assert (caught.value.status, caught.value.code) == (404, "session_not_found")
         assert registry.list(owner="b") == []
         assert [entry.id for entry in registry.list(owner="a")] == [id]
@@ -60,17 +60,17 @@ async def test_a_deleted_session_is_gone_and_its_worker_closed() -> None:
     async with fake_registry() as (registry, backend):
         id = (await registry.create(owner="a", deadline_s=5)).id
         worker = registry._sessions[id].worker
-        registry.delete(id, owner="a")
+        await registry.delete(id, owner="a")
         await until(backend, lambda: worker.id not in backend.alive)
         with pytest.raises(RequestError):
-            registry.get(id, owner="a")
+            await registry.get(id, owner="a")
 
 
 async def test_deleting_a_session_in_use_ends_its_execution() -> None:
     async with fake_registry() as (registry, _):
         id = (await registry.create(owner="a", deadline_s=5)).id
         async with registry.use(id, owner="a") as worker:
-            registry.delete(id, owner="a")
+            await registry.delete(id, owner="a")
             await asyncio.sleep(0)
             with pytest.raises(SandboxGone):
                 await run(worker, chunks_of("1\n"))
@@ -133,7 +133,7 @@ async def test_a_session_whose_sandbox_died_is_reported_once_and_removed() -> No
             async with registry.use(id, owner="a"):
                 raise AssertionError("not reached")
         with pytest.raises(RequestError):
-            registry.get(id, owner="a")
+            await registry.get(id, owner="a")
 
 
 async def test_leaving_the_registry_closes_every_session() -> None:
@@ -184,7 +184,7 @@ async def test_a_deleted_session_that_is_still_in_use_takes_nothing_from_the_nex
     async with fake_registry() as (registry, _):
         await registry.create(owner="a", deadline_s=5, id="ses_named")
         async with registry.use("ses_named", owner="a") as first:
-            registry.delete("ses_named", owner="a")
+            await registry.delete("ses_named", owner="a")
             await registry.create(owner="a", deadline_s=5, id="ses_named")
         async with registry.use("ses_named", owner="a") as second:
             assert second is not first
@@ -200,3 +200,14 @@ async def test_a_session_can_have_an_id_and_an_idle_time_of_its_own() -> None:
         while registry.is_alive("cntr_1", owner="a"):
             await asyncio.sleep(0.001)
         assert registry.statistics().expired == 1
+
+
+async def test_of_two_that_make_one_session_at_once_the_second_is_refused() -> None:
+    async with fake_registry(workers=1) as (registry, _), asyncio.TaskGroup() as tasks:
+        held = (await registry.create(owner="a", deadline_s=5)).id
+        first = tasks.create_task(registry.create(owner="a", deadline_s=5, id="ses_one"))
+        await asyncio.sleep(0)  # it has begun, and waits for a worker
+        with pytest.raises(SessionBusy):
+            await registry.create(owner="a", deadline_s=0.1, id="ses_one")
+        await registry.delete(held, owner="a")
+        assert (await first).id == "ses_one"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from sandbox_image import magics
@@ -99,3 +101,25 @@ def test_the_shell_leaves_nothing_in_the_work_folder(rich_session: Interpreter) 
     turn = rich_session.run("!ls -A\n", whole=True)
     assert turn.stdout == ""
     assert rich_session.run("import sys\nsys.displayhook is sys.__displayhook__\n").result == "True"
+
+
+@pytest.mark.parametrize(
+    ("chunks", "stdout"),
+    [
+        ([[0, 1, 0, "  x = 1;"], [1, 1, 8, " y = 2\n"], [2, 2, 0, "  # why\n  print(x,\n    y)\n"]], "1 2\n"),
+        ([[0, 1, 0, ">>> def f():\n...     return 5\n...\n"], [1, 4, 0, ">>> print(f())\n"]], "5\n"),
+        ([[0, 1, 0, "In [1]: x = 7\nIn [2]: print(x)\n"]], "7\n"),
+        ([[0, 1, 0, "  x = !echo a\n"], [1, 2, 0, "  print(list(x))\n"]], "['a']\n"),
+        ([[0, 1, 0, "   %%bash\n   echo b\n"]], "b\n"),
+    ],
+)
+def test_indented_cells_and_pasted_sessions_run(session: Interpreter, chunks: list[Any], stdout: str) -> None:
+    turn = session.execute(chunks, block=str(chunks), final=True)
+    assert turn.error is None, turn.error
+    assert turn.stdout == stdout
+
+
+def test_an_error_in_an_indented_cell_has_its_line(session: Interpreter) -> None:
+    turn = session.execute([[0, 1, 0, "  x = 1\n"], [1, 2, 0, "  1/0\n"]], block="indented", final=True)
+    assert turn.error is not None
+    assert (turn.error["line"], turn.error["ename"]) == (2, "ZeroDivisionError")

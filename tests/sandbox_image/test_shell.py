@@ -60,3 +60,21 @@ def test_redirections_of_the_shell_itself_last(session: Interpreter) -> None:
 def test_python_and_bash_share_streams_and_files(session: Interpreter) -> None:
     session.run("open('data.txt', 'w').write('from python')\n")
     assert session.bash([0, 1, 0, "cat data.txt\n"]).stdout == "from python"
+
+
+def test_every_program_begins_at_line_one_with_a_status_of_zero(session: Interpreter) -> None:
+    assert session.bash([0, 1, 0, "x=1\n\n"], [1, 3, 0, "(exit 3)\n"]).done["code"] == 3
+    assert session.bash([0, 1, 0, "echo $? $LINENO $x\n"], [1, 2, 0, "echo $LINENO\n"]).stdout == "0 1 1\n2\n"
+
+
+def test_a_trap_for_the_end_runs_at_the_end_of_the_program(session: Interpreter) -> None:
+    turn = session.bash([0, 1, 0, "cd /tmp; trap 'echo bye $?' EXIT\n"], [1, 2, 0, "(exit 3)\n"])
+    assert (turn.stdout, turn.done["status"], turn.done["code"]) == ("bye 3\n", "ok", 3)
+    assert session.bash([0, 1, 0, "trap; pwd\n"]).stdout == "/tmp\n"
+
+
+def test_a_program_in_several_executions_is_one_script(session: Interpreter) -> None:
+    session.send([[0, 1, 0, "trap 'echo bye' EXIT; false\n"]], block="b", final=False, language="bash")
+    assert session.wait_done(Turn()).stdout == ""
+    session.send([[1, 2, 0, "echo $? $LINENO\n"]], block="b", final=True, language="bash")
+    assert session.wait_done(Turn()).stdout == "1 2\nbye\n"

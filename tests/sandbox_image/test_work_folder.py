@@ -255,11 +255,33 @@ def test_a_listing_yields_to_others_and_looks_at_a_bounded_number(
     assert finish(work.list(10))[1] == {"entries": [], "truncated": True}
 
 
-def test_what_cannot_be_named_is_left_out_of_a_listing_and_said(work: WorkFolder, root: Path) -> None:
-    (root / "good").touch()
-    os.close(os.open(os.fsencode(root) + b"/\xff", os.O_CREAT))
+def test_names_of_any_bytes_are_listed_read_replaced_and_removed(work: WorkFolder, root: Path) -> None:
+    place = os.fsencode(root)
+    for name in (b"bad\xff.txt", b"d\xe9/f\xc3", b"\xc3\xa9", b"good"):
+        os.makedirs(os.path.dirname(os.path.join(place, name)), exist_ok=True)
+        with open(os.path.join(place, name), "wb") as file:
+            file.write(name)
     reply: dict[str, Any] = finish(work.list(10))[1]
-    assert ([entry["path"] for entry in reply["entries"]], reply["truncated"]) == (["good"], True)
+    listed = [entry["path"] for entry in reply["entries"]]
+    assert (listed, reply["truncated"]) == (["bad\\xff.txt", "d\\xe9/f\\xc3", "good", "é"], False)
+    assert finish(work.get("bad\\xff.txt", 100))[0] == b"bad\xff.txt"
+    assert finish(work.get("d\\xe9/f\\xc3", 100))[0] == b"d\xe9/f\xc3"
+    assert put(work, "d\\xe9/f\\xc3", b"new") == {"size": 3}
+    assert names(work) == listed
+    assert finish(work.get("d\\xe9/f\\xc3", 100))[0] == b"new"
+    for name in listed:
+        finish(work.remove(name))
+    assert names(work) == []
+
+
+def test_a_name_that_is_there_as_it_is_written_goes_before_one_of_other_bytes(work: WorkFolder, root: Path) -> None:
+    put(work, "a\\xff", b"text")
+    os.close(os.open(os.fsencode(root) + b"/a\xff", os.O_CREAT))
+    assert finish(work.get("a\\xff", 100))[0] == b"text"
+    finish(work.remove("a\\xff"))
+    assert os.listdir(os.fsencode(root)) == [b"a\xff"]
+    assert put(work, "b\\xfe", b"text") == {"size": 4}
+    assert (root / "b\\xfe").read_bytes() == b"text"
 
 
 def test_a_listing_stops_at_the_depth_that_paths_may_have(work: WorkFolder, root: Path) -> None:

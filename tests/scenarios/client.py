@@ -21,6 +21,9 @@ PYTHON_TOOL = {
     },
 }
 
+#: As SDKs do where a gateway is overloaded, as when a busy machine takes too long to start a sandbox.
+RETRIES = 2
+
 
 def body(model: str, prompt: str = "Go.", *, stream: bool = True, **eager: Any) -> dict[str, Any]:
     return {
@@ -63,6 +66,10 @@ def text(found: list[JsonEvent], stream: str) -> str:
 async def session(client: httpx.AsyncClient, files: list[Path]) -> AsyncIterator[str]:
     """A kept session with files in its work folder, put there as any client can: by running code."""
     created = await client.post("/v1/sessions")
+    for _ in range(RETRIES):
+        if created.status_code != 503:
+            break
+        created = await client.post("/v1/sessions")
     assert created.status_code == 200, created.text
     id = created.json()["id"]
     try:

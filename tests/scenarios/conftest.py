@@ -37,7 +37,7 @@ def gateway_url(backend: str, upstream_url: str) -> Iterator[str]:
         EAGER_SANDBOX_LIMIT="12",
         EAGER_SESSION_LIMIT="10",
         EAGER_POOL_SIZE="3",
-        EAGER_CHECKOUT_TIMEOUT_S="60",
+        EAGER_CHECKOUT_TIMEOUT_S="110",
     ) as server:
         yield server.url
 

@@ -144,6 +144,19 @@ async def test_a_memory_bomb_is_the_programs_own_error(gateway: httpx.AsyncClien
     assert error["ename"] in ("MemoryError", "MemoryLimitExceeded", "InterpreterKilled")
 
 
+async def test_code_that_the_compiler_makes_gigabytes_of_ends_its_interpreter_alone(gateway: httpx.AsyncClient) -> None:
+    # Each ``finally`` is compiled once for each way out of its ``try``: 549 characters that no compiler survives.
+    nested = "".join(" " * n + "try:return 0\n" + " " * n + "finally:\n" for n in range(1, 15))
+    created = (await gateway.post("/v1/sessions", json={})).json()
+    found = await collect(gateway, program(f"x = 1\ndef f():\n{nested}{' ' * 15}a\n\nb = 1\n", session=created["id"]))
+    assert of_type(found, "session.lost")
+    (error,) = of_type(found, "exec.error")
+    assert error["ename"] in ("MemoryLimitExceeded", "InterpreterKilled", "ExecutionTimeout")
+    again = await collect(gateway, program("print('here')\n", session=created["id"]))
+    assert text(again, "stdout") == "here\n"
+    await gateway.delete(f"/v1/sessions/{created['id']}")
+
+
 async def test_a_sandbox_killed_from_outside_is_a_clear_error(
     server: Server, gateway: httpx.AsyncClient, backend: str
 ) -> None:

@@ -234,6 +234,8 @@ class PendingMachine(RuleBasedStateMachine):
     @invariant()
     def nothing_is_lost(self) -> None:
         there = [block for block in self.begun if block not in self.gone]
+        waiting = [block for block in there if block not in self.final]
+        assert self.pending.front == (waiting[0] if waiting else None)
         left = [(b, i) for b in there for i in range(self.taken[b], len(self.added[b]))]
         assert [(b, c.index) for b, c in self.pending.dropped()] == left
         assert len(self.pending) == len(left)

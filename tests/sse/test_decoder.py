@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.sse.decoder import EventTooLarge, ServerSentEvent, SSEDecoder
+from app.sse.decoder import BARE, EventTooLarge, ServerSentEvent, SSEDecoder
 
 STREAMS = sorted((pathlib.Path(__file__).parent.parent / "streams").glob("*.sse"))
 
@@ -43,6 +43,15 @@ CASES = [
     (b"data: \xff\n\n", [(None, "\ufffd")]),
     (b"database: x\n\n", []),
     (b"", []),
+    (b"error: a\n\n", [("error", "a")]),
+    (b"data: a\nerror: b\n\ndata: c\n\n", [(None, "a"), ("error", "b"), (None, "c")]),
+    (b'{"a": 1}\n{"b": 2}\ndata: c\n\n', [(BARE, '{"a": 1}'), (BARE, '{"b": 2}'), (None, "c")]),
+    (b'data: a\n{"b": 2}\n', [(None, "a"), (BARE, '{"b": 2}')]),
+    (b'{\n"a": {\n}\n}\n\ndata: b\n\n', [(BARE, '{\n"a": {\n}\n}'), (None, "b")]),
+    (b'{\n"a": 1\n}\nevent: x\ndata: b\n\n', [(BARE, '{\n"a": 1\n}'), ("x", "b")]),
+    (b"<html>\n\n<p>a: b\n\n</html>\ndata: c\n\n", [(BARE, "<html>\n<p>a: b\n</html>"), (None, "c")]),
+    (b"[\n1]", [(BARE, "[\n1]")]),
+    (b"id: 1\nretry: 2\nwords\n\n", []),
 ]
 
 

@@ -15,7 +15,7 @@ AT_ONCE = 12
 async def test_of_claims_at_once_one_wins(store: Store) -> None:
     claims = await asyncio.gather(
         *(
-            store.idempotency_keys.claim("key", owner="a", gateway="g", fingerprint="f", ttl_s=60)
+            store.idempotency_keys.claim("key", owner="a", instance="g", fingerprint="f", ttl_s=60)
             for _ in range(AT_ONCE)
         )
     )

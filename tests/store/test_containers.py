@@ -8,8 +8,9 @@ from app.store.paging import PageRequest
 from tests.store.conftest import Clock
 
 
-async def add(store: Store, id: str, gateway: str = "here", name: str = "n") -> ContainerRecord:
-    return await store.containers.add(id, owner="a", name=name, idle_minutes=20, memory_limit=None, gateway=gateway)
+async def add(store: Store, id: str, instance: str = "here", name: str = "n") -> None:
+    assert await store.sessions.claim(id, owner="a", instance=instance, idle_s=1200) is None
+    await store.containers.add(id, owner="a", name=name, idle_minutes=20, memory_limit=None)
 
 
 async def get(store: Store, id: str) -> ContainerRecord:
@@ -18,23 +19,26 @@ async def get(store: Store, id: str) -> ContainerRecord:
     return record
 
 
-async def test_it_expires_after_its_idle_time_unless_it_is_used(store: Store, clock: Clock) -> None:
-    await add(store, "c1")
-    clock.now += 19 * 60
-    assert (await get(store, "c1")).status(clock.now) == "running"
-    await store.containers.touch("c1", owner="a")
-    clock.now += 19 * 60
-    assert (await get(store, "c1")).status(clock.now) == "running"
-    clock.now += 60
-    assert (await get(store, "c1")).status(clock.now) == "expired"
-
-
-async def test_after_a_restart_the_sessions_of_that_gateway_are_gone_and_no_others(store: Store, clock: Clock) -> None:
+async def test_it_tells_which_live_gateway_holds_its_session(store: Store, clock: Clock) -> None:
+    await store.instances.beat("here", lease_s=30)
+    await store.instances.beat("there", lease_s=60)
     await add(store, "c1", "here")
     await add(store, "c2", "there")
-    await store.containers.expire_all_of("here")
-    assert (await get(store, "c1")).status(clock.now) == "expired"
-    assert (await get(store, "c2")).status(clock.now) == "running"
+    assert [(await get(store, id)).instance for id in ("c1", "c2")] == ["here", "there"]
+    clock.now += 30
+    assert [(await get(store, id)).instance for id in ("c1", "c2")] == [None, "there"]
+    await store.sessions.release({"c1", "c2"}, instance="there")
+    assert (await get(store, "c2")).instance is None
+    await store.instances.beat("here", lease_s=30)  # it was only suspended
+    assert (await get(store, "c1")).instance == "here"
+
+
+async def test_use_is_noted(store: Store, clock: Clock) -> None:
+    await add(store, "c1")
+    clock.now += 60
+    await store.containers.touch("c1", owner="a")
+    container = await get(store, "c1")
+    assert (container.created_at, container.last_active_at) == (clock.now - 60, clock.now)
 
 
 async def test_lists_can_be_narrowed_to_a_name(store: Store) -> None:

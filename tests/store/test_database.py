@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,8 @@ from app.store.paging import PageRequest
 
 
 async def fill(store: Store) -> None:
+    await store.instances.beat("g", lease_s=600)
+    assert await store.sessions.claim("cntr_1", owner="a", instance="g", idle_s=1200) is None
     await store.responses.add(
         "resp_1",
         owner="a",
@@ -26,13 +29,13 @@ async def fill(store: Store) -> None:
         output_items=[{"type": "message"}],
         response={"id": "resp_1", "output": []},
     )
-    await store.containers.add("cntr_1", owner="a", name="n", idle_minutes=20, memory_limit="1g", gateway="here")
+    await store.containers.add("cntr_1", owner="a", name="n", idle_minutes=20, memory_limit="1g")
     await store.container_files.put(
         "cfile_1", owner="a", container_id="cntr_1", path="/mnt/data/x", bytes=3, source="user"
     )
     await store.files.add("file-1", owner="a", filename="x", bytes=3, purpose="user_data")
     await store.hidden_calls.put(["call_1"], {"calls": [1]}, owner="a", ttl_s=60)
-    await store.idempotency_keys.claim("key", owner="a", gateway="g", fingerprint="f", ttl_s=60)
+    await store.idempotency_keys.claim("key", owner="a", instance="g", fingerprint="f", ttl_s=60)
 
 
 @pytest.mark.parametrize("url", ["file", "postgres"], indirect=True)
@@ -42,15 +45,17 @@ async def test_everything_survives_a_restart(url: str) -> None:
     async with open_store(url) as store:
         response = await store.responses.get("resp_1", owner="a")
         assert response
-        assert response.output_items == [{"type": "message"}]
-        assert response.input_items == [{"type": "message", "content": "é😀"}]
+        assert json.loads(response.document) == {"id": "resp_1", "output": []}
+        (turn,) = await store.responses.chain("resp_1", owner="a")
+        assert turn.output_items == [{"type": "message"}]
+        assert turn.input_items == [{"type": "message", "content": "é😀"}]
         container = await store.containers.get("cntr_1", owner="a")
         assert container
         assert container.memory_limit == "1g"
         assert await store.container_files.get("cfile_1", owner="a", container_id="cntr_1")
         assert await store.files.get("file-1", owner="a")
         assert await store.hidden_calls.find(["call_1"], owner="a") == {"call_1": {"calls": [1]}}
-        known = await store.idempotency_keys.claim("key", owner="a", gateway="g", fingerprint="f", ttl_s=60)
+        known = await store.idempotency_keys.claim("key", owner="a", instance="g", fingerprint="f", ttl_s=60)
         assert known
         assert known.state == "running"
 
@@ -73,7 +78,7 @@ async def test_requests_that_are_cancelled_while_they_write_do_not_keep_others_f
 
         async def claim() -> None:
             key = chance.choice("abcdef")
-            await store.idempotency_keys.claim(key, owner="a", gateway="g", fingerprint="f", ttl_s=60)
+            await store.idempotency_keys.claim(key, owner="a", instance="g", fingerprint="f", ttl_s=60)
 
         async def leave_in_midst() -> None:
             claiming = asyncio.create_task(claim())
@@ -96,7 +101,9 @@ async def test_nobody_sees_or_deletes_what_another_owns(store: Store) -> None:
     assert await store.container_files.get("cfile_1", owner="b", container_id="cntr_1") is None
     assert await store.files.get("file-1", owner="b") is None
     assert await store.hidden_calls.find(["call_1"], owner="b") == {}
-    assert await store.idempotency_keys.claim("key", owner="b", gateway="g", fingerprint="g", ttl_s=60) is None
+    assert await store.idempotency_keys.claim("key", owner="b", instance="g", fingerprint="g", ttl_s=60) is None
+    assert await store.sessions.find("cntr_1", owner="b") is None
+    assert await store.sessions.list(owner="b") == []
     assert (await store.containers.list(owner="b", page=page))[0] == []
     assert (await store.container_files.list(owner="b", container_id="cntr_1", page=page))[0] == []
     assert (await store.files.list(owner="b", page=page))[0] == []
@@ -106,7 +113,6 @@ async def test_nobody_sees_or_deletes_what_another_owns(store: Store) -> None:
     assert not await store.files.delete("file-1", owner="b")
     container = await store.containers.get("cntr_1", owner="a")
     assert container
-    assert not container.expired
     assert await store.container_files.get("cfile_1", owner="a", container_id="cntr_1")
 
 

@@ -28,3 +28,9 @@ async def test_they_are_forgotten_in_time_purged_or_not(store: Store, clock: Clo
     await store.purge()
     clock.now -= 1
     assert await store.hidden_calls.find(["old", "new"], owner="a") == {"new": 2}
+
+
+async def test_a_conversation_may_have_more_calls_than_a_question_has_values(store: Store) -> None:
+    keys = [f"call_{number}" for number in range(40_000)]
+    await store.hidden_calls.put(keys[-1:], 1, owner="a", ttl_s=60)
+    assert await store.hidden_calls.find(keys, owner="a") == {keys[-1]: 1}

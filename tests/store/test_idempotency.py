@@ -2,13 +2,20 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from app.store.database import Store
 from app.store.idempotency import KeyRecord
 from tests.store.conftest import Clock
 
 
+@pytest.fixture(autouse=True)
+async def alive(store: Store) -> None:
+    await store.instances.beat("g", lease_s=1000)
+
+
 async def claim(store: Store, fingerprint: str = "f") -> KeyRecord | None:
-    return await store.idempotency_keys.claim("k", owner="a", gateway="g", fingerprint=fingerprint, ttl_s=60)
+    return await store.idempotency_keys.claim("k", owner="a", instance="g", fingerprint=fingerprint, ttl_s=60)
 
 
 async def test_of_many_at_once_one_gets_the_key(store: Store) -> None:
@@ -46,14 +53,23 @@ async def test_purging_frees_only_what_has_expired(store: Store, clock: Clock) -
     assert await claim(store) is None
 
 
-async def test_what_a_gateway_ran_when_it_was_killed_is_spent_at_its_next_start(store: Store) -> None:
+async def test_what_a_gateway_ran_when_it_died_is_spent(store: Store, clock: Clock) -> None:
     keys = store.idempotency_keys
-    for key, gateway in (("mine", "g"), ("another's", "h"), ("answered", "g")):
-        assert await keys.claim(key, owner="a", gateway=gateway, fingerprint="f", ttl_s=60) is None
+    await store.instances.beat("dead", lease_s=30)
+    for key, instance in (("its", "dead"), ("another's", "alive"), ("answered", "dead")):
+        assert await keys.claim(key, owner="a", instance=instance, fingerprint="f", ttl_s=60) is None
     await keys.answer("answered", owner="a", status=200, body=b"{}")
-    await keys.spend_all_of("g")
-    known = [
-        await keys.claim(key, owner="a", gateway="g", fingerprint="f", ttl_s=60)
-        for key in ("mine", "another's", "answered")
-    ]
-    assert [record and record.state for record in known] == ["spent", "running", "answered"]
+
+    async def states() -> list[str | None]:
+        found = [
+            await keys.claim(key, owner="a", instance="alive", fingerprint="f", ttl_s=60)
+            for key in ("its", "another's", "answered")
+        ]
+        return [record and record.state for record in found]
+
+    await store.instances.beat("alive", lease_s=30)
+    assert await states() == ["running", "running", "answered"]
+    clock.now += 20
+    await store.instances.beat("alive", lease_s=30)
+    clock.now += 10
+    assert await states() == ["spent", "running", "answered"]

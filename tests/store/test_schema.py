@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from contextlib import AsyncExitStack
 from importlib import import_module
@@ -96,6 +97,25 @@ async def test_tables_made_before_versions_were_kept_are_recognised(url: str) ->
     assert await upgrade_store(url) == Upgrade(baseline.revision, HEAD)
     async with open_store(url) as store:
         assert await store.files.get("file-1", owner="a") is not None
+
+
+@on_disk
+async def test_stored_answers_of_an_earlier_release_keep_their_items(url: str) -> None:
+    await make(url, baseline.revision, versioned=False)
+    given = [{"role": "user", "content": f"\ud83d \0 {number}"} for number in range(250)]
+    row = {"i": json.dumps(given), "o": json.dumps([{"id": "msg_1"}]), "r": json.dumps({"id": "resp_1"})}
+    async with open_engine(url) as engine, engine.begin() as connection:
+        value = "CAST(:{} AS JSON)" if engine.dialect.name == "postgresql" else ":{}"
+        columns = "id, owner, created_at, model, input_items, output_items, response"
+        values = f"'resp_1', 'a', 1, 'm', {', '.join(map(value.format, row))}"
+        await connection.execute(text(f"INSERT INTO eager_responses ({columns}) VALUES ({values})"), row)
+    async with open_store(url) as store:
+        (turn,) = await store.responses.chain("resp_1", owner="a")
+        found = await store.responses.get("resp_1", owner="a")
+    assert turn.input_items == given
+    assert turn.output_items == [{"id": "msg_1"}]
+    assert found is not None
+    assert json.loads(found.document) == {"id": "resp_1"}
 
 
 @on_disk

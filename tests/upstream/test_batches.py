@@ -13,6 +13,7 @@ import pytest
 from app.errors import UpstreamBroken, UpstreamUnreachable
 from app.extraction.deltas import decode_delta
 from app.upstream import batches
+from app.upstream.allowance import AnswerLimits
 from app.upstream.batches import EventBatches
 
 ONE = b'data: {"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]}\n\n'
@@ -45,9 +46,16 @@ class Script:
         self.closed.set()
 
 
-def reading(script: Script, *, is_json: bool = False, first_byte_s: float = 60, idle_s: float = 60) -> EventBatches:
+def reading(
+    script: Script,
+    *,
+    is_json: bool = False,
+    first_byte_s: float = 60,
+    idle_s: float = 60,
+    limits: AnswerLimits | None = None,
+) -> EventBatches:
     deadline = asyncio.get_running_loop().time() + first_byte_s
-    return EventBatches(script, is_json=is_json, deadline=deadline, idle_timeout_s=idle_s)
+    return EventBatches(script, is_json=is_json, deadline=deadline, idle_timeout_s=idle_s, limits=limits)
 
 
 async def texts(*pieces: bytes | Exception | Callable[[], None], **options: Any) -> list[str]:
@@ -177,3 +185,14 @@ async def test_a_whole_answer_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(batches, "MAX_ANSWER_BYTES", 10)
     with pytest.raises(UpstreamBroken, match="longer than 10 bytes"):
         await texts(b"{" * 20, is_json=True)
+
+
+@pytest.mark.parametrize("piece", [ONE, b": keep-alive\n\n", b"\n" * 50, b'data: {"choices":[]}\n\n'])
+async def test_an_answer_without_end_is_ended(piece: bytes) -> None:
+    with pytest.raises(UpstreamBroken, match="longer than 5000 bytes"):
+        await texts(*[piece] * 500, limits=AnswerLimits(bytes=5_000))
+
+
+async def test_an_answer_of_too_many_events_is_ended() -> None:
+    with pytest.raises(UpstreamBroken, match="more than 20 events"):
+        await texts(*[ONE] * 21, limits=AnswerLimits(events=20))

@@ -13,7 +13,8 @@ from starlette.types import Receive, Scope, Send
 
 from app.api.edge.errors import error_response, to_body
 from app.api.edge.last_resort import failure_of
-from app.api.event_stream import StreamWriter, note_failure, open_requests, until_client_leaves
+from app.api.edge.request_notes import notes_of
+from app.api.event_stream import StreamWriter, open_requests, until_client_leaves
 from app.extraction.deltas import is_error
 
 DONE = b"data: [DONE]\n\n"
@@ -37,7 +38,7 @@ class ProxyDocument(Response):
             # The json module writes half surrogates as it read them.
             answer = await self._fetch()
             if isinstance(answer, dict) and answer.get("error"):
-                note_failure(scope)
+                notes_of(scope).failed = True
             document = json.dumps(answer).encode()
 
         failure = await failure_of(open_requests(scope).run(fetch()))
@@ -61,7 +62,7 @@ class ProxyStream(Response):
         if failure is None:
             await writer.write(DONE, last=True)
         elif writer.started:
-            note_failure(scope)
+            notes_of(scope).failed = True
             await writer.write(b"data: %b\n\n" % msgspec.json.encode({"error": to_body(failure)}), last=True)
         else:
             await error_response(failure)(scope, receive, send)
@@ -73,5 +74,5 @@ class ProxyStream(Response):
                 lines = (event.replace("\n", " ") for event in events)
                 await writer.write("".join(f"data: {line}\n\n" for line in lines).encode("utf-8", "replace"))
                 if any(map(is_error, events)):  # the upstream says no more, and this says it all
-                    note_failure(scope)
+                    notes_of(scope).failed = True
                     return

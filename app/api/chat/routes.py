@@ -13,6 +13,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from app.api.chat.hidden_calls import keeper, restored
+from app.api.chat.legacy_functions import keeping_one, uses_functions, with_tools
 from app.api.chat.proxy import ProxyDocument, ProxyStream
 from app.api.chat.render_choice import RenderChoice, choose
 from app.api.chat.rendering import RenderedAnswer, markdown_answer, new_conversation, remembered
@@ -29,7 +30,9 @@ from app.api.turn_texts import OnlyJson, Paragraphs, TurnTexts, is_parsed
 from app.events import Event
 from app.gateway import Gateway
 from app.pipeline.emitter import SendEvent
+from app.pipeline.place import Place
 from app.pipeline.run import RunOptions, run
+from app.render.answer import MarkdownAnswer
 from app.store.database import Store
 from app.upstream.completions import Completions
 from app.upstream.without_tools import ToolsOrWords
@@ -47,17 +50,22 @@ async def create_chat_completion(request: Request, body: CompletionRequest) -> R
     asked = with_headers(body.eager, request.headers)
     choice = choose(body, asked, gateway, caller)
     caller.require_model(choice.model)
+    caller.require_models(body.model_extra or {})
     options = drop_in_options(asked, gateway, request.headers, sources=choice.sources)
-    if options.sources <= {"tool"} and not choice.code_tool and not has_code_tool(body.upstream_body(), options.tools):
+    legacy = uses_functions(body, options.tools)
+    if options.sources <= {"tool"} and not (
+        legacy or choice.code_tool or has_code_tool(body.upstream_body(), options.tools)
+    ):
         response = _proxied(gateway, store, caller, body, choice, options)
     else:
-        response = _run_here(request, body, asked, choice, options)
+        response = _run_here(request, with_tools(body) if legacy else body, asked, choice, options, legacy)
     return idempotent(
         request,
         caller,
         await request.body(),
         response,
         keys=store.idempotency_keys,
+        instance=gateway.instance.id,
         streaming=bool(body.stream),
     )
 
@@ -90,7 +98,12 @@ def _proxied(
 
 
 def _run_here(
-    request: Request, body: CompletionRequest, asked: EagerOptions, choice: RenderChoice, options: RunOptions
+    request: Request,
+    body: CompletionRequest,
+    asked: EagerOptions,
+    choice: RenderChoice,
+    options: RunOptions,
+    legacy: bool,
 ) -> Response:
     gateway: Gateway = request.app.state.gateway
     store: Store = request.app.state.store
@@ -123,27 +136,15 @@ def _run_here(
             code_keys=code_keys(upstream_body, tools),
             whole=not body.stream,
         )
+        keep = keeper(body.messages, store.hidden_calls, owner=caller.name)
         keep_as = session_id(body.metadata)
         if choice.style is not None and keep_as is None:
             keep_as = conversation.session or new_conversation()
         async with gateway.place(asked.session, owner=caller.name, keep_as=keep_as) as place:
             rendered = None
             if choice.style is not None:
-                rendered = RenderedAnswer(
-                    send=send,
-                    links=Links(
-                        store,
-                        request.app.state.blobs,
-                        owner=caller.name,
-                        base_url=gateway.public_url or str(request.base_url).rstrip("/"),
-                        place=place,
-                        ttl_s=gateway.shared_s,
-                    ),
-                    store=store.hidden_calls,
-                    owner=caller.name,
-                    session=keep_as or "",
-                    answer=markdown_answer(choice.style, run_options),
-                )
+                answer = markdown_answer(choice.style, run_options)
+                rendered = _rendered(request, caller, place, answer, session=keep_as or "", send=send)
             await run(
                 {**upstream_body, "messages": conversation.messages},
                 run_options,
@@ -151,14 +152,33 @@ def _run_here(
                 upstream=upstream,
                 place=place,
                 send=show if rendered is None else rendered.show,
-                keep_hidden=keeper(body.messages, store.hidden_calls, owner=caller.name),
+                keep_hidden=keeping_one(keep, body.messages) if legacy else keep,
                 keep_turn=None if rendered is None else rendered.keep_turn,
             )
 
     def render(events: list[Event]) -> bytes:
-        return chat_document(events, id=id, created=created, model=body.model, carry=carry)
+        return chat_document(events, id=id, created=created, model=body.model, carry=carry, legacy=legacy)
 
     if not body.stream:
         return EventDocument(pipeline, render)
-    wire = ChatWire(id=id, created=created, model=body.model, include_usage=body.wants_usage, events=carry)
+    usage = body.wants_usage
+    wire = ChatWire(id=id, created=created, model=body.model, include_usage=usage, events=carry, legacy=legacy)
     return EventStream(pipeline, wire)
+
+
+def _rendered(
+    request: Request, caller: Caller, place: Place, answer: MarkdownAnswer, *, session: str, send: SendEvent
+) -> RenderedAnswer:
+    gateway: Gateway = request.app.state.gateway
+    store: Store = request.app.state.store
+    links = Links(
+        store,
+        request.app.state.blobs,
+        owner=caller.name,
+        base_url=gateway.public_url or str(request.base_url).rstrip("/"),
+        place=place,
+        ttl_s=gateway.shared_s,
+    )
+    return RenderedAnswer(
+        send=send, links=links, store=store.hidden_calls, owner=caller.name, session=session, answer=answer
+    )

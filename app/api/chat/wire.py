@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from app.api.edge.errors import failure_told_by
+from app.api.edge.errors import to_exception
 from app.events import DeltaExtra, Done, Error, Event, Start, Token, ToolCall, ToolCallDelta
 from app.extraction.assistant_message import THINKING, join_details, merge_fields
 from app.pipeline.usage import ESTIMATED, totals
@@ -33,8 +33,10 @@ def summary(start: Start, done: Done) -> dict[str, Any]:
     }
 
 
-def finish_reason(done: Done) -> str:
+def finish_reason(done: Done, *, legacy: bool = False) -> str:
     """Ours, within OpenAI's enum."""
+    if legacy and done.finish_reason == "tool_calls":
+        return "function_call"
     return done.finish_reason if done.finish_reason in ("length", "tool_calls", "content_filter") else "stop"
 
 
@@ -48,11 +50,14 @@ def public_usage(usage: dict[str, Any] | None) -> dict[str, Any]:
 class ChatWire:
     """One streamed answer. Id, ``created`` and model are the gateway's own over all upstream turns (R2)."""
 
-    def __init__(self, *, id: str, created: int, model: str, include_usage: bool, events: bool) -> None:
+    def __init__(
+        self, *, id: str, created: int, model: str, include_usage: bool, events: bool, legacy: bool = False
+    ) -> None:
         head = {"id": id, "object": "chat.completion.chunk", "created": created, "model": model}
         self._head = _encode(head)[:-1]
         self._usage = b',"usage":null' if include_usage else b""  # R5
         self._include_usage = include_usage
+        self._legacy = legacy
         self._events = events
         self._start: Start | None = None
         #: Indices of the calls that were begun, fresh and contiguous (R9).
@@ -95,6 +100,8 @@ class ChatWire:
     def _call_delta(self, call: ToolCallDelta) -> bytes:
         """R9: id and name once, the arguments byte for byte."""
         if (index := self._calls.get(call.id)) is not None:
+            if self._legacy:
+                return self._chunk({"function_call": {"arguments": call.arguments}}) if index == 0 else b""
             text = {"input": call.arguments} if call.kind == "custom" else {"arguments": call.arguments}
             return self._chunk({"tool_calls": [{"index": index, _kind(call): text}]})
         return self._begin_call(call)
@@ -103,12 +110,14 @@ class ChatWire:
         """The end of a call, all of which was shown or nothing."""
         if (index := self._calls.get(call.id)) is None:
             return self._begin_call(call)
-        extras = _known(call.extras)
+        extras = None if self._legacy else _known(call.extras)
         nothing = {"input": ""} if call.kind == "custom" else {"arguments": ""}
         return self._chunk({"tool_calls": [{"index": index, _kind(call): nothing, **extras}]}) if extras else b""
 
     def _begin_call(self, call: ToolCall | ToolCallDelta) -> bytes:
         index = self._calls[call.id] = len(self._calls)
+        if self._legacy:
+            return self._chunk(_function_call(call)) if index == 0 else b""
         return self._chunk({"tool_calls": [{"index": index, **_call(call)}]})
 
     def _carry(self, event: Event) -> bytes:
@@ -119,7 +128,7 @@ class ChatWire:
         if done.finish_reason == "error":
             return b""
         assert self._start is not None
-        last = self._chunk({}, finish=finish_reason(done), eager=summary(self._start, done))  # R8
+        last = self._chunk({}, finish=finish_reason(done, legacy=self._legacy), eager=summary(self._start, done))  # R8
         if not self._include_usage:
             return last
         usage = {"choices": [], "usage": public_usage(done.usage)}
@@ -133,29 +142,31 @@ class ChatWire:
         return b'data: %b,"choices":[%b]%b%b}\n\n' % (self._head, _encode(choice), self._usage, carried)
 
 
-def chat_document(events: list[Event], *, id: str, created: int, model: str, carry: bool) -> bytes:
-    """The answer without a stream. ``content`` is the text of all turns exactly as it would have streamed.
+def chat_document(
+    events: list[Event], *, id: str, created: int, model: str, carry: bool, legacy: bool = False
+) -> bytes:
+    """The answer without a stream. ``content`` is the text of all turns exactly as it would have streamed. ``legacy``:
+    its first call is the ``function_call`` that it may have.
 
     Raises:
         EagerError: the request failed.
     """
     for event in events:
         if isinstance(event, Error):
-            raise failure_told_by(event)
+            raise to_exception(event)
     start, done = events[0], events[-1]
     assert isinstance(start, Start)
     assert isinstance(done, Done)
     tokens = [event for event in events if isinstance(event, Token)]
     carried: list[Any] = [event for event in events if _is_carried(event)] if carry else []
+    message = _message(tokens, [event for event in events if isinstance(event, DeltaExtra)])
+    if calls := [event for event in events if isinstance(event, ToolCall)]:
+        message |= _function_call(calls[0]) if legacy else {"tool_calls": [_call(call) for call in calls]}
     choice = {
         "index": 0,
-        "message": _message(
-            tokens,
-            [event for event in events if isinstance(event, ToolCall)],
-            [event for event in events if isinstance(event, DeltaExtra)],
-        ),
+        "message": message,
         "logprobs": _join_logprobs(token.logprobs for token in tokens),
-        "finish_reason": finish_reason(done),
+        "finish_reason": finish_reason(done, legacy=legacy),
     }
     return _encode(
         {
@@ -175,7 +186,7 @@ def _reasoning_key(token: Token) -> str:
     return "reasoning_content" if token.key in (None, THINKING) else token.key
 
 
-def _message(tokens: list[Token], calls: list[ToolCall], extras: list[DeltaExtra]) -> dict[str, Any]:
+def _message(tokens: list[Token], extras: list[DeltaExtra]) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": _text(tokens, "content") or None}
     message["refusal"] = _text(tokens, "refusal") or None
     if reasoning := _text(tokens, "reasoning"):
@@ -184,9 +195,12 @@ def _message(tokens: list[Token], calls: list[ToolCall], extras: list[DeltaExtra
         merge_fields(message, extra.fields)
     if details := message.get("reasoning_details"):
         message["reasoning_details"] = join_details(details)
-    if calls:
-        message["tool_calls"] = [_call(call) for call in calls]
     return message
+
+
+def _function_call(call: ToolCall | ToolCallDelta) -> dict[str, Any]:
+    """A call as it was told before there were tools."""
+    return {"function_call": {"name": call.name, "arguments": call.arguments}}
 
 
 def _kind(call: ToolCall | ToolCallDelta) -> str:

@@ -9,11 +9,11 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from app.api.containers.host import ContainerHost
-from app.api.containers.routes import find_files
 from app.api.containers.schemas import file_object
 from app.api.edge.auth import AuthenticatedCaller, Caller
 from app.api.edge.openapi import BYTES
 from app.api.files.filenames import base_name
+from app.api.files.lookup import find_files
 from app.api.files.multipart import read_form
 from app.api.files.spool import Spool, SpooledFile, Write
 from app.api.listing import list_object, page_query

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Literal
 from uuid import uuid4
 from weakref import WeakKeyDictionary
 
 from app.api.containers.open_container import OpenContainer
-from app.errors import RequestError
+from app.errors import RequestError, SessionElsewhere
 from app.ids import is_id
+from app.instance import Instance
 from app.sandbox.registry import SessionRegistry
 from app.sandbox.worker.worker import Worker
 from app.store.blobs import BlobStore
@@ -27,20 +28,22 @@ CONTAINER_PREFIX = "cntr_"
 
 
 class ContainerHost:
-    """``app.state.containers``. The session of a container has the container's id.
-
-    Args:
-        gateway: name of this process among those that share the store.
-    """
+    """``app.state.containers``. The session of a container has the container's id."""
 
     def __init__(
-        self, *, store: Store, blobs: BlobStore, registry: SessionRegistry, gateway: str, checkout_timeout_s: float
+        self,
+        *,
+        store: Store,
+        blobs: BlobStore,
+        registry: SessionRegistry,
+        instance: Instance,
+        checkout_timeout_s: float,
     ) -> None:
         self.idle_minutes = max(1, int(registry.idle_s // 60))
         self._store = store
         self._blobs = blobs
         self._registry = registry
-        self._gateway = gateway
+        self._instance = instance
         self._checkout_timeout_s = checkout_timeout_s
         #: Which files of ``/v1/files`` were put into each. No table: it matters as long as the sandbox lives.
         self._placed: WeakKeyDictionary[Worker, dict[str, str]] = WeakKeyDictionary()
@@ -64,25 +67,54 @@ class ContainerHost:
         """
         Raises:
             RequestError: 404, there is none, or it has expired.
+            SessionElsewhere: another gateway holds it.
         """
-        await self.find(id, owner=owner)
-        if not self.is_alive(id, owner=owner):
+        record = await self.find(id, owner=owner)
+        if not self.is_usable(record):
             raise expired(id)
 
-    def status(self, record: ContainerRecord, now: float) -> ContainerStatus:
-        """Of our own ones the session is what counts."""
-        if record.gateway != self._gateway:
-            return record.status(now)
-        return "running" if self.is_alive(record.id, owner=record.owner) else "expired"
+    def status(self, record: ContainerRecord) -> ContainerStatus:
+        """Wherever it lives."""
+        return "running" if self._is_elsewhere(record) or self.is_alive(record.id, owner=record.owner) else "expired"
+
+    def is_usable(self, record: ContainerRecord) -> bool:
+        """Whether it is alive. What is alive elsewhere is not made anew.
+
+        Raises:
+            SessionElsewhere: another gateway holds it.
+        """
+        if self.is_alive(record.id, owner=record.owner):
+            return True
+        if self._is_elsewhere(record):
+            raise _elsewhere(record.id)
+        return False
 
     def is_alive(self, id: str, *, owner: str) -> bool:
         """Whether it can be used, here and now."""
         return self._registry.is_alive(id, owner=owner)
 
+    async def find_usable(self, id: str, *, owner: str) -> bool:
+        """Whether there is such a container, and it is alive.
+
+        Raises:
+            SessionElsewhere: another gateway holds it.
+        """
+        if self.is_alive(id, owner=owner):
+            return True
+        record = await self._store.containers.get(id, owner=owner) if is_id(id) else None
+        return record is not None and self.is_usable(record)
+
     async def find_alive(self, name: str, *, owner: str) -> str | None:
-        """Id of the latest container with this name that can be used."""
+        """Id of the latest container with this name that is alive.
+
+        Raises:
+            SessionElsewhere: another gateway holds it.
+        """
         records, _ = await self._store.containers.list(owner=owner, page=PageRequest(), name=name)
-        return next((record.id for record in records if self.is_alive(record.id, owner=owner)), None)
+        return next((record.id for record in records if self.is_usable(record)), None)
+
+    def _is_elsewhere(self, record: ContainerRecord) -> bool:
+        return record.instance is not None and record.instance != self._instance.id
 
     @asynccontextmanager
     async def create(
@@ -110,10 +142,9 @@ class ContainerHost:
                     name=name,
                     idle_minutes=idle_minutes or self.idle_minutes,
                     memory_limit=memory_limit or DEFAULT_MEMORY_LIMIT,
-                    gateway=self._gateway,
                 )
             except BaseException:  # nobody would find the session
-                self._registry.delete(id, owner=owner)
+                await self._registry.delete(id, owner=owner)
                 raise
             yield self._open(id, worker, owner=owner, fresh=True)
 
@@ -123,6 +154,7 @@ class ContainerHost:
         Raises:
             RequestError: 404, there is none, or it has expired.
             SessionBusy: another request uses it.
+            SessionElsewhere: another gateway holds it.
         """
         await self.require_alive(id, owner=owner)
         async with self._registry.use(id, owner=owner) as worker:
@@ -133,11 +165,15 @@ class ContainerHost:
         """
         Raises:
             RequestError: 404.
+            SessionElsewhere: another gateway holds it: it is still there.
         """
+        record = await self.find(id, owner=owner)
+        if self._is_elsewhere(record):
+            raise _elsewhere(id)
+        if self.is_alive(id, owner=owner):
+            await self._registry.delete(id, owner=owner)
         if not await self._store.containers.delete(id, owner=owner):
             raise _not_found(id)
-        with suppress(RequestError):  # its session has expired
-            self._registry.delete(id, owner=owner)
         await self._store.shared.revoke(owner=owner, session=id)
 
     def _open(self, id: str, worker: Worker, *, owner: str, fresh: bool) -> OpenContainer:
@@ -158,4 +194,12 @@ def expired(id: str) -> RequestError:
 def _not_found(id: str) -> RequestError:
     return RequestError(
         f"Container with id '{id}' not found.", param="container_id", code="container_not_found", status=404
+    )
+
+
+def _elsewhere(id: str) -> SessionElsewhere:
+    return SessionElsewhere(
+        f"Container with id '{id}' lives in another gateway of this deployment, where alone it can be used.",
+        param="container_id",
+        code="container_elsewhere",
     )

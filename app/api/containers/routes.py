@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Sequence, Set
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -12,13 +10,9 @@ from app.api.containers.host import ContainerHost, new_container_id
 from app.api.containers.schemas import CreateContainer, container_object
 from app.api.edge.auth import AuthenticatedCaller, Caller
 from app.api.event_stream import while_client_stays
-from app.api.files.filenames import base_name
-from app.api.files.routes import find_file
+from app.api.files.lookup import file_names, find_files
 from app.api.listing import list_object, page_query
 from app.errors import RequestError
-from app.ids import is_id
-from app.store.database import Store
-from app.store.files import FileRecord
 from app.store.paging import PageRequest
 
 router = APIRouter(prefix="/v1/containers")
@@ -59,8 +53,7 @@ async def list_containers(
     state = request.app.state
     containers: ContainerHost = state.containers
     records, more = await state.store.containers.list(owner=caller.name, page=page, name=name)
-    now = time.time()
-    return list_object([container_object(record, containers.status(record, now)) for record in records], has_more=more)
+    return list_object([container_object(record, containers.status(record)) for record in records], has_more=more)
 
 
 @router.get("/{container_id}")
@@ -80,33 +73,4 @@ async def delete_container(request: Request, caller: AuthenticatedCaller, contai
 async def _describe(request: Request, caller: Caller, container_id: str) -> dict[str, Any]:
     containers: ContainerHost = request.app.state.containers
     record = await containers.find(container_id, owner=caller.name)
-    return container_object(record, containers.status(record, time.time()))
-
-
-async def find_files(
-    store: Store, caller: Caller, ids: Iterable[str], *, param: str, optional: Set[str] = frozenset()
-) -> list[FileRecord]:
-    """Each once. Of ``optional`` ones those that are not there are left out.
-
-    Raises:
-        RequestError: one of them is none of the caller's.
-    """
-    records = []
-    for id in dict.fromkeys(ids):
-        if not is_id(id):
-            raise RequestError("A file's id is printable ASCII.", param=param)
-        try:
-            records.append(await find_file(store, caller, id))
-        except RequestError:
-            if id not in optional:
-                raise
-    return records
-
-
-def file_names(records: Sequence[FileRecord]) -> dict[str, str]:
-    """How files are called in a container, by id. A name that is taken is told apart by the id."""
-    names: dict[str, str] = {}
-    for record in records:
-        name = base_name(record.filename)
-        names[record.id] = name if name not in names.values() else base_name(f"{record.id}-{name}")
-    return names
+    return container_object(record, containers.status(record))

@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 import msgspec
 from fastapi import APIRouter, WebSocket
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.types import Message
 from starlette.websockets import WebSocketDisconnect
 
@@ -32,6 +32,7 @@ from app.api.edge.auth import Caller, authenticate
 from app.api.edge.errors import error_response
 from app.api.edge.last_resort import failure_of
 from app.api.edge.limits import Admission
+from app.api.edge.validation import validated
 from app.api.event_stream import failed, open_requests
 from app.api.options import pipeline_options, with_headers
 from app.api.schemas import EagerOptions
@@ -41,6 +42,7 @@ from app.errors import RequestError, ShuttingDown, UpstreamBroken
 from app.events import Done, Event
 from app.gateway import Gateway
 from app.ids import new_id
+from app.json_size import TooManyValues, check_text
 from app.pipeline.run import run
 
 log = logging.getLogger(__name__)
@@ -156,11 +158,7 @@ class _Push:
             )
 
     async def _open(self) -> PushRequest:
-        try:
-            return PushRequest.model_validate(await self._next())
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise RequestError(f"{first['msg']}", param=".".join(map(str, first["loc"]))) from None
+        return validated(PushRequest, await self._next())
 
     async def _next(self) -> dict[str, Any]:
         """
@@ -175,7 +173,11 @@ class _Push:
             raise UpstreamBroken("no message came") from None
         text = message.get("text")
         try:
+            if isinstance(text, str):
+                await check_text(text)
             decoded = json.loads(text) if isinstance(text, str) else None
+        except TooManyValues as error:
+            raise RequestError(f"A message cannot be read: {error}.") from None
         except (ValueError, RecursionError):
             decoded = None
         if not isinstance(decoded, dict):

@@ -30,6 +30,7 @@ async def create_eager_completion(request: Request, body: CompletionRequest) -> 
     upstream = gateway.require_upstream()
     caller: Caller = request.state.caller
     caller.require_model(body.model)
+    caller.require_models(body.model_extra or {})
     body.require_one_choice()
     asked = with_headers(body.eager, request.headers)
     # A repair is another turn, so who asks for repairs asks for turns.
@@ -54,5 +55,6 @@ async def create_eager_completion(request: Request, body: CompletionRequest) -> 
         await request.body(),
         EventStream(pipeline, EagerWire()) if body.stream else EventDocument(pipeline, completion_document),
         keys=request.app.state.store.idempotency_keys,
+        instance=gateway.instance.id,
         streaming=bool(body.stream),
     )

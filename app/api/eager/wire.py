@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar, get_args
 
 import msgspec
 
-from app.api.edge.errors import failure_told_by
+from app.api.edge.errors import to_exception
 from app.events import (
     AnyEvent,
     CodeEnd,
@@ -68,7 +68,7 @@ def execution_document(events: list[Event]) -> bytes:
         EagerError: it failed.
     """
     if (error := _first(events, Error)) is not None:
-        raise failure_told_by(error)
+        raise to_exception(error)
     ends = [e for e in events if isinstance(e, CodeEnd)]
     start, done = _first(events, Start), _first(events, Done)
     return _encoder.encode(

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Annotated, Any
@@ -26,6 +26,7 @@ from app.api.edge.errors import error_response
 from app.errors import RequestError
 from app.gateway import CodeTool, Render
 
+_NAMES_MODELS = re.compile(r"model|fallback", re.IGNORECASE)
 HASHED = re.compile(r"sha256:([0-9a-fA-F]{64})")
 
 
@@ -51,10 +52,33 @@ class Caller:
         Raises:
             RequestError: 403, the key is not allowed for the model.
         """
-        if self.models is not None and not any(fnmatchcase(model, pattern) for pattern in self.models):
+        if not self.may_use(model):
             raise RequestError(
                 f"Your API key may not use the model `{model}`.", param="model", code="permission_denied", status=403
             )
+
+    def require_models(self, fields: Mapping[str, Any]) -> None:
+        """The same of all else in a request that some upstream reads as a model: OpenRouter's ``models``, LiteLLM's
+        ``fallbacks``, whatever is named so.
+
+        Raises:
+            RequestError: 403, one of them is not allowed.
+        """
+        if self.models is None:
+            return
+        for name, value in fields.items():
+            if _NAMES_MODELS.search(name):
+                for model in _texts(value):
+                    if not self.may_use(model):
+                        raise RequestError(
+                            f"Your API key may not use the model `{model}`.",
+                            param=name,
+                            code="permission_denied",
+                            status=403,
+                        )
+
+    def may_use(self, model: str) -> bool:
+        return self.models is None or any(fnmatchcase(model, pattern) for pattern in self.models)
 
 
 #: Everybody, when no keys are configured.
@@ -135,10 +159,11 @@ class AuthMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(self._prefix) and not self._is_open(scope):
             try:
-                self._keyring.authenticate(Headers(scope=scope).get("authorization"))
+                caller = self._keyring.authenticate(Headers(scope=scope).get("authorization"))
             except RequestError as error:
                 await error_response(error)(scope, receive, send)
                 return
+            scope.setdefault("state", {})["caller"] = caller
         await self._app(scope, receive, send)
 
     def _is_open(self, scope: Scope) -> bool:
@@ -146,12 +171,15 @@ class AuthMiddleware:
 
 
 async def authenticate(connection: HTTPConnection) -> Caller:
-    """FastAPI dependency: the caller of a request or WebSocket, by ``app.state.keyring``. It is also kept as
-    ``request.state.caller``."""
-    keyring: Keyring = connection.app.state.keyring
-    caller = keyring.authenticate(connection.headers.get("authorization"))
-    connection.state.caller = caller
-    return caller
+    """FastAPI dependency: the caller, whom ``AuthMiddleware`` has found, or, of a WebSocket, ``app.state.keyring``.
+
+    It is also kept as ``request.state.caller``.
+    """
+    found: Caller | None = getattr(connection.state, "caller", None)
+    if found is None:
+        keyring: Keyring = connection.app.state.keyring
+        connection.state.caller = found = keyring.authenticate(connection.headers.get("authorization"))
+    return found
 
 
 #: The parameter of a route that only authenticated callers reach.
@@ -203,6 +231,19 @@ def _digest(key: str, position: int) -> bytes:
     if not key or not key.isascii() or not key.isprintable() or " " in key:
         raise ValueError(f"API key {position}: a key is printable ASCII without spaces")
     return hashlib.sha256(key.encode()).digest()
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a JSON value. Names of fields too: LiteLLM's lists of fallbacks are by the model they are for."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict):
+            waiting += [value["model"]] if "model" in value else [*value.keys(), *value.values()]
+        elif isinstance(value, list):
+            waiting += value
 
 
 def _unauthorized(message: str) -> RequestError:

@@ -17,6 +17,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.api.edge.openapi import document_errors
+from app.api.edge.request_notes import notes_of
+from app.api.edge.validation import body_error
 from app.errors import ClientLeft, EagerError, RequestError
 from app.events import Error, ErrorBody
 
@@ -28,12 +30,6 @@ COME_BACK_S = 1
 
 #: All else is logged, with its traceback.
 FORESEEN = (EagerError, RequestValidationError, HTTPException, ClientDisconnect)
-
-#: How pydantic names members of a union, beside what is no identifier (``list[str]``).
-UNION_MEMBERS = {"bool", "float", "int", "str"}
-
-#: Types that pydantic names where one member of a union was not met.
-BUILT_IN = {"bool", "dict", "float", "int", "list", "str"}
 
 #: What the framework, or a middleware, may answer by an ``HTTPException``: status -> type, code.
 FRAMEWORK = {
@@ -59,7 +55,7 @@ def translate(error: Exception) -> EagerError:
         case ClientDisconnect():
             return ClientLeft("The client left while it sent its request.")
         case RequestValidationError():
-            return _validation_error(error)
+            return body_error(error)
         case HTTPException():
             return _framework_error(error)
         case _:
@@ -69,11 +65,11 @@ def translate(error: Exception) -> EagerError:
 def to_body(error: Exception) -> ErrorBody:
     """The ``error`` object that tells a client about ``error``."""
     ours = translate(error)
-    return ErrorBody(message=ours.message, type=ours.type, param=ours.param, code=ours.code)
+    return ErrorBody(message=ours.told, type=ours.type, param=ours.param, code=ours.code)
 
 
-def failure_told_by(event: Error) -> EagerError:
-    """What the event tells, for a client that has not been told anything yet."""
+def to_exception(event: Error) -> EagerError:
+    """The event as an exception: nothing has been sent yet, so the client gets an HTTP error."""
     error = event.error
     failure = EagerError(error.message, param=error.param)
     failure.status, failure.type, failure.code = event.status, error.type, error.code
@@ -84,12 +80,12 @@ def failure_told_by(event: Error) -> EagerError:
 class ErrorResponse(Response):
     """An error as HTTP.
 
-    Once a statement has run a retry would run it again, so such a request (``request.state.code_ran``) is answered
+    Once a statement has run a retry would run it again, so such a request (``RequestNotes.code_ran``) is answered
     with ``x-should-retry: false``, which OpenAI's SDKs obey.
     """
 
     def __init__(self, error: EagerError) -> None:
-        body = {"message": error.message, "type": error.type, "param": error.param, "code": error.code}
+        body = {"message": error.told, "type": error.type, "param": error.param, "code": error.code}
         # ASCII only: a message may quote a lone surrogate of the client's, which has no UTF-8.
         content = json.dumps({"error": body}).encode()
         headers = {name.lower(): value for name, value in error.headers.items()}
@@ -98,7 +94,7 @@ class ErrorResponse(Response):
         super().__init__(content, error.status, headers, media_type="application/json")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope.get("state", {}).get("code_ran"):
+        if notes_of(scope).code_ran:
             self.headers["x-should-retry"] = "false"
         await super().__call__(scope, receive, send)
 
@@ -115,6 +111,8 @@ async def _answer(request: HTTPConnection, error: Exception) -> Response:
         log.error("request %s failed", request_id, exc_info=error)
         if request_id:  # the answer to the unforeseen is sent from outside of the middleware that adds it
             ours.headers["x-request-id"] = request_id
+    elif ours.told != ours.message:
+        log.warning("the request failed, and its client is not told all of: %s", ours.message)
     elif ours.code == "unknown_url":
         ours.message = f"Invalid URL ({request.scope.get('method', 'WEBSOCKET')} {request.url.path})"
     return ErrorResponse(ours)
@@ -126,33 +124,3 @@ def _framework_error(error: HTTPException) -> RequestError:
     ours.type = type
     ours.headers = dict(error.headers or {})
     return ours
-
-
-def _validation_error(error: RequestValidationError) -> RequestError:
-    """The first problem of the request; always a 400, since OpenAI never answers 422."""
-    problem = error.errors()[0]
-    param = _param(problem["loc"])
-    match problem["type"]:
-        case "json_invalid":
-            reason = problem.get("ctx", {}).get("error", "invalid JSON")
-            return RequestError(f"We could not parse the JSON body of your request: {reason}")
-        case "missing" if param is None:
-            return RequestError("The request has no body.", code="missing_required_parameter")
-        case "missing":
-            return RequestError(
-                f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter"
-            )
-        case _ if param is None and isinstance(error.body, bytes):
-            return RequestError("The body must be JSON, sent with 'Content-Type: application/json'.")
-        case _:
-            return RequestError(f"Invalid value for '{param or 'body'}': {problem['msg']}.", param=param)
-
-
-def _is_field(step: str) -> bool:
-    return step.isidentifier() and step not in UNION_MEMBERS
-
-
-def _param(location: tuple[str | int, ...]) -> str | None:
-    """``("body", "messages", 0, "role")`` -> ``messages.0.role``. Names of a union's members are left out."""
-    steps = [str(step) for step in location[1:] if isinstance(step, int) or _is_field(step)]
-    return ".".join(steps) or None

@@ -1,9 +1,9 @@
-"""What the server is answering when it is told to stop, and how that comes to an end the client is told of.
+"""The requests that are open when the server is told to stop, and an end for each that its client understands.
 
-uvicorn cancels the tasks of requests that outlast its grace period, and answers for them what no SDK understands: a
-plain 500, which they retry, so that code runs once more. Before that happens ``end`` makes an error of ours out of
-each, which takes the way of all errors. Requests that run something end at once, and may take a moment to say so; a
-little later all others do, which are still being sent, wait in line or for a sandbox.
+uvicorn cancels the requests that outlast its grace period and answers them with a plain 500. SDKs retry that, and the
+code runs once more. Before that happens, ``end`` turns each into an error of ours, which takes the way of all errors.
+Requests that run something end first, and get a moment to say so. All others follow a little later: those that are
+still being sent, and those that wait in line or for a sandbox.
 """
 
 from __future__ import annotations

@@ -2,6 +2,10 @@
 
 A gateway without keys trusts whoever reaches it, and a browser lets any page send a POST to this machine's loopback. So
 it refuses pages that are not its own and not listed; those that have to present a key are let through, as OpenAI does.
+
+A page can also have its own name lead to this machine (DNS rebinding). What it asks for then is of its own origin, so a
+browser sends no ``Origin`` with a GET; but the ``Host`` is that name. A gateway without keys answers to names of
+loopback alone.
 """
 
 from __future__ import annotations
@@ -32,8 +36,15 @@ class Origins:
     def require_allowed(self, headers: Mapping[str, str]) -> None:
         """
         Raises:
-            RequestError: 403, a page that is neither listed nor the gateway's own.
+            RequestError: 403, a page that is neither listed nor the gateway's own, or a foreign name.
         """
+        if self.open and not is_loopback(_name(headers.get("host", "localhost"))):
+            raise RequestError(
+                "Without API keys the gateway answers to localhost only, and not to the name in this request "
+                "(EAGER_API_KEYS lists keys).",
+                code="permission_denied",
+                status=403,
+            )
         origin = headers.get("origin")
         if origin is None or origin in self.listed or "*" in self.listed or self._is_own(origin, headers.get("host")):
             return
@@ -68,6 +79,13 @@ class OriginMiddleware:
                 await error_response(error)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+
+def _name(host: str) -> str:
+    """Of a ``Host`` header, without its port."""
+    if host.startswith("["):
+        return host.partition("]")[0] + "]"
+    return host.partition(":")[0]
 
 
 def is_loopback(host: str) -> bool:

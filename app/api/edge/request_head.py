@@ -1,7 +1,7 @@
-"""Limits on what comes before a request is one: its line and its headers.
+"""Limits on the head of a request: its first line and its headers.
 
-Whoever can connect can send them, with or without a key, and neither uvicorn nor httptools ever has enough: headers of
-300 MB were kept in memory and answered, and a connection that stays silent was held until its client let it go.
+Whoever can connect can send them, with or without a key. uvicorn and httptools set no limit: headers of 300 MB were
+kept in memory and answered, and a silent connection was held until its client let go of it.
 """
 
 from __future__ import annotations

@@ -6,11 +6,14 @@ import asyncio
 import logging
 import re
 from contextvars import ContextVar
+from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.redaction import on_one_line
 
 log = logging.getLogger(__name__)
 
@@ -81,3 +84,14 @@ class RequestIdFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         record.request = current_request.get()
         return True
+
+
+class OneLineFormatter(logging.Formatter):
+    """Control characters are spelled out, so that nothing that was quoted forges a line or moves a terminal's cursor.
+    Lines of a traceback are indented: none of them looks like a line of its own."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        return on_one_line(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        return "\n".join(f"  {on_one_line(line)}" for line in super().formatException(ei).split("\n"))

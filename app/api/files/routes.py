@@ -15,10 +15,11 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from app.api.edge.auth import AuthenticatedCaller, Caller
+from app.api.edge.auth import AuthenticatedCaller
 from app.api.edge.openapi import BYTES
 from app.api.event_stream import until_client_leaves
 from app.api.files.filenames import attachment, base_name
+from app.api.files.lookup import find_file
 from app.api.files.multipart import read_form
 from app.api.listing import list_object
 from app.errors import RequestError
@@ -145,17 +146,6 @@ async def delete_file(request: Request, caller: AuthenticatedCaller, file_id: st
         raise no_such_file(file_id)
     await state.blobs.delete(file_id)
     return {"id": file_id, "object": "file", "deleted": True}
-
-
-async def find_file(store: Store, caller: Caller, file_id: str) -> FileRecord:
-    """
-    Raises:
-        RequestError: 404, the caller has no such file.
-    """
-    record = await store.files.get(file_id, owner=caller.name)
-    if record is None:
-        raise no_such_file(file_id)
-    return record
 
 
 async def purge_files(store: Store, blobs: BlobStore) -> None:

@@ -8,16 +8,17 @@ from typing import Any
 
 import msgspec
 
-from app.api.edge.errors import failure_told_by
+from app.api.edge.errors import to_exception
 from app.api.responses.events import Emitted, ResponseStream
 from app.api.responses.place import ContainerPlace
 from app.api.responses.request import envelope, includes_logprobs, includes_outputs, includes_reasoning
-from app.api.responses.schemas import Item, ResponsesRequest
+from app.api.responses.schemas import ResponsesRequest
 from app.api.responses.sealed_reasoning import ReasoningSeal
 from app.errors import SandboxError
 from app.events import CodeEnd, Error, Event, Start
 from app.pipeline.emitter import SendEvent
 from app.store.database import Store
+from app.store.item_parts import Item
 
 _encode = msgspec.json.Encoder().encode
 
@@ -25,8 +26,8 @@ _encode = msgspec.json.Encoder().encode
 class Answer:
     """The ``Wire`` of a streamed answer, and what makes the document of one that is not.
 
-    ``own_items`` and ``place`` are set before the first event: what this turn was given, and where its code runs (None
-    if no code can run).
+    ``own_items`` and ``place`` are set before the first event: what this response was given, and where its code
+    runs (None if no code can run).
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class Answer:
         if self._may_have_new_files(event):
             await self._note_files()
         elif isinstance(event, Error) and not self._request.stream:
-            raise failure_told_by(event)
+            raise to_exception(event)
         emitted = self._stream.feed(event)
         response = self._stream.response if emitted else None
         if self._request.stream:
@@ -125,7 +126,7 @@ class Answer:
             model=request.model[:255],
             previous_response_id=request.previous_response_id,
             container_id=self.place.name if self.place is not None and self.place.opened is not None else None,
-            input_items=list(self.own_items),
+            input_items=self.own_items,
             output_items=self._stream.output_items,
             response=response,
         )

@@ -14,10 +14,10 @@ from starlette.responses import Response
 
 from app.api.containers.host import ContainerHost
 from app.api.containers.open_container import OpenContainer
-from app.api.containers.routes import file_names, find_files
 from app.api.edge.auth import AuthenticatedCaller, Caller
 from app.api.edge.openapi import STREAMED
 from app.api.event_stream import EventDocument, EventStream
+from app.api.files.lookup import file_names, find_files
 from app.api.idempotency import idempotent
 from app.api.options import drop_in_options, session_id, with_headers
 from app.api.responses.answer import Answer
@@ -79,6 +79,7 @@ async def create_response(request: Request, caller: AuthenticatedCaller, body: R
         await request.body(),
         response,
         keys=state.store.idempotency_keys,
+        instance=gateway.instance.id,
         streaming=bool(body.stream),
     )
 

@@ -13,10 +13,10 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from app.api.responses.schemas import Item
 from app.errors import RequestError
 from app.events import ChatMessage
 from app.extraction.assistant_message import merge_fields, with_reasoning
+from app.store.item_parts import Item
 
 #: What a function was answered: the text, and parts that are none.
 FunctionResult = tuple[str, list[dict[str, Any]]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.events import CodeEnd, ExecError, ExecOutput, ExecResult
+from app.render.words import words
 
 #: Characters of logs that one call may put into an answer, which is stored and resent.
 LOGS_LIMIT = 1_000_000
@@ -29,8 +30,9 @@ class Outputs:
             case ExecResult(images=[_, *_] as images):
                 self._close_logs()
                 self._items += [{"type": "image", "url": url} for url in images]
-            case ExecResult(repr=str(text)):
-                self._log(f"{text}\n" if event.display else text)
+            case ExecResult(data=data):
+                text = words(data)
+                self._log(text if event.display else text.removesuffix("\n"))
             case ExecError(traceback=text, ename=ename, evalue=evalue):
                 self._failed = True
                 self._log(text or f"{ename}: {evalue}\n")

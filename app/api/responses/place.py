@@ -62,17 +62,15 @@ async def container_place(
 
     Raises:
         RequestError: 404, the named one is not there; 400, it has expired.
-        SandboxError: the named one, or the session's, is busy or has died.
+        SandboxError: the named one, or the session's, is busy or has died; or that of any of them lives elsewhere.
     """
-    if choice.id is not None:
-        await containers.find(choice.id, owner=owner)
-        if not containers.is_alive(choice.id, owner=owner):
-            raise RequestError(f"Container with id '{choice.id}' has expired.", param="tools", code="container_expired")
+    if choice.id is not None and not containers.is_usable(await containers.find(choice.id, owner=owner)):
+        raise RequestError(f"Container with id '{choice.id}' has expired.", param="tools", code="container_expired")
     name = AUTO if keep_as is None else _session_name(keep_as)
     id = choice.id
     if id is None and keep_as is not None:
         id = await containers.find_alive(name, owner=owner)
-    elif id is None and used_before is not None and containers.is_alive(used_before, owner=owner):
+    elif id is None and used_before is not None and await containers.find_usable(used_before, owner=owner):
         id = used_before
     async with AsyncExitStack() as stack:
         if id is not None:

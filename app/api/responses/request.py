@@ -7,11 +7,12 @@ from typing import Any
 
 from app.api.responses.events import response_id_of
 from app.api.responses.messages import Conversation
-from app.api.responses.schemas import Item, ResponsesRequest
+from app.api.responses.schemas import ResponsesRequest
 from app.api.responses.tools import Tools, translate_tools
 from app.api.tools import INTERPRETER_NAME
 from app.errors import RequestError
 from app.ids import is_id
+from app.store.item_parts import Item
 
 INCLUDE_OUTPUTS = "code_interpreter_call.outputs"
 INCLUDE_LOGPROBS = "message.output_text.logprobs"

@@ -8,8 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.api.schemas import EagerOptions
 from app.api.wellformed import well_formed
-
-Item = dict[str, Any]
+from app.store.item_parts import Item
 
 
 class ResponsesRequest(BaseModel):

@@ -5,9 +5,12 @@ Uses ``app.state.store`` (``store.database.Store``) and ``app.state.keyring`` (`
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import APIRouter, Depends, Query, Request
+from starlette.responses import Response
 
 from app.api.edge.auth import AuthenticatedCaller, Caller
 from app.api.listing import list_object, page_query
@@ -42,13 +45,14 @@ async def get_response(
     include: Include = [],  # noqa: B006
     include_in_brackets: IncludeInBrackets = [],  # noqa: B006
     stream: bool = False,
-) -> dict[str, Any]:
+) -> Response:
     """The response, as it was answered; with the outputs of its code if they are asked for.
 
     Raises:
         RequestError: 404, there is none; 400, its events are asked for, which are not kept.
     """
-    stored = await find_response(request.app.state.store, caller, response_id)
+    store: Store = request.app.state.store
+    stored = await find_response(store, caller, response_id)
     if stream:
         raise RequestError(
             "Events are not kept: a response can be streamed only while it is made.",
@@ -57,9 +61,12 @@ async def get_response(
         )
     asked = (*include, *include_in_brackets)
     if INCLUDE_OUTPUTS not in asked and INCLUDE_REASONING not in asked:
-        return stored.response
+        return _json(stored.document)
     outputs, reasoning = INCLUDE_OUTPUTS in asked, INCLUDE_REASONING in asked
-    return {**stored.response, "output": [shown(i, outputs=outputs, reasoning=reasoning) for i in stored.output_items]}
+    items = await store.responses.output_items([response_id], owner=caller.name)
+    output = [shown(item, outputs=outputs, reasoning=reasoning) for item in items]
+    fields = msgspec.json.decode(stored.document, type=dict[str, msgspec.Raw])  # which are passed on as they are
+    return _json(msgspec.json.encode({**fields, "output": output}))
 
 
 @router.delete("/{response_id}")
@@ -78,16 +85,19 @@ async def list_input_items(
     response_id: str,
     page: Annotated[PageRequest, Depends(page_query)],
 ) -> dict[str, Any]:
-    """What this turn was given."""
-    stored = await find_response(request.app.state.store, caller, response_id)
-    items, more = _page([_listed(stored, position) for position in range(len(stored.input_items))], page)
-    return list_object(items, has_more=more)
+    """What this response was given."""
+    store: Store = request.app.state.store
+    if not await store.responses.exists(response_id, owner=caller.name):
+        raise _not_found(response_id)
+    prefix = f"item_{response_id.removeprefix('resp_')}_"
+    ours = re.fullmatch(f"{re.escape(prefix)}([0-9]{{1,9}})", page.after or "")
+    found, more = await store.responses.input_items(response_id, page, after=int(ours[1]) if ours else page.after)
+    return list_object([_listed(item, f"{prefix}{position}") for position, item in found], has_more=more)
 
 
-def _listed(stored: StoredResponse, position: int) -> dict[str, Any]:
+def _listed(given: dict[str, Any], id: str) -> dict[str, Any]:
     """Every item of a list has an id and a type, and a message its parts; what clients send need not."""
-    id = f"item_{stored.id.removeprefix('resp_')}_{position}"
-    given = {name: value for name, value in stored.input_items[position].items() if value is not None}
+    given = {name: value for name, value in given.items() if value is not None}
     item = {"type": "message", "id": id, **given}
     if isinstance(text := item.get("content"), str):
         assistant = item.get("role") == "assistant"
@@ -96,15 +106,8 @@ def _listed(stored: StoredResponse, position: int) -> dict[str, Any]:
     return item
 
 
-def _page(items: list[dict[str, Any]], page: PageRequest) -> tuple[list[dict[str, Any]], bool]:
-    if page.order == "desc":
-        items = items[::-1]
-    if page.after is not None:
-        position = next((at for at, item in enumerate(items) if item["id"] == page.after), None)
-        if position is None:
-            raise RequestError(f"No item with id '{page.after}' to continue after.", param="after")
-        items = items[position + 1 :]
-    return items[: page.limit], len(items) > page.limit
+def _json(document: str | bytes) -> Response:
+    return Response(document, media_type="application/json")
 
 
 def _not_found(response_id: str) -> RequestError:

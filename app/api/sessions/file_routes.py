@@ -64,7 +64,7 @@ async def list_session_files(request: Request, session_id: str) -> dict[str, Any
 async def put_session_file(request: Request, session_id: str, path: str) -> dict[str, Any]:
     """The body, as it is, becomes the file; folders that lack are made."""
     registry, owner = _registry(request), _owner(request)
-    registry.get(session_id, owner=owner)
+    await registry.get(session_id, owner=owner)
     async with Spool(max_bytes=request.app.state.max_file_bytes) as spool:
         async for data in request.stream():
             await spool.write(data)

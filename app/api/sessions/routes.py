@@ -20,6 +20,7 @@ from app.pipeline.place import AtHand
 from app.pipeline.program import run_program
 from app.sandbox.registry import SessionEntry
 from app.store.database import Store
+from app.store.instances import SessionRecord
 
 router = APIRouter(prefix="/v1/sessions")
 
@@ -45,6 +46,18 @@ def _describe(entry: SessionEntry) -> dict[str, Any]:
     }
 
 
+def _describe_elsewhere(found: SessionRecord) -> dict[str, Any]:
+    """What is known of a session that another gateway holds."""
+    return {
+        "id": found.id,
+        "object": "session",
+        "status": "elsewhere",
+        "created_at": int(found.created_at),
+        "last_used_at": None,
+        "expires_after_s": found.idle_s,
+    }
+
+
 @router.post("")
 async def create_session(request: Request) -> dict[str, Any]:
     """A fresh session. It expires after the deployment's idle time without use."""
@@ -56,20 +69,25 @@ async def create_session(request: Request) -> dict[str, Any]:
 @router.get("")
 async def list_sessions(request: Request) -> dict[str, Any]:
     """The caller's sessions. Containers, which are sessions too, have a list of their own."""
-    entries = _gateway(request).registry.list(owner=_owner(request))
-    sessions = [entry for entry in entries if not entry.id.startswith(CONTAINER_PREFIX)]
-    return {"object": "list", "data": [_describe(entry) for entry in sessions]}
+    gateway, owner = _gateway(request), _owner(request)
+    here = [_describe(entry) for entry in gateway.registry.list(owner=owner)]
+    elsewhere = [_describe_elsewhere(found) for found in await gateway.instance.list_elsewhere(owner=owner)]
+    sessions = [session for session in here + elsewhere if not session["id"].startswith(CONTAINER_PREFIX)]
+    return {"object": "list", "data": sessions}
 
 
 @router.get("/{session_id}")
 async def get_session(request: Request, session_id: str) -> dict[str, Any]:
-    return _describe(_gateway(request).registry.get(session_id, owner=_owner(request)))
+    gateway, owner = _gateway(request), _owner(request)
+    here = gateway.registry.is_alive(session_id, owner=owner)
+    found = None if here else await gateway.instance.find_elsewhere(session_id, owner=owner)
+    return _describe_elsewhere(found) if found else _describe(await gateway.registry.get(session_id, owner=owner))
 
 
 @router.delete("/{session_id}")
 async def delete_session(request: Request, session_id: str) -> dict[str, Any]:
     """Ends the session at once, whatever it runs, and the links to what was made in it."""
-    _gateway(request).registry.delete(session_id, owner=_owner(request))
+    await _gateway(request).registry.delete(session_id, owner=_owner(request))
     store: Store = request.app.state.store
     await store.shared.revoke(owner=_owner(request), session=session_id)
     return {"id": session_id, "object": "session.deleted", "deleted": True}

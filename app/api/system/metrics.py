@@ -35,6 +35,8 @@ GAUGES = {"warm", "starting", "busy", "closing", "waiting", "sessions", "limit",
 ENGINE_METRICS = ("up", "sandboxes", "limit", "started", "failed_starts", "lost", "outages")
 BUCKETS_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250)
 
+LAG_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
 
 class _Live(Collector):
     """Reads the parts when asked: nothing is counted twice."""
@@ -81,13 +83,31 @@ class Metrics:
         self._nel = Histogram(
             "eager_nel_seconds", "Execution after the last token.", buckets=BUCKETS_S, registry=self.registry
         )
+        self._first_output = Histogram(
+            "eager_first_output_seconds",
+            "From a request to the first thing that its code printed or showed.",
+            buckets=BUCKETS_S,
+            registry=self.registry,
+        )
         self._saved = Counter("eager_saved_seconds", "Against serial execution.", registry=self.registry)
+        self._lag = Histogram(
+            "eager_loop_lag_seconds",
+            "How late the event loop's timers are.",
+            buckets=LAG_BUCKETS_S,
+            registry=self.registry,
+        )
+
+    def observe_lag(self, seconds: float) -> None:
+        """A timer of the event loop was so late."""
+        self._lag.observe(seconds)
 
     def observe(self, finish_reason: str, timing: Timing) -> None:
         """A request has ended."""
         self._finished.labels(finish_reason).inc()
         self._e2el.observe(timing.e2el_ms / 1e3)
         self._nel.observe(timing.nel_ms / 1e3)
+        if timing.first_output_ms is not None:
+            self._first_output.observe(timing.first_output_ms / 1e3)
         self._saved.inc(max(timing.saved_ms, 0.0) / 1e3)
 
     def observe_failure(self) -> None:

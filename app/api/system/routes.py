@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
 from app.api.aliases import with_aliases
+from app.api.edge.auth import Caller
 from app.api.options import forwarded_headers
 from app.errors import RequestError
 from app.gateway import Gateway
@@ -64,5 +65,14 @@ async def get_model(request: Request, model: str) -> JSONResponse:
 
 
 async def _models(request: Request) -> Any:
+    """Those of the upstream's that the caller may use."""
     gateway: Gateway = request.app.state.gateway
-    return await gateway.require_upstream().models(forwarded_headers(gateway, request.headers))
+    caller: Caller = request.state.caller
+    models = await gateway.require_upstream().models(forwarded_headers(gateway, request.headers))
+    listed = models.get("data") if isinstance(models, dict) else None
+    if caller.models is None or not isinstance(listed, list):
+        return models
+    return {
+        **models,
+        "data": [entry for entry in listed if isinstance(entry, dict) and caller.may_use(str(entry.get("id")))],
+    }

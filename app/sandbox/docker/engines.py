@@ -2,10 +2,10 @@
 
 Theory of operation
 -------------------
-Each engine has a *watch*: a task that asks it how it is, with back-off while it is out of service, now and then while
-it is in. An engine starts out of service and comes in when it has answered and what dead gateways have left on it is
-removed; it goes out when it does not answer, or when a sandbox could not be started on it. ``start`` places a sandbox
-on the engine that is least full of those in service, and on the next one if that fails.
+Each engine has a *watch*, a task that asks it how it is: now and then while it is in service, with back-off while it
+is out. An engine starts out of service. It comes in when it has answered, and when what dead gateways have left on it
+is removed. It goes out when it does not answer, or when a sandbox could not be started on it. ``start`` puts a sandbox
+on the engine in service that is least full, and on the next one if that fails.
 
 Engines are told apart by their addresses. Two on one machine have the same id and the same hostname.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import sysconfig
@@ -15,10 +16,15 @@ from pathlib import Path
 from typing import Final
 
 from app.errors import SandboxStartError
+from app.sandbox.library_sets import SANDBOX_FILES
 
 #: Folders that every sandbox sees anyway (backend.py).
 _ALWAYS_BOUND: Final = Path("/usr")
 _INSPECT: Final = "import json, sys; print(json.dumps([sys.prefix, sys.base_prefix, sys.version_info[:3]]))"
+#: In a sandbox pip says what cannot be.
+_OWN_PIP: Final = (
+    "import sys; sys.path.append(sys.argv[1]); from sandbox_image.pip_command import take_its_place; take_its_place()"
+)
 #: What distributions put in packages of their own, and programs may import.
 _STANDARD_LIBRARY: Final = "import asyncio, bz2, ctypes, lzma, multiprocessing, sqlite3, ssl, unittest, zoneinfo"
 
@@ -106,7 +112,9 @@ def create_environment(
     """
     target = str(folder / "bin" / "python")
     if importlib.util.find_spec("uv") is not None:
-        uv = [sys.executable, "-m", "uv"]
+        # It trusts what the machine trusts, as pip does, unless it was told otherwise.
+        trust = [] if "UV_SYSTEM_CERTS" in os.environ else ["--system-certs"]
+        uv = [sys.executable, "-m", "uv", *trust, *_cache_option()]
         make = [*uv, "venv", "--allow-existing", "--python", str(python or optimized_python()), str(folder)]
         install = [*uv, "pip", "install", "--python", target, "--compile-bytecode"]
         exactly = ["--exact"]
@@ -122,7 +130,19 @@ def create_environment(
         pinned = folder / "pinned.txt"
         pinned.write_bytes(subprocess.run(freeze, check=True, stdout=subprocess.PIPE).stdout)
         subprocess.run([*install, "-c", str(pinned), "-r", str(extra_requirements)], check=True)
+    subprocess.run([target, "-c", _OWN_PIP, str(SANDBOX_FILES.parent)], check=True)
     return inspect_python(Path(target))
+
+
+def _cache_option() -> list[str]:
+    """For uv: it fails where the folder in which it keeps what it has loaded cannot be written."""
+    try:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        folder = Path(os.environ.get("UV_CACHE_DIR") or home / "uv")
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # there is no such user
+        return ["--no-cache"]
+    return [] if os.access(folder, os.W_OK) else ["--no-cache"]
 
 
 def _names_any(requirements: Path) -> bool:

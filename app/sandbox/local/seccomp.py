@@ -63,6 +63,10 @@ DENIED: Final[dict[str, tuple[int | None, int | None]]] = {
     "fsmount": (432, 432),
     "fspick": (433, 433),
     "mount_setattr": (442, 442),
+    "open_tree_attr": (467, 467),
+    # what is mounted where on the host, which /proc/self/mountinfo of a sandbox does not tell
+    "statmount": (457, 457),
+    "listmount": (458, 458),
     "name_to_handle_at": (303, 264),
     "open_by_handle_at": (304, 265),
     # kernel interfaces with a history
@@ -77,6 +81,10 @@ DENIED: Final[dict[str, tuple[int | None, int | None]]] = {
     "request_key": (249, 218),
     "memfd_secret": (447, 447),
     "modify_ldt": (154, None),
+    "cachestat": (451, 451),  # which pages of a shared file others have read
+    "lsm_get_self_attr": (459, 459),
+    "lsm_set_self_attr": (460, 460),
+    "lsm_list_modules": (461, 461),
     "personality": (135, 92),
     # the machine
     "kexec_load": (246, 104),

@@ -107,7 +107,10 @@ class RunningExecution:
             return Execution("timeout", ran, durations, self._failure)
         if finished.status == "interrupted" and self.stop is None:
             return Execution("error", ran, durations, self._failed("KeyboardInterrupt", "the code interrupted itself"))
-        return Execution(finished.status, ran, durations, self._failure, finished.code)
+        failure = self._failure
+        if finished.status == "exit" and finished.code:
+            failure = self._failed("SystemExit", finished.evalue or str(finished.code), finished.line)
+        return Execution(finished.status, ran, durations, failure, finished.code)
 
     def _accept_outcome(self) -> None:
         if self._result_seen or self._failure is not None:
@@ -128,9 +131,9 @@ class RunningExecution:
         # This count comes from memory that the interpreter could write to.
         return min(max(self.lost.ran, 0), len(self._indices)), []
 
-    def _failed(self, ename: str, evalue: str) -> Failure:
+    def _failed(self, ename: str, evalue: str, line: int | None = None) -> Failure:
         chunk = self._index_at(self._progress()[0])
-        return Failure(id=self.id, chunk=chunk, ename=ename, evalue=evalue, traceback="")
+        return Failure(id=self.id, chunk=chunk, ename=ename, evalue=evalue, traceback="", line=line)
 
     def _index_at(self, position: int) -> int:
         """Chunk at a position of the batch; the last one if it has fewer."""

@@ -54,6 +54,12 @@ class Failure(msgspec.Struct, frozen=True, tag_field="t", tag="error"):
     line: Count | None = None
     phase: Literal["compile", "run"] = "run"
 
+    @property
+    def headline(self) -> str:
+        """In one line, for what has no traceback."""
+        where = f" in line {self.line}" if self.line is not None else ""
+        return f"{self.ename}{where}: {self.evalue}" if self.evalue else f"{self.ename}{where}"
+
 
 class Finished(msgspec.Struct, frozen=True, tag_field="t", tag="done"):
     """End of an execution, said by the interpreter."""
@@ -63,6 +69,9 @@ class Finished(msgspec.Struct, frozen=True, tag_field="t", tag="done"):
     ran: Count
     ns: list[_AnyInteger] = []  # below zero where code has replaced the clock
     code: _AnyInteger | None = None
+    #: Of an exit that is an error: what it says, and the line of the program.
+    evalue: _ErrorText | None = None
+    line: Count | None = None
 
 
 class Ready(msgspec.Struct, frozen=True, tag_field="t", tag="ready"):

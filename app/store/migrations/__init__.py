@@ -5,4 +5,4 @@ A change of a table is a new file in ``versions/``, the change of ``app/store/ta
 """
 
 #: The version that this release reads and writes.
-HEAD = "0002"
+HEAD = "0004"

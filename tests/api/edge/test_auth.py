@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import httpx
 import pytest
@@ -15,6 +18,7 @@ from hypothesis import strategies as st
 from app.api.edge.auth import ANYONE, AuthMiddleware, Caller, Keyring, authenticate, split_keys
 from app.api.edge.errors import install
 from app.errors import RequestError
+from tests.api.served import served
 
 keys = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=60).filter(
     lambda key: not key.startswith(("{", "[", "sha256:")) and "," not in key
@@ -166,3 +170,34 @@ async def test_the_middleware_refuses_strangers_before_it_reads_their_body() -> 
         assert (await client.post("/healthz", content=body(), headers=json_type)).json() == {}
         headers = {"authorization": "Bearer k", **json_type}
         assert (await client.post("/v1/echo", content=body(), headers=headers)).json() == {}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"models": ["up-1", "forbidden"]},
+        {"fallbacks": [{"up-1": ["forbidden"]}]},
+        {"fallbacks": [{"model": "forbidden"}]},
+        {"context_window_fallback_dict": {"up-1": "forbidden"}},
+        {"model_name": "forbidden"},
+    ],
+)
+def test_a_key_for_some_models_holds_for_every_field_that_names_one(fields: dict[str, Any]) -> None:
+    limited = Caller("a", models=("up-*",))
+    with pytest.raises(RequestError) as refused:
+        limited.require_models(fields)
+    assert refused.value.status == 403
+    Caller("b").require_models(fields)
+    limited.require_models(
+        {"models": ["up-1"], "fallbacks": [{"model": "up-2", "temperature": 0}], "user": "forbidden"}
+    )
+
+
+async def test_a_request_is_authenticated_once(tmp_path: Path) -> None:
+    with patch.object(Keyring, "find", autospec=True, side_effect=Keyring.find) as compared:
+        async with served(tmp_path) as gateway, gateway.http() as http:
+            answer = await http.post("/v1/files", files={"file": ("x", b"1")}, data={"purpose": "user_data"})
+            assert answer.status_code == 200
+            assert compared.call_count == 1
+            assert (await http.get("/v1/files")).json()["data"] == [answer.json()]
+            assert compared.call_count == 2

@@ -14,12 +14,13 @@ from starlette.types import Message, Receive, Scope, Send
 from app.api.edge.body_limit import BodyLimitMiddleware
 from app.api.edge.errors import install
 from app.api.edge.request_id import RequestIdMiddleware
+from app.json_size import MAX_VALUES
 
 
-def make_app(*, timeout_s: float = 1000.0) -> FastAPI:
+def make_app(*, timeout_s: float = 1000.0, max_bytes: int = 100) -> FastAPI:
     app = FastAPI()
     install(app)
-    app.add_middleware(BodyLimitMiddleware, max_bytes=100, max_upload_bytes=1000, timeout_s=timeout_s)
+    app.add_middleware(BodyLimitMiddleware, max_bytes=max_bytes, max_upload_bytes=1000, timeout_s=timeout_s)
     app.add_middleware(RequestIdMiddleware)
 
     @app.post("/v1/json")
@@ -131,3 +132,23 @@ async def test_what_is_no_request_is_left_alone() -> None:
     middleware = BodyLimitMiddleware(app, max_bytes=0, max_upload_bytes=0, timeout_s=0.0)
     await middleware({"type": "lifespan"}, unused, unused)
     assert seen == [{"type": "lifespan"}]
+
+
+@pytest.mark.parametrize("declared", [True, False])
+async def test_a_body_of_too_many_values_is_refused_before_it_is_decoded(declared: bool) -> None:
+    body = b'{"x":[' + b"[]," * MAX_VALUES + b"0]}"
+
+    async def in_pieces() -> AsyncIterator[bytes]:
+        for start in range(0, len(body), 65_536):
+            yield body[start : start + 65_536]
+
+    app = make_app(max_bytes=10_000_000)
+    headers = {"content-type": "application/json"}
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers) as client:
+        answer = await client.post("/v1/json", content=body if declared else in_pieces())
+        text = b'{"x":"' + b"[]," * MAX_VALUES + b'"}'
+        assert (await client.post("/v1/json", content=text)).json() == 1
+    assert answer.status_code == 400
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+    assert f"{MAX_VALUES} values" in answer.json()["error"]["message"]

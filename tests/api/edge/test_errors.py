@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field
 
 from app.api.edge.errors import error_response, install, to_body
 from app.api.edge.request_id import RequestIdMiddleware
+from app.api.edge.request_notes import notes_of
 from app.errors import EagerError, RequestError, SandboxUnavailable, SessionBusy, UpstreamRefused, UpstreamUnreachable
 from tests.api.served import served
 
@@ -58,7 +59,7 @@ def make_app() -> FastAPI:
     @app.get("/v1/fail/{name}")
     async def fail(name: str, request: Request, ran: bool = False) -> None:
         if ran:
-            request.state.code_ran = True
+            notes_of(request.scope).code_ran = True
         raise ERRORS[name]
 
     return app

@@ -56,6 +56,18 @@ def test_a_foreign_name_bound_to_this_machine_is_not_its_own() -> None:
     assert may_call(Origins((), open=False), "http://gateway.example", "gateway.example")
 
 
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "10.0.0.1", "[::2]:8000", "localhost.evil:80"])
+def test_an_open_gateway_answers_to_names_of_loopback_alone(host: str) -> None:
+    assert not may_call(Origins((), open=True), None, host)
+    assert not may_call(Origins(("*",), open=True), None, host)
+    assert may_call(Origins((), open=False), None, host)
+
+
+@pytest.mark.parametrize("host", ["localhost", "LocalHost:8000", "127.0.0.1:80", "[::1]:8000"])
+def test_names_of_loopback_are_answered(host: str) -> None:
+    assert may_call(Origins((), open=True), None, host)
+
+
 @asynccontextmanager
 async def gateway(folder: Path, origin: str, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
     async with served(folder, **settings) as running, running.http() as client:
@@ -69,6 +81,13 @@ async def test_an_open_gateway_refuses_foreign_pages_before_they_cost_anything(t
         assert answer.status_code == 403
         assert answer.json()["error"].keys() == {"message", "type", "param", "code"}
         assert "access-control-allow-origin" not in answer.headers
+
+
+async def test_a_name_that_was_bound_to_this_machine_reads_nothing(tmp_path: Path) -> None:
+    async with served(tmp_path, api_keys=()) as running, running.http() as client:
+        for path in ("/v1/sessions", "/v1/files", "/v1/containers", "/metrics", "/healthz"):
+            assert (await client.get(path)).status_code == 403
+            assert (await client.get(path, headers={"host": "localhost:8000"})).status_code == 200
 
 
 async def test_with_keys_the_key_decides(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import string
+import sys
 
 import httpx
 import pytest
@@ -15,7 +16,13 @@ from starlette.datastructures import Headers
 from starlette.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from app.api.edge.request_id import RequestIdFilter, RequestIdMiddleware, client_request_id, current_request
+from app.api.edge.request_id import (
+    OneLineFormatter,
+    RequestIdFilter,
+    RequestIdMiddleware,
+    client_request_id,
+    current_request,
+)
 
 
 def make_app(seen: list[str]) -> FastAPI:
@@ -109,3 +116,16 @@ async def test_a_line_of_the_log_tells_how_a_request_ended(caplog: pytest.LogCap
     [record] = [record for record in caplog.records if record.name == "app.api.edge.request_id"]
     assert re.fullmatch(r"GET /no%0Ape: 404, \d+\.\d{3} s", record.getMessage())
     assert record.__dict__["request"] == f"{answer.headers['x-request-id']} mine"
+
+
+def test_nothing_that_is_quoted_forges_a_line_of_the_log() -> None:
+    record = logging.LogRecord(
+        "eager", logging.WARNING, "", 0, "failed: %s", ("x\n2026 INFO all is well\x1b[2J",), None
+    )
+    try:
+        raise ValueError("x\n2026 INFO all is well")
+    except ValueError:
+        record.exc_info = sys.exc_info()
+    first, *rest = OneLineFormatter("%(levelname)s: %(message)s").format(record).split("\n")
+    assert first == r"WARNING: failed: x\n2026 INFO all is well\x1b[2J"
+    assert all(line.startswith("  ") for line in rest)

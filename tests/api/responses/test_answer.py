@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from app.api.responses.answer import Answer
@@ -26,7 +28,7 @@ async def test_an_answer_that_failed_is_stored_when_its_client_learns_of_it_unle
         async def send(event: Event) -> None:
             if isinstance(event, Error):
                 found = await store.responses.get("resp_1", owner="a")
-                seen.append(found.response["status"] if found else None)
+                seen.append(json.loads(found.document)["status"] if found else None)
 
         for event in events:
             await answer.relay(event, send)

@@ -227,7 +227,7 @@ async def test_a_named_container_that_is_not_there_or_has_expired_is_an_error(ga
     unknown = await ask(gateway, body(tools=[{"type": "code_interpreter", "container": "cntr_x"}]), status=404)
     assert unknown["error"]["code"] == "container_not_found"
     container = await gateway.sdk().containers.create(name="mine")
-    gateway.registry.delete(container.id, owner="a")
+    await gateway.registry.delete(container.id, owner="a")
     gone = await ask(gateway, body(tools=[{"type": "code_interpreter", "container": container.id}]), status=400)
     assert gone["error"]["code"] == "container_expired"
     assert gateway.upstream.requests == []
@@ -238,7 +238,7 @@ async def test_a_conversation_whose_container_has_expired_goes_on_in_a_fresh_one
     writes(gateway, "x = 1\n", "Set.")
     first = await ask(gateway, body(include=[OUTPUTS]))
     old = calls_of(first)[0]["container_id"]
-    gateway.registry.delete(old, owner="a")
+    await gateway.registry.delete(old, owner="a")
     writes(gateway, "x\n", "Gone.")
     if replay == "items":
         again = body(input=[{"role": "user", "content": "Go."}, *first["output"], {"role": "user", "content": "x?"}])

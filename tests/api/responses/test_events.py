@@ -302,8 +302,8 @@ def test_outputs_read_like_a_repl_with_images_in_their_place() -> None:
             ExecResult(
                 call_id="a", batch=0, repr="<Figure>", data={}, images=["data:image/png;base64,AA=="], display=True
             ),
-            ExecResult(call_id="a", batch=0, repr="shown", data={}, images=[], display=True),
-            ExecResult(call_id="a", batch=0, repr="(1, 2)", data={}, images=[]),
+            ExecResult(call_id="a", batch=0, repr="shown", data={"text/plain": "shown"}, images=[], display=True),
+            ExecResult(call_id="a", batch=0, repr="(1, 2)", data={"text/plain": "(1, 2)"}, images=[]),
             end(""),
         ]
     )

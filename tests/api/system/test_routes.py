@@ -90,3 +90,7 @@ async def test_the_clients_key_is_passed_on_only_where_that_is_set(
         async with gateway.http() as http:
             assert (await http.get(path)).status_code == 200
         assert gateway.upstream.headers == headers
+
+
+async def test_a_key_for_some_models_is_shown_those(gateway: Served) -> None:
+    assert [model.id async for model in gateway.sdk("kb").models.list()] == ["m", "m:eager"]

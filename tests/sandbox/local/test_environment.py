@@ -77,9 +77,10 @@ def test_an_environment_is_made_from_locked_requirements(
     monkeypatch.setattr(environment, "optimized_python", lambda: Path(sys.executable))
     folder, lock = tmp_path / "env", tmp_path / "requirements.lock"
     assert create_environment(folder, lock).python == folder / "bin" / "python"
-    make, install, _ = steps
+    make, install, own_pip, _ = steps
     assert make[:3] == ([sys.executable, "-m", "uv"] if with_uv else [sys.executable, "-m", "venv"])
     assert install[-3:] == ["--require-hashes", "-r", str(lock)]
+    assert "take_its_place" in own_pip[2]
 
 
 def test_libraries_of_the_operator_s_own_come_on_top_of_the_locked_ones(
@@ -95,10 +96,10 @@ def test_libraries_of_the_operator_s_own_come_on_top_of_the_locked_ones(
     extra = tmp_path / "mine.txt"
     extra.write_text("# none yet\n\n")
     create_environment(tmp_path, tmp_path / "lock", extra_requirements=extra, python=Path("python"))
-    assert len(steps) == 3  # make, install, inspect
+    assert len(steps) == 4  # make, install, our pip, inspect
     extra.write_text("# mine\npolars\n")
     create_environment(tmp_path, tmp_path / "lock", extra_requirements=extra, python=Path("python"))
-    assert steps[-2][-4:] == ["-c", str(tmp_path / "pinned.txt"), "-r", str(extra)]
+    assert steps[-3][-4:] == ["-c", str(tmp_path / "pinned.txt"), "-r", str(extra)]
     assert (tmp_path / "pinned.txt").read_bytes() == b"a==1\n"
 
 
@@ -142,4 +143,15 @@ def test_it_is_what_uv_makes_the_environment_of(tmp_path: Path, monkeypatch: pyt
     create_environment(tmp_path, tmp_path / "lock")
     assert steps[0][-3:] == ["--python", "/usr/bin/python3.99", str(tmp_path)]
     create_environment(tmp_path, tmp_path / "lock", python=Path("/opt/python"))
-    assert steps[3][-3:] == ["--python", "/opt/python", str(tmp_path)]
+    assert steps[4][-3:] == ["--python", "/opt/python", str(tmp_path)]
+
+
+def test_uv_keeps_nothing_where_its_folder_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("UV_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert environment._cache_option() == []
+    monkeypatch.setenv("HOME", "/proc/none")
+    assert environment._cache_option() == ["--no-cache"]
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "elsewhere"))
+    assert environment._cache_option() == []

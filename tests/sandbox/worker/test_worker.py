@@ -838,3 +838,25 @@ async def test_a_worker_that_is_given_up_is_dead_whatever_its_stream_says() -> N
         await asyncio.sleep(0)
         worker.give_up("its engine does not answer")
         assert died == [worker]
+
+
+async def test_a_second_close_waits_for_the_first_and_kills_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with fake_worker() as (worker, _):
+        killed = 0
+        held, go_on = asyncio.Event(), asyncio.Event()
+
+        async def kill() -> None:
+            nonlocal killed
+            killed += 1
+            held.set()
+            await go_on.wait()
+
+        monkeypatch.setattr(worker, "_kill", kill)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(worker.close())
+            await held.wait()
+            second = tasks.create_task(worker.close())
+            await asyncio.sleep(0)  # it has begun
+            assert not second.done()
+            go_on.set()
+        assert killed == 1
