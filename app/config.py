@@ -57,6 +57,10 @@ class Settings(BaseSettings):
         "local", description="Where code runs: bubblewrap, Docker, or Jupyter kernels (not isolated by us)."
     )
     pool_size: int = Field(2, ge=1, description="Sandboxes kept warm ahead of need.")
+    local_start: Literal["zygote", "exec"] = Field(
+        "zygote",
+        description="`local`: a sandbox is a fork of one preloaded process (some 30 ms), or imports for itself (2 s).",
+    )
     sandbox_limit: int = Field(16, ge=1, description="Most sandboxes alive at once.")
     checkout_timeout_s: float = Field(30, gt=0, description="Longest wait for a free sandbox; then 429.")
     session_limit: int = Field(8, ge=1, description="Most sessions kept between requests.")

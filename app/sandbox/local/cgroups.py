@@ -47,6 +47,12 @@ class Cgroup:
         """Files into which a process writes 0 to enter."""
         return [str(folder / "cgroup.procs") for folder in self.folders]
 
+    @property
+    def oom_counter(self) -> str:
+        """A file with a line ``oom_kill N``."""
+        names = ("memory.events", "memory.oom_control")
+        return next(str(path) for name in names if (path := self.memory_folder / name).exists())
+
     def remove(self, timeout_s: float = 2.0) -> None:
         """Blocks for the moment that the kernel takes to bury the last process. Stragglers are killed: there is one if
         bubblewrap was killed when it had just forked, its child waits for it for ever."""

@@ -56,7 +56,8 @@ class SandboxProcess:
     def __repr__(self) -> str:
         return f"<SandboxProcess {self._popen.pid}>"
 
-    async def follow_stderr(self) -> None:
+    async def begin(self) -> None:
+        """Read what it writes to stderr."""
         await asyncio.get_running_loop().connect_read_pipe(lambda: self.tail, self._popen.stderr)
 
     def find_first(self) -> None:
@@ -75,14 +76,6 @@ class SandboxProcess:
         await asyncio.to_thread(self._bury)
         await self.tail.wait_end(1.0)
 
-    def _kill_forsaken(self, info_fd: int) -> None:
-        """Bubblewrap that is killed when it has just forked leaves a child that waits for it for ever."""
-        os.set_blocking(info_fd, False)
-        with contextlib.suppress(OSError, ValueError, KeyError):  # nothing was said, or nothing is left
-            child = json.loads(os.read(info_fd, 4096))["child-pid"]
-            if Path(f"/proc/{child}/comm").read_text() == "bwrap\n":
-                os.kill(child, signal.SIGKILL)
-
     def _bury(self) -> None:
         """When the first process of a pid namespace has ended, so have all others in it."""
         if self._first is not None:
@@ -99,10 +92,25 @@ class SandboxProcess:
         self._popen.kill()
         self._popen.wait(_DEATH_TIMEOUT_S)
         if self._info_fd is not None:
-            self._kill_forsaken(self._info_fd)
+            kill_forsaken(told_child(self._info_fd))
             os.close(self._info_fd)
             self._info_fd = None
         if self._cgroup is not None:
             self._cgroup.remove()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def told_child(info_fd: int) -> int | None:
+    """The process that bubblewrap has told of; None if it was killed before."""
+    os.set_blocking(info_fd, False)
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        return int(json.loads(os.read(info_fd, 4096))["child-pid"])
+    return None
+
+
+def kill_forsaken(child: int | None) -> None:
+    """Bubblewrap that is killed when it has just forked leaves a child that waits for it for ever."""
+    with contextlib.suppress(OSError):  # nothing is left
+        if child is not None and Path(f"/proc/{child}/comm").read_text() == "bwrap\n":
+            os.kill(child, signal.SIGKILL)

@@ -19,8 +19,9 @@ from app.errors import SandboxForbidden, SandboxStartError
 from app.main import create_app
 from app.sandbox.backend import probe
 from app.sandbox.local import backend as local
-from app.sandbox.local.backend import LocalBackend, LocalLimits
+from app.sandbox.local.backend import LocalBackend, LocalLimits, StartBy
 from app.sandbox.local.environment import Environment, inspect_python
+from app.sandbox.local.zygote import ZYGOTE_UID
 from app.sandbox.worker.worker import Worker
 from tests.backends import SANDBOX_ENV, require_backend
 from tests.sandbox.backends import leaves_nothing, printed
@@ -28,6 +29,7 @@ from tests.sandbox.fakes import chunks_of, run
 
 pytestmark = pytest.mark.local
 
+STARTS: list[StartBy] = ["zygote", "exec"]
 LIMITS = LocalLimits(memory_bytes=128 << 20, processes=32, work_bytes=8 << 20)
 
 
@@ -48,9 +50,12 @@ async def test_the_probe_starts_a_sandbox_and_leaves_nothing(environment: Enviro
     await backend.close()
 
 
-async def test_a_refusal_says_what_bubblewrap_said(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("start", STARTS)
+async def test_a_refusal_says_what_bubblewrap_said(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch, start: StartBy
+) -> None:
     monkeypatch.setattr(local, "SUPERVISOR_FOLDER", "/proc/not/possible")
-    backend = LocalBackend(environment, limits=LIMITS)
+    backend = LocalBackend(environment, limits=LIMITS, start=start)
     with pytest.raises(SandboxStartError, match=r"bwrap: .*/proc/not.*max_user_namespaces="):
         await backend.start()
     await backend.close()
@@ -88,11 +93,12 @@ async def test_a_gateway_that_may_start_no_sandbox_ends_at_its_start(refused: No
             pytest.fail("it has started")
 
 
+@pytest.mark.parametrize("start", STARTS)
 async def test_what_is_told_of_a_program_that_fails_is_its_last_line(
-    environment: Environment, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, monkeypatch: pytest.MonkeyPatch, start: StartBy
 ) -> None:
     monkeypatch.setattr(LocalBackend, "_rlimits", lambda self: {"RLIMIT_NONE": 1})
-    backend = LocalBackend(environment, limits=LIMITS)
+    backend = LocalBackend(environment, limits=LIMITS, start=start)
     with pytest.raises(SandboxStartError) as caught:
         await backend.start()
     await backend.close()
@@ -134,8 +140,9 @@ asyncio.run(main())
     subprocess.run([sys.executable, "-c", code, python], check=True, timeout=60)
 
 
-async def test_a_start_that_is_cancelled_leaves_nothing(environment: Environment) -> None:
-    backend = LocalBackend(environment, limits=LIMITS)
+@pytest.mark.parametrize("start", STARTS)
+async def test_a_start_that_is_cancelled_leaves_nothing(environment: Environment, start: StartBy) -> None:
+    backend = LocalBackend(environment, limits=LIMITS, start=start)
     for turns in (1, 2, 3, 10, 200):
         starting = asyncio.ensure_future(backend.start())
         for _ in range(turns):
@@ -146,8 +153,9 @@ async def test_a_start_that_is_cancelled_leaves_nothing(environment: Environment
     await backend.close()
 
 
-async def test_a_sandbox_killed_from_outside_is_noticed(environment: Environment) -> None:
-    backend = LocalBackend(environment, limits=LIMITS)
+@pytest.mark.parametrize("start", STARTS)
+async def test_a_sandbox_killed_from_outside_is_noticed(environment: Environment, start: StartBy) -> None:
+    backend = LocalBackend(environment, limits=LIMITS, start=start)
     worker = await backend.start()
     died = asyncio.Event()
     worker.on_death = lambda _: died.set()
@@ -192,13 +200,14 @@ async def test_a_gateway_that_is_killed_takes_its_sandboxes_with_it(environment:
         os.close(pidfd)
 
 
-async def test_each_sandbox_has_a_uid_of_its_own_as_root(environment: Environment) -> None:
+@pytest.mark.parametrize("start", STARTS)
+async def test_each_sandbox_has_a_uid_of_its_own_as_root(environment: Environment, start: StartBy) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root")
-    backend = LocalBackend(environment, limits=LIMITS)
+    backend = LocalBackend(environment, limits=LIMITS, start=start)
     workers = [await backend.start(), await backend.start()]
-    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-    assert sorted(Path("/proc", pid).stat().st_uid for pid in children) == [local.FIRST_UID, local.FIRST_UID + 1]
+    users = {_user(pid) for pid in _descendants(os.getpid())}
+    assert users - {ZYGOTE_UID} == {local.FIRST_UID, local.FIRST_UID + 1}
     for worker in workers:
         await worker.close()
     await backend.close()
@@ -304,6 +313,11 @@ async def test_what_waits_has_the_memory_that_programs_write_to_until_code_has_r
     finally:
         await worker.close()
         await backend.close()
+
+
+def _user(pid: int) -> int:
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return int(status["Uid"].split()[0])
 
 
 def _descendants(pid: int) -> set[int]:
