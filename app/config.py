@@ -59,8 +59,8 @@ class Settings(BaseSettings):
     pool_size: int = Field(2, ge=1, description="Sandboxes kept warm ahead of need.")
     local_start: Literal["zygote", "exec"] = Field(
         "exec",
-        description="`local`: each sandbox imports its libraries for itself (2 s), or is a fork of one process that has "
-        "(`zygote`: some 30 ms; new, and not yet attacked as long as `exec`).",
+        description="`local`: each sandbox imports its libraries for itself (2 s), or is a fork of one process that "
+        "has (`zygote`: some 30 ms; new, and not yet attacked as long as `exec`).",
     )
     sandbox_limit: int = Field(16, ge=1, description="Most sandboxes alive at once.")
     checkout_timeout_s: float = Field(30, gt=0, description="Longest wait for a free sandbox; then 429.")
