@@ -92,7 +92,7 @@ class LocalBackend:
         supervisor_options: Sequence[str] = (),
         unisolated: bool = False,
         egress: Egress | None = None,
-        start: StartBy = "zygote",
+        start: StartBy = "exec",
     ) -> None:
         if unisolated and egress is not None:
             raise SandboxStartError("code that is not isolated has all of the network: an egress proxy would be a lie")
