@@ -14,6 +14,7 @@ from app.render.fenced import FencedText
 from app.render.inline import code_span, escaped, size
 from app.render.tables import markdown_table
 from app.render.terminal import TerminalLines
+from app.render.words import words
 
 #: Shown of one run of text: its beginning, and its end.
 HEAD_LINES, HEAD_CHARS = 100, 8_000
@@ -55,7 +56,7 @@ class Said:
         """Something it showed. ``links`` lead to its images."""
         if links:
             return self.end_text() + "".join(f"\n\n{_figure(link)}" for link in links)
-        html, plain = data.get("text/html"), data.get("text/plain")
+        html = data.get("text/html")
         if isinstance(html, str) and (table := markdown_table(html)) is not None:
             return f"{self.end_text()}\n\n{table}"
         latex = data.get("text/latex")
@@ -65,7 +66,8 @@ class Said:
         if isinstance(markdown, str):
             fence = FencedText("markdown")
             return f"{self.end_text()}\n\n{fence.open()}{fence.feed(markdown[:HEAD_CHARS])}{fence.close()}"
-        return self.text(plain + "\n") if isinstance(plain, str) and plain.strip() else ""
+        told = words(data)
+        return self.text(told) if told.strip() else ""
 
     def error(self, name: str, message: str, line: int | None, traceback: str) -> str:
         """It failed: in a sentence, with the traceback folded below."""

@@ -200,6 +200,14 @@ def test_tables_figures_and_files_are_shown() -> None:
     assert '<a href="https://eager.example/v1/shared/t/out.csv">o]ut.csv</a> (10 bytes)' in html_text
 
 
+def test_what_has_no_text_of_its_own_is_told_in_words() -> None:
+    call = Call([("x\n", "")]).events()
+    html = {"text/html": "<p>Hello <b>you</b></p>", "text/plain": "<IPython.core.display.HTML object>"}
+    shown = ExecResult(call_id="call_1", batch=0, repr=None, data=html, images=[])
+    text = text_of(answer(), [*call[:-3], shown, *call[-3:], done()])
+    assert fences(text)[1] == ("text", "Hello you\n")
+
+
 def text_of_event(core, event: Event, links: list[Link]) -> str:  # type: ignore[no-untyped-def]
     return "".join(shown.text for shown in core.feed(event, links) if isinstance(shown, Token))
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from app.api.aliases import without_suffix
 from app.api.eager.wire import EagerWire, completion_document
 from app.api.edge.auth import Caller
 from app.api.edge.openapi import STREAMED
@@ -29,6 +30,7 @@ async def create_eager_completion(request: Request, body: CompletionRequest) -> 
     gateway: Gateway = request.app.state.gateway
     upstream = gateway.require_upstream()
     caller: Caller = request.state.caller
+    body = body.model_copy(update={"model": without_suffix(body.model, gateway.model_suffix)[0]})
     caller.require_model(body.model)
     caller.require_models(body.model_extra or {})
     body.require_one_choice()

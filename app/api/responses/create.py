@@ -12,6 +12,7 @@ from uuid import uuid4
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from app.api.aliases import without_suffix
 from app.api.containers.host import ContainerHost
 from app.api.containers.open_container import OpenContainer
 from app.api.edge.auth import AuthenticatedCaller, Caller
@@ -48,7 +49,9 @@ async def create_response(request: Request, caller: AuthenticatedCaller, body: R
     state = request.app.state
     gateway: Gateway = state.gateway
     upstream = gateway.require_upstream()
+    body = body.model_copy(update={"model": without_suffix(body.model, gateway.model_suffix)[0]})
     caller.require_model(body.model)
+    caller.require_models(body.model_extra or {})
     require_supported(body)
     tools = tools_of(body)
     asked = with_headers(body.eager, request.headers)

@@ -195,3 +195,15 @@ async def test_a_tool_of_the_clients_own_is_not_reworded(gateway: Served) -> Non
     await ask(gateway, user("q"), eager={"hint": "off"})
     described = gateway.upstream.requests[2]["tools"][0]["function"]["description"]
     assert "main()" not in described
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"), [("/v1/eager/completions", {"messages": [user("q")]}), ("/v1/responses", {"input": "q"})]
+)
+async def test_other_endpoints_take_an_alias_for_its_model(gateway: Served, path: str, asked: dict[str, Any]) -> None:
+    gateway.upstream.delta({"content": "Hi."})
+    gateway.upstream.finish("stop")
+    async with gateway.http() as http:
+        answer = await http.post(path, json={"model": ALIAS, **asked})
+    assert answer.status_code == 200, answer.text
+    assert gateway.upstream.requests[0]["model"] == "m"
