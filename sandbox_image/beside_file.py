@@ -11,33 +11,44 @@ import contextlib
 import os
 import re
 import stat
+from itertools import islice
 from typing import Final
 
 #: Entries of the work folder that are linked: with more, a program would wait for it.
 MAX_LINKS: Final = 256
+#: Entries that are moved at the end of a program.
+MAX_MOVED: Final = 4096
 _OURS: Final = re.compile(r"main(?:_\d+)?\.py|__pycache__")
 
 
 def link(folder: str, work_folder: str) -> None:
     """Make what is in ``work_folder`` seen in ``folder``."""
     with contextlib.suppress(OSError):
-        there = set(os.listdir(folder))
-        wanted = {name for name in os.listdir(work_folder) if not _OURS.fullmatch(name)}
+        there, wanted = _names(folder), _names(work_folder)
+        if len(there) > MAX_LINKS or len(wanted) > MAX_LINKS:
+            return
         for name in there - wanted:
             path = os.path.join(folder, name)
             if os.path.islink(path) and not os.path.exists(path):
                 os.unlink(path)
-        if len(wanted) <= MAX_LINKS:
-            for name in wanted - there:
-                os.symlink(os.path.join(work_folder, name), os.path.join(folder, name))
+        for name in wanted - there:
+            os.symlink(os.path.join(work_folder, name), os.path.join(folder, name))
+
+
+def _names(folder: str) -> set[str]:
+    """What lies there. Of a folder that a program has filled, only so much that this is known: the list of a million
+    names would take the memory that the program has."""
+    with os.scandir(folder) as entries:
+        names = (entry.name for entry in entries if not _OURS.fullmatch(entry.name))
+        return set(islice(names, MAX_LINKS + 1))
 
 
 def bring(folder: str, work_folder: str) -> None:
     """Move what was written into ``folder`` to ``work_folder``; what is open there is copied, and stays."""
     with contextlib.suppress(OSError):
-        names = [
-            entry.name for entry in os.scandir(folder) if not entry.is_symlink() and not _OURS.fullmatch(entry.name)
-        ]
+        with os.scandir(folder) as entries:
+            written = (entry.name for entry in entries if not entry.is_symlink() and not _OURS.fullmatch(entry.name))
+            names = list(islice(written, MAX_MOVED))
         if not names or os.path.samefile(folder, work_folder):
             return
         still_open = _open_files()

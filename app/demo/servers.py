@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -47,6 +48,7 @@ def _gateway_environment(upstream: str, requests: int) -> Mapping[str, str]:
         # Nothing is kept; a gateway that serves beside it is not taken for one that was there before.
         "EAGER_DATABASE_URL": "sqlite+aiosqlite://",
         "EAGER_FILES_URL": "memory://demo",
+        "EAGER_SECRET_KEY": secrets.token_hex(32),
     }
     return {"EAGER_SANDBOX": "local"} | os.environ | ours
 

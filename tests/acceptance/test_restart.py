@@ -60,6 +60,7 @@ async def test_what_was_stored_is_there_and_what_ran_has_expired(
         assert (await sdk.responses.retrieve(first.id)).output == first.output
         assert (await sdk.files.content(file.id)).read() == b"1"
 
+        await until_expired(sdk, container.id)
         listed = {found.id: found.status async for found in sdk.containers.list()}
         assert listed[container.id] == "expired"
         assert (await sdk.containers.retrieve(container.id)).status == "expired"
@@ -80,6 +81,13 @@ async def test_what_was_stored_is_there_and_what_ran_has_expired(
         await ask(http, {**body("up-parallel-interleaved", tools=[PYTHON, WEATHER]), "messages": coming_back(mixed)})
         roles = [message["role"] for message in upstream.bodies()[-1]["messages"]]
         assert roles == ["user", "assistant", "tool", "tool"], "the hidden call of the mixed turn was remembered"
+
+
+async def until_expired(sdk: openai.AsyncOpenAI, container_id: str) -> None:
+    """A gateway that was killed has said nothing: its containers are gone when its lease is over."""
+    async with asyncio.timeout(60):
+        while (await sdk.containers.retrieve(container_id)).status != "expired":
+            await asyncio.sleep(0.5)
 
 
 async def until_gone(pid: int) -> None:

@@ -72,7 +72,8 @@ def test_responses_show_the_code_its_output_and_the_files_it_wrote(client: Clien
     code = f"open('out.csv', 'w').write('a,b\\n')\nprint('{link}')\n"
     answer = client.do("respond", model="program", prompt=code, stream=stream)
     files = {"out.csv": "a,b\n" if client.sdk.fetches_files else None}
-    assert answer == {"text": f"The tool said: {link}", "code": [code], "logs": [f"{link}\n"], "files": files}
+    told = f"The tool said: {link}\n\n[Files: created out.csv (4 bytes)]"
+    assert answer == {"text": told, "code": [code], "logs": [f"{link}\n"], "files": files}
 
 
 @STREAM

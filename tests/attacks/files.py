@@ -112,7 +112,7 @@ import os
 for name in (b"\\xff\\xfe", b"new\\nline", b"\\x1b[2J", b"\\xed\\xa0\\x80"):
     open(name, "w").close()
 """,
-        check=listed("\x1b[2J", "new\nline", truncated=True),
+        check=listed("\x1b[2J", "\\xed\\xa0\\x80", "\\xff\\xfe", "new\nline"),
     ),
     Attempt(
         "folders that nobody may enter",

@@ -120,7 +120,7 @@ async def test_an_engine_behind_tls_and_one_on_this_machine_serve_as_one(
 
 @contextmanager
 def tls_relay(path: str) -> Iterator[int]:
-    """A port that leads to a Unix socket, for those who have the key. Its threads have ended when this has."""
+    """A port that leads to a Unix socket, for those who have the key. Who keeps a connection open is not waited for."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(TLS / "service.pem", TLS / "service.key")
     context.load_verify_locations(TLS / "service.pem")
@@ -141,7 +141,11 @@ def tls_relay(path: str) -> Iterator[int]:
                             return
                         (far if source is near else near).sendall(data)
 
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Relay) as server:
+    class RelayServer(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+        block_on_close = False
+
+    with RelayServer(("127.0.0.1", 0), Relay) as server:
         serving = threading.Thread(target=server.serve_forever, args=(0.05,))
         serving.start()
         try:

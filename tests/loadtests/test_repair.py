@@ -68,8 +68,8 @@ async def test_the_scripted_model_repairs() -> None:
             answer = await client.post("/v1/chat/completions", json=body)
             answers.append(answer.json()["choices"][0]["message"])
     first, second = (json.loads(answer["tool_calls"][0]["function"]["arguments"])["code"] for answer in answers[:2])
-    assert "squared=False" in first
-    assert second.startswith("rmse = mean_squared_error(y_test, pred) ** 0.5\n")
+    assert "normalize=True" in first
+    assert second.startswith("model = LinearRegression()\n")
     assert "tool_calls" not in answers[2]
 
 

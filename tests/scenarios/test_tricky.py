@@ -78,8 +78,7 @@ async def test_a_tricky_program(tricky_gateway: str, programs: Path, name: str) 
             assert text(found, "stdout") in ("", "before\n")
         else:
             assert text(found, "stdout") == outcome["stdout"]
-            # Nothing tells where sys.exit() was called: it is no error of the program's.
-            assert error["line"] == (None if error["ename"] == "SystemExit" else outcome["line"])
+            assert error["line"] == outcome["line"]
 
 
 async def test_the_value_of_a_last_expression_is_shown_only_if_it_is_the_last(tricky_gateway: str) -> None:
