@@ -78,6 +78,7 @@ async def test_a_client_that_leaves_in_mid_run_frees_its_sandbox(gateway: httpx.
 async def test_a_client_that_leaves_while_it_waits_for_a_session_gets_none(
     gateway: httpx.AsyncClient, path: str
 ) -> None:
+    await pool_has(gateway, waiting=0, starting=0)  # what the tests before have left has come or gone
     before = await ids(gateway, path)
     held = [(await gateway.post("/v1/sessions")).json()["id"] for _ in range(4)]
     leaving = asyncio.create_task(gateway.post(path, json={"name": "never used"}))
@@ -86,16 +87,16 @@ async def test_a_client_that_leaves_while_it_waits_for_a_session_gets_none(
     await pool_has(gateway, waiting=0)
     for id in held:
         await gateway.delete(f"/v1/sessions/{id}")
-    assert await ids(gateway, path) == before
+    assert await ids(gateway, path) <= before  # those that nobody asked to keep may have given way
 
 
 async def ids(client: httpx.AsyncClient, path: str) -> set[str]:
     return {entry["id"] for entry in (await client.get(path)).json()["data"]}
 
 
-async def pool_has(client: httpx.AsyncClient, *, waiting: int) -> None:
+async def pool_has(client: httpx.AsyncClient, **counts: int) -> None:
     async with asyncio.timeout(20):
-        while (await client.get("/readyz")).json()["pool"]["waiting"] != waiting:
+        while not counts.items() <= (await client.get("/readyz")).json()["pool"].items():
             await asyncio.sleep(0.05)
 
 
