@@ -13,16 +13,31 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from app.events import ChatMessage, CodeEnd, CodeStart, Done, Error, Event, Interrupt, SessionLost, Token, TurnEnd
+from app.events import (
+    ChatMessage,
+    ChunkDetected,
+    CodeEnd,
+    CodeStart,
+    Done,
+    Error,
+    Event,
+    ExecEnd,
+    ExecError,
+    ExecOutput,
+    ExecResult,
+    ExecStart,
+    Interrupt,
+    Rollback,
+    SessionLost,
+    Token,
+    TurnEnd,
+)
 from app.render.code_blocks import CodeBlocks, Style
 from app.render.content import WordsReader
 from app.render.markers import marker, next_marker
 from app.render.open_ends import closer
 from app.render.said import Link
 from app.render.way_back import AddedText, HiddenTurn, digest
-
-#: Events of a piece of code have its ``call_id``; its text comes as tokens.
-_CODE_EVENTS = frozenset({"ChunkDetected", "ExecStart", "ExecOutput", "ExecResult", "ExecError", "ExecEnd", "Rollback"})
 
 
 @dataclass
@@ -131,8 +146,8 @@ class MarkdownAnswer:
                     self._add(self._code.blocks.lost(reason))
             case Done() | Error():
                 self._finish()
-            case _ if type(event).__name__ in _CODE_EVENTS:
-                self._happen(getattr(event, "call_id", ""), event, links)
+            case ChunkDetected() | ExecStart() | ExecOutput() | ExecResult() | ExecError() | ExecEnd() | Rollback():
+                self._happen(event.call_id, event, links)
         return [*self._take(), event]
 
     def hidden(self, turn: int, messages: Sequence[ChatMessage], session: str) -> tuple[str, HiddenTurn] | None:
