@@ -28,7 +28,7 @@ from app.api.edge.origins import EXPOSED_HEADERS, OriginMiddleware, Origins
 from app.api.edge.request_id import RequestIdMiddleware
 from app.api.files import routes as files
 from app.api.responses import create as responses
-from app.api.responses import stored
+from app.api.responses import stored, upgrade
 from app.api.responses.sealed_reasoning import ReasoningSeal
 from app.api.sessions import file_routes as session_files
 from app.api.sessions import routes as sessions
@@ -144,6 +144,7 @@ def _include_routes(app: FastAPI) -> None:
     app.include_router(system.open_router)
     app.include_router(shared.open_router)
     app.include_router(metrics.router)
+    app.include_router(upgrade.router)
     app.include_router(push.router)  # asks for the key itself: a WebSocket is refused in another way
     for module in (
         system,
@@ -238,6 +239,7 @@ async def _open_gateway(settings: Settings, instance: Instance) -> AsyncIterator
                 events=settings.events,
                 render=settings.render,
                 code_tool=settings.code_tool,
+                hosted_tools=settings.hosted_tools,
                 hint=settings.hint,
                 model_suffix=settings.model_suffix,
                 public_url=settings.public_url.rstrip("/") if settings.public_url else None,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from app.api.responses.events import response_id_of
 from app.api.responses.client_tools import loaded_tools
+from app.api.responses.events import response_id_of
 from app.api.responses.messages import Conversation
 from app.api.responses.schemas import ResponsesRequest
 from app.api.responses.tools import Tools, translate_tools
 from app.api.tools import INTERPRETER_NAME
+from app.api.turn_texts import is_parsed
 from app.errors import RequestError
 from app.ids import is_id
 from app.store.item_parts import Item
@@ -154,15 +155,24 @@ def envelope(
     }
 
 
-def tools_of(request: ResponsesRequest, *, refuse: bool = False) -> Tools:
+def tools_of(request: ResponsesRequest, *, interpreter: bool = False, refuse: bool = False) -> Tools:
     """
     Args:
+        interpreter: the model has it also where the client does not declare it.
         refuse: services that are not here, in place of leaving them out with a warning.
 
     Raises:
         RequestError: a tool that is not well formed, or cannot be had here.
     """
-    return translate_tools(request.tools, request.tool_choice, loaded=loaded_tools(request.input), refuse=refuse)
+    tools = request.tools
+    if interpreter and not any(tool.get("type") == "code_interpreter" for tool in tools):
+        tools = [*tools, {"type": "code_interpreter"}]
+    return translate_tools(tools, request.tool_choice, loaded=loaded_tools(request.input), refuse=refuse)
+
+
+def is_json(request: ResponsesRequest) -> bool:
+    """Whether the client parses the answer."""
+    return is_parsed(_response_format(request.text))
 
 
 def includes_outputs(request: ResponsesRequest) -> bool:

@@ -175,8 +175,8 @@ def _choice(
             return None
         case "none" | "required":
             return choice if upstream else None
-        case {"type": "function" | "custom" as kind, "name": str(name)}:
-            namespace = choice.get("namespace")
+        case {"type": "function" | "custom" as kind, "name": str(name), **rest}:
+            namespace = rest.get("namespace")
             chosen = _known(ClientTool(kind, name, namespace if isinstance(namespace, str) else None), clients)
         case {"type": "apply_patch" | "local_shell" | "shell" as kind}:
             chosen = _known(ClientTool(kind, kind), clients)
