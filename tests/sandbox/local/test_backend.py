@@ -158,14 +158,21 @@ async def test_a_start_that_is_cancelled_leaves_nothing(environment: Environment
 @pytest.mark.parametrize("start", STARTS)
 async def test_a_sandbox_killed_from_outside_is_noticed(environment: Environment, start: StartBy) -> None:
     backend = LocalBackend(environment, limits=LIMITS, start=start)
+    before = _children(os.getpid())
     worker = await backend.start()
     died = asyncio.Event()
     worker.on_death = lambda _: died.set()
-    (child,) = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-    os.kill(int(child), signal.SIGKILL)
+    (child,) = _children(os.getpid()) - before
+    os.kill(child, signal.SIGKILL)
     await died.wait()
     await worker.close()
     await backend.close()
+
+
+def _children(pid: int) -> set[int]:
+    """Those that any of its threads has started."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return {int(child) for task in tasks for child in (task / "children").read_text().split()}
 
 
 GATEWAY = """
@@ -191,8 +198,8 @@ async def test_a_gateway_that_is_killed_takes_its_sandboxes_with_it(environment:
     )
     assert gateway.stdout is not None
     assert await gateway.stdout.readline() == b"started\n"
-    (sandbox,) = Path(f"/proc/{gateway.pid}/task/{gateway.pid}/children").read_text().split()
-    pidfd = os.pidfd_open(int(sandbox))
+    (sandbox,) = _children(gateway.pid)
+    pidfd = os.pidfd_open(sandbox)
     try:
         gateway.kill()
         await gateway.wait()
