@@ -24,7 +24,7 @@ from app.api.responses.items import Draft, function_call
 from app.errors import RequestError
 from app.events import ToolCall
 
-Kind = Literal["function", "custom", "apply_patch", "local_shell", "shell", "tool_search"]
+ToolKind = Literal["function", "custom", "apply_patch", "local_shell", "shell", "tool_search"]
 
 #: OpenAI's own bound of a function's name, and the characters it may have.
 MAX_NAME_CHARS = 64
@@ -36,7 +36,7 @@ _SEPARATORS = re.compile(r"\.|::?|/|__")
 class ClientTool:
     """A tool as its client calls it."""
 
-    kind: Kind
+    kind: ToolKind
     name: str
     namespace: str | None = None
 

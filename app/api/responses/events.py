@@ -36,6 +36,7 @@ from app.api.responses.items import (
     text_logprobs,
 )
 from app.api.responses.outputs import shown
+from app.api.responses.usage import response_usage
 from app.events import (
     ChunkDetected,
     CodeEnd,
@@ -59,7 +60,6 @@ from app.events import (
     TurnEnd,
 )
 from app.extraction.assistant_message import join_details, merge_fields
-from app.pipeline.usage import Usage, count, totals
 
 #: Type of an event, and its data.
 Emitted = tuple[str, dict[str, Any]]
@@ -384,20 +384,3 @@ def response_id_of(item_id: str) -> str | None:
     prefix, _, rest = item_id.partition("_")
     name, _, number = rest.rpartition("_")
     return f"resp_{name}" if prefix in _PREFIXES and name and number.isdecimal() else None
-
-
-def response_usage(usage: Usage | None) -> dict[str, Any]:
-    """Usage in the words of this API; zeros where the upstream never told."""
-    prompt, completion, total = totals(usage)
-    return {
-        "input_tokens": prompt,
-        "input_tokens_details": {"cached_tokens": _detail(usage, "prompt_tokens_details", "cached_tokens")},
-        "output_tokens": completion,
-        "output_tokens_details": {"reasoning_tokens": _detail(usage, "completion_tokens_details", "reasoning_tokens")},
-        "total_tokens": total,
-    }
-
-
-def _detail(usage: Usage | None, group: str, name: str) -> int:
-    details = (usage or {}).get(group)
-    return count(details, name) if isinstance(details, dict) else 0
