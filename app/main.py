@@ -26,6 +26,7 @@ from app.api.edge.open_requests import OpenRequests, ShutdownMiddleware
 from app.api.edge.origins import EXPOSED_HEADERS, OriginMiddleware, Origins
 from app.api.edge.request_id import RequestIdMiddleware
 from app.api.files import routes as files
+from app.api.mcp import routes as mcp
 from app.api.metrics import Metrics
 from app.api.responses import create as responses
 from app.api.responses import stored, upgrade
@@ -119,6 +120,7 @@ def _include_routes(app: FastAPI, admission: Admission) -> None:
         eager,
         push,
         chat,
+        mcp,
         sessions,
         session_files,
         files,
