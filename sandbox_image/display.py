@@ -45,6 +45,7 @@ class Displays:
                 "plotly.io": _plotly_as_json,
                 "altair": _altair_as_json,
                 "matplotlib.font_manager": fonts.add,
+                "matplotlib.text": fonts.watch,
             }
         )
         if "IPython.display" in sys.modules:
