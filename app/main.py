@@ -289,7 +289,9 @@ def create_backend(settings: Settings, egress: Egress | None) -> Backend:
         )
     if settings.sandbox == "jupyter":
         if egress is not None:
-            raise SandboxStartError("EAGER_EGRESS_ALLOW, EAGER_PIP_INDEX: what a Jupyter kernel reaches is not ours to decide")
+            raise SandboxStartError(
+                "EAGER_EGRESS_ALLOW, EAGER_PIP_INDEX: what a Jupyter kernel reaches is not ours to decide"
+            )
         return JupyterBackend(_kernels(settings), output_limit_bytes=output_limit_bytes, preload=settings.preload)
     return LocalBackend(
         find_environment(settings.sandbox_env),

@@ -1,4 +1,5 @@
-"""Program. Charts of bokeh: shown as a document by themselves, where a notebook's would need a server, and told in words.
+"""Program. Charts of bokeh: shown as a document by themselves, where a notebook's would need a server, and told
+in words.
 
 ``install_notebook_hook`` is what bokeh offers to notebooks that are not Jupyter's.
 """

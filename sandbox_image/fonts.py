@@ -42,7 +42,9 @@ _OTHERS: Final = (
 )
 #: Scripts and symbols that DejaVu Sans, matplotlib's own font, has not, or not all of: from Devanagari on, without
 #: punctuation, arrows and mathematics, which every tick has.
-_BEYOND_DEJAVU: Final = re.compile("[\u0590-\u06ff\u0900-\u10ff\u1100-\u11ff\u2300-\u2bff\u2e80-\ufaff\ufe30-\U0010ffff]")
+_BEYOND_DEJAVU: Final = re.compile(
+    "[\u0590-\u06ff\u0900-\u10ff\u1100-\u11ff\u2300-\u2bff\u2e80-\ufaff\ufe30-\U0010ffff]"
+)
 _TEXT: Final = "_text"
 
 #: Set for good by the first text that needs other fonts. Opening them takes milliseconds, which others need not pay.

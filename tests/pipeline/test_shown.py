@@ -1,5 +1,5 @@
-"""What the model is told of what programs print, show and write, as text: in eager and serial runs, and what a client of
-a session sees of them, over the backends that have the libraries. One sandbox of each serves all programs."""
+"""What the model is told of what programs print, show and write, as text: in eager and serial runs, and what a client
+of a session sees of them, over the backends that have the libraries. One sandbox of each serves all programs."""
 
 from __future__ import annotations
 

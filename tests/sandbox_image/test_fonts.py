@@ -29,11 +29,20 @@ def test_named_fonts_draw_their_scripts(rich_session: Interpreter) -> None:
 
 
 #: Some that DejaVu Sans has not, of the scripts that the fonts of the set have.
-TEXTS = ("销售额", "売上高", "매출", "\u0928\u092e\u0938\u094d\u0924\u0947", "\u0e44\u0e17\u0e22", "\N{GRINNING FACE}\N{WHITE HEAVY CHECK MARK}")
+TEXTS = (
+    "销售额",
+    "売上高",
+    "매출",
+    "\u0928\u092e\u0938\u094d\u0924\u0947",
+    "\u0e44\u0e17\u0e22",
+    "\N{GRINNING FACE}\N{WHITE HEAVY CHECK MARK}",
+)
 _HEAD = "import matplotlib.pyplot as plt\nimport seaborn as sns\n"
 
 
-@pytest.mark.parametrize("style", ["", "sns.set_theme()\n", "plt.rcParams['font.family'] = 'Liberation Serif', 'DejaVu Serif'\n"])
+@pytest.mark.parametrize(
+    "style", ["", "sns.set_theme()\n", "plt.rcParams['font.family'] = 'Liberation Serif', 'DejaVu Serif'\n"]
+)
 @pytest.mark.parametrize("how", ["plt.show()", "plt.savefig('f.png')", "plt.savefig('f.png')\nplt.show()"])
 def test_no_font_has_to_be_named(rich_session: Interpreter, style: str, how: str) -> None:
     """What is drawn differs from text to text: boxes would be the same."""

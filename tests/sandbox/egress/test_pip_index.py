@@ -141,7 +141,8 @@ async def test_what_is_missing_is_installed_and_found(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://index.test/", "index.test", "https://*/simple", "https://user:secret@index.test/simple", "https://a b/"]
+    "url",
+    ["ftp://index.test/", "index.test", "https://*/simple", "https://user:secret@index.test/simple", "https://a b/"],
 )
 def test_what_is_no_index_or_tells_a_secret_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="pip_index"):
