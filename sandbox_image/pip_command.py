@@ -2,8 +2,8 @@
 network: ``install`` says at once what is there and what cannot be, ``uninstall`` that it cannot; all else is pip's own.
 
 With an index (EAGER_PIP_INDEX) what is missing is installed into a folder of the session, in which its programs look
-for modules. Two steps: pip resolves against all that is installed, and what that finds is installed without a look at the
-rest, because with ``--target`` alone pip would install pandas anew beneath whatever needs it.
+for modules. Two steps: pip resolves against all that is installed, and what that finds is installed as it is, because
+with ``--target`` alone pip would install pandas anew beneath whatever needs it.
 
 A file by itself: it is copied into the package ``pip`` (``take_its_place``).
 """
