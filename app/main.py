@@ -269,9 +269,9 @@ async def _open_gateway(settings: Settings, instance: Instance) -> AsyncIterator
 
 
 def _egress(settings: Settings) -> Egress | None:
-    if not settings.egress_allow:
+    if not settings.egress_rules:
         return None
-    return Egress(Rules.parse(settings.egress_allow), limits=EgressLimits(bytes=settings.egress_limit_mb * MiB))
+    return Egress(Rules.parse(settings.egress_rules), limits=EgressLimits(bytes=settings.egress_limit_mb * MiB))
 
 
 def create_backend(settings: Settings, egress: Egress | None) -> Backend:
@@ -289,7 +289,9 @@ def create_backend(settings: Settings, egress: Egress | None) -> Backend:
         )
     if settings.sandbox == "jupyter":
         if egress is not None:
-            raise SandboxStartError("EAGER_EGRESS_ALLOW: what a Jupyter kernel reaches is not ours to decide")
+            raise SandboxStartError(
+                "EAGER_EGRESS_ALLOW, EAGER_PIP_INDEX: what a Jupyter kernel reaches is not ours to decide"
+            )
         return JupyterBackend(_kernels(settings), output_limit_bytes=output_limit_bytes, preload=settings.preload)
     return LocalBackend(
         find_environment(settings.sandbox_env),
@@ -328,7 +330,8 @@ def _docker(settings: Settings, engine: str | None, egress: Egress | None) -> Do
 
 
 def _supervisor_options(settings: Settings) -> list[str]:
-    return ["--preload", ",".join(settings.preload)] if settings.preload else []
+    options = ["--preload", ",".join(settings.preload)] if settings.preload else []
+    return options + (["--pip-index", settings.pip_index] if settings.pip_index else [])
 
 
 def _kernels(settings: Settings) -> Kernels:
