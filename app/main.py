@@ -56,8 +56,9 @@ from app.sandbox.egress.rules import Rules
 from app.sandbox.jupyter.backend import JupyterBackend, Kernels
 from app.sandbox.jupyter.local_kernels import LocalKernels
 from app.sandbox.jupyter.server_kernels import ServerKernels
-from app.sandbox.local.backend import LocalBackend, LocalLimits
+from app.sandbox.local.backend import LocalBackend
 from app.sandbox.local.environment import find_environment
+from app.sandbox.local.recipe import LocalLimits
 from app.sandbox.pool import Pool
 from app.sandbox.registry import SessionRegistry
 from app.sandbox.starts import Starts, machine_is_short
