@@ -16,7 +16,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import NoReturn
 
 from app.usage import ExecutionRecord
 
@@ -29,7 +28,7 @@ class Audit:
     """
     Args:
         backend: where the code runs, as in the setting.
-        days: so long a file is kept.
+        days: so long a file is kept; 0 means that nothing is recorded.
     """
 
     def __init__(self, folder: Path, *, backend: str, days: int, clock: Callable[[], float] = time.time) -> None:
@@ -39,6 +38,7 @@ class Audit:
         self._clock = clock
         self._lines: dict[str, list[str]] = {}
         self._has_lines = asyncio.Event()
+        self._ended = False
 
     def __repr__(self) -> str:
         return f"<Audit in {self._folder}>"
@@ -50,17 +50,21 @@ class Audit:
         Raises:
             OSError: the folder cannot be made.
         """
-        await asyncio.to_thread(self._folder.mkdir, mode=0o700, parents=True, exist_ok=True)
-        writing = asyncio.get_running_loop().create_task(self._keep_writing())
-        try:
-            yield
-        finally:
-            writing.cancel()
-            await asyncio.wait([writing])
-            await self._write()
+        if self._days:
+            await asyncio.to_thread(self._folder.mkdir, mode=0o700, parents=True, exist_ok=True)
+        async with asyncio.TaskGroup() as tasks:
+            writing = tasks.create_task(self._keep_writing())
+            try:
+                yield
+            finally:
+                self._ended = True
+                self._has_lines.set()
+                await writing
 
     def note(self, record: ExecutionRecord) -> None:
         """Waits for nothing."""
+        if not self._days:
+            return
         now = self._clock()
         day = time.strftime("%Y-%m-%d", time.gmtime(now))
         line = json.dumps({"time": round(now, 3), "backend": self._backend, **asdict(record)})
@@ -71,10 +75,10 @@ class Audit:
         """Remove the files that are too old."""
         await asyncio.to_thread(self._purge)
 
-    async def _keep_writing(self) -> NoReturn:
-        while True:
+    async def _keep_writing(self) -> None:
+        while self._lines or not self._ended:
             await self._has_lines.wait()
-            await asyncio.shield(self._write())
+            await self._write()
 
     async def _write(self) -> None:
         self._has_lines.clear()

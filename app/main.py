@@ -22,7 +22,7 @@ from app.api.eager import routes as eager
 from app.api.edge import errors
 from app.api.edge.auth import AuthMiddleware, Keyring, authenticate
 from app.api.edge.body_limit import BodyLimitMiddleware
-from app.api.edge.key_file import KeyFile
+from app.api.edge.key_file import keys_followed
 from app.api.edge.limits import Admission, AdmissionMiddleware
 from app.api.edge.meter import Meter
 from app.api.edge.open_requests import OpenRequests, ShutdownMiddleware
@@ -67,7 +67,6 @@ from app.store.database import Store, open_store
 from app.store.deployment_key import deployment_key
 from app.upstream.allowance import AnswerLimits
 from app.upstream.client import Upstream
-from app.usage import forget
 from app.watchdog import LoopWatchdog
 
 log = logging.getLogger(__name__)
@@ -84,16 +83,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as opened:
-            key_file = None
-            if settings.api_keys_file is not None:
-                with _failing_with_name_of("EAGER_API_KEYS_FILE"):
-                    key_file = KeyFile(settings.api_keys_file, app.state.keyring, configured=settings.api_keys)
+            with _failing_with_name_of("EAGER_API_KEYS_FILE"):
+                await opened.enter_async_context(
+                    keys_followed(settings.api_keys_file, app.state.keyring, configured=settings.api_keys)
+                )
             with _failing_with_name_of("EAGER_FILES_URL" if settings.files_url else "EAGER_DATA_DIR"):
                 blobs = BlobStore(settings.files_url or str(settings.data_dir / "files"))
                 await blobs.prepare()
-            if audit is not None:
-                with _failing_with_name_of("EAGER_DATA_DIR"):
-                    await opened.enter_async_context(audit.kept())
+            with _failing_with_name_of("EAGER_DATA_DIR"):
+                await opened.enter_async_context(audit.kept())
             with _failing_with_name_of(settings.database_setting):
                 store = await opened.enter_async_context(open_store(settings.database))
             with _failing_with_name_of(settings.database_setting):
@@ -114,13 +112,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 checkout_timeout_s=settings.checkout_timeout_s,
             )
             async with asyncio.TaskGroup() as tasks:
-                housekeeping = [
+                housekeeping = (
                     tasks.create_task(_purge_now_and_then(store, blobs, audit)),
                     tasks.create_task(instance.keep_alive(gateway.registry)),
-                ]
-                if key_file is not None:
-                    opened.enter_context(key_file.on_hangup())
-                    housekeeping.append(tasks.create_task(key_file.watch()))
+                )
                 yield
                 for each in housekeeping:
                     each.cancel()
@@ -131,18 +126,24 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         settings.api_keys, closed=not settings.is_open, wrong=WrongKeys(settings.wrong_keys_per_minute)
     )
     app.state.open_requests = OpenRequests()
-    audit = None
-    if settings.audit_days:
-        audit = Audit(settings.data_dir / "audit", backend=settings.sandbox, days=settings.audit_days)
+    audit = Audit(settings.data_dir / "audit", backend=settings.sandbox, days=settings.audit_days)
     app.state.max_file_bytes = settings.max_upload_mb * MiB
     app.state.admission = Admission(
         limit=settings.request_limit,
         queue_limit=settings.request_limit,
         wait_s=settings.queue_timeout_s,
         fraction=app.state.keyring.fraction,
-        meter=Meter(on_execution=audit.note if audit else forget),
+        meter=Meter(on_execution=audit.note),
     )
+    app.state.origins = Origins(settings.cors_origins, open=settings.is_open)
     errors.install(app)
+    _add_middleware(app, settings)
+    _include_routes(app)
+    return app
+
+
+def _add_middleware(app: FastAPI, settings: Settings) -> None:
+    """The last one is passed first."""
     app.add_middleware(
         BodyLimitMiddleware,
         max_bytes=settings.max_body_mb * MiB,
@@ -151,7 +152,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.add_middleware(AdmissionMiddleware, admission=app.state.admission)
     app.add_middleware(AuthMiddleware, keyring=app.state.keyring)
-    app.state.origins = Origins(settings.cors_origins, open=settings.is_open)
     app.add_middleware(OriginMiddleware, origins=app.state.origins)
     app.add_middleware(ShutdownMiddleware, open_requests=app.state.open_requests)
     app.add_middleware(RequestIdMiddleware)
@@ -163,8 +163,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             allow_headers=["*"],
             expose_headers=EXPOSED_HEADERS,
         )
-    _include_routes(app)
-    return app
 
 
 def _include_routes(app: FastAPI) -> None:
@@ -200,16 +198,15 @@ def _failing_with_name_of(setting: str) -> Iterator[None]:
         raise EagerError(f"{setting}: {reason}") from error
 
 
-async def _purge_now_and_then(store: Store, blobs: BlobStore, audit: Audit | None) -> NoReturn:
+async def _purge_now_and_then(store: Store, blobs: BlobStore, audit: Audit) -> NoReturn:
     """What has expired is removed at the start and every hour. A store that is away for a while stops nothing."""
     while True:
         with suppress(StorageError):  # which has been logged
             await store.purge()
             await files.purge_files(store, blobs)
             await shared_links.purge_shared(store, blobs)
-        if audit is not None:
-            with suppress(OSError):
-                await audit.purge()
+        with suppress(OSError):
+            await audit.purge()
         await asyncio.sleep(PURGE_EVERY_S)
 
 

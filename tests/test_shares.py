@@ -7,7 +7,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.shares import Line, Shares
+from app.shares import Shares, WaitingLine
 
 WEIGHTS = {"a": 1.0, "b": 1.0, "c": 2.0}
 
@@ -78,7 +78,7 @@ def test_keys_that_always_want_more_are_served_by_weight(flood: list[str]) -> No
 
 
 async def test_a_line_is_kept_by_key() -> None:
-    line: Line[int] = Line()
+    line: WaitingLine[int] = WaitingLine()
     first, second, other = line.join("a"), line.join("a"), line.join("b")
     assert (len(line), line.length("a"), list(line.keys())) == (3, 2, ["a", "b"])
     first.cancel()

@@ -37,7 +37,7 @@ from app.sandbox.backend import Backend
 from app.sandbox.starts import Starts
 from app.sandbox.worker.messages import Display, Output, Result
 from app.sandbox.worker.worker import Worker
-from app.shares import Fraction, Line, Shares, undivided
+from app.shares import Fraction, Shares, WaitingLine, undivided
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ class Pool:
         self._shares = Shares(limit, fraction=fraction)  # of what is busy, and of what is closing after that
         self._busy: dict[Worker, str] = {}  # and whose it is
         self._closing: set[Worker] = set()
-        self._waiting: Line[Worker] = Line()
+        self._waiting: WaitingLine[Worker] = WaitingLine()
         self._starting = 0
         self._room = asyncio.Event()  # set when some may have come
         self._starter_tasks: list[asyncio.Task[None]] = []

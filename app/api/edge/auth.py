@@ -138,7 +138,7 @@ class _KeyEntry(msgspec.Struct, forbid_unknown_fields=True):
 
 
 @dataclass(frozen=True, slots=True)
-class _Key:
+class _KnownKey:
     caller: Caller
     expires_at: float | None
 
@@ -164,7 +164,7 @@ class Keyring:
         self._closed = closed
         self._wrong = wrong or WrongKeys()
         self._clock = clock
-        self._keys: dict[bytes, _Key] = {}
+        self._keys: dict[bytes, _KnownKey] = {}
         self._weights: dict[str, float] = {}
         self.replace(entries)
 
@@ -185,7 +185,7 @@ class Keyring:
         Raises:
             ValueError: as the constructor; nothing has changed then.
         """
-        keys: dict[bytes, _Key] = {}
+        keys: dict[bytes, _KnownKey] = {}
         by_name: dict[str, Caller] = {}
         for position, entry in enumerate(entries, 1):
             digest, key = _parse(entry.strip(), position)
@@ -247,7 +247,7 @@ class Keyring:
             await self._wrong.require_trusted(address, caller.name)
         return caller
 
-    def _find(self, key: str) -> _Key | None:
+    def _find(self, key: str) -> _KnownKey | None:
         presented = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
         found = None
         for digest, known in self._keys.items():
@@ -255,7 +255,7 @@ class Keyring:
                 found = known
         return found
 
-    def _has_expired(self, key: _Key) -> bool:
+    def _has_expired(self, key: _KnownKey) -> bool:
         return key.expires_at is not None and key.expires_at <= self._clock()
 
 
@@ -317,7 +317,7 @@ def split_keys(text: str) -> tuple[str, ...]:
     return tuple(entry if isinstance(entry, str) else json.dumps(entry) for entry in entries)
 
 
-def _parse(entry: str, position: int) -> tuple[bytes, _Key]:
+def _parse(entry: str, position: int) -> tuple[bytes, _KnownKey]:
     fields = _KeyEntry(key=entry)
     if entry.startswith("{"):
         try:
@@ -332,7 +332,7 @@ def _parse(entry: str, position: int) -> tuple[bytes, _Key]:
         expires_at = None if fields.expires is None else _moment(fields.expires)
     except ValueError as error:
         raise ValueError(f"API key {position}: {error}") from None
-    return digest, _Key(fields.caller(fields.name or f"key-{digest.hex()[:12]}"), expires_at)
+    return digest, _KnownKey(fields.caller(fields.name or f"key-{digest.hex()[:12]}"), expires_at)
 
 
 def _moment(text: str) -> float:

@@ -11,8 +11,8 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -90,6 +90,24 @@ class KeyFile:
         except OSError:
             return None
         return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+@asynccontextmanager
+async def keys_followed(path: Path | None, keyring: Keyring, *, configured: Sequence[str]) -> AsyncIterator[None]:
+    """The keyring has the keys of a file, if there is one, and follows its changes.
+
+    Raises:
+        OSError, ValueError: as ``KeyFile``.
+    """
+    if path is None:
+        yield
+        return
+    file = KeyFile(path, keyring, configured=configured)
+    with file.on_hangup():
+        async with asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(file.watch())
+            yield
+            watching.cancel()
 
 
 def entries_of(text: str) -> tuple[str, ...]:

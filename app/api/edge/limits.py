@@ -20,7 +20,7 @@ from app.api.edge.auth import Caller
 from app.api.edge.errors import error_response
 from app.api.edge.meter import Meter
 from app.errors import TooManyRequests
-from app.shares import Fraction, Line, Shares, undivided
+from app.shares import Fraction, Shares, WaitingLine, undivided
 
 
 class RateLimiter:
@@ -67,7 +67,7 @@ class Slots:
         self._shares = Shares(limit, fraction=fraction)
         self._places_in_line = Shares(queue_limit, fraction=fraction)
         self._wait_s = wait_s
-        self._line: Line[None] = Line()
+        self._line: WaitingLine[None] = WaitingLine()
 
     def statistics(self) -> SlotStatistics:
         return SlotStatistics(self._shares.limit, self._shares.total, len(self._line))

@@ -19,7 +19,7 @@ from starlette.types import Scope
 
 from app.errors import TooManyRequests
 
-Item = TypeVar("Item")
+Kept = TypeVar("Kept")
 
 #: As many as anybody mistypes.
 PER_MINUTE = 20
@@ -77,7 +77,7 @@ def address_of(scope: Scope) -> str:
     return str(address)
 
 
-def _remember(kept: OrderedDict[Item, None], item: Item) -> None:
+def _remember(kept: OrderedDict[Kept, None], item: Kept) -> None:
     kept[item] = None
     kept.move_to_end(item)
     if len(kept) > _TRUSTED:
