@@ -52,14 +52,13 @@ class Audit:
         """
         if self._days:
             await asyncio.to_thread(self._folder.mkdir, mode=0o700, parents=True, exist_ok=True)
-        async with asyncio.TaskGroup() as tasks:
-            writing = tasks.create_task(self._keep_writing())
-            try:
-                yield
-            finally:
-                self._ended = True
-                self._has_lines.set()
-                await writing
+        writing = asyncio.create_task(self._keep_writing())
+        try:
+            yield
+        finally:
+            self._ended = True
+            self._has_lines.set()
+            await writing
 
     def note(self, record: ExecutionRecord) -> None:
         """Waits for nothing."""

@@ -9,18 +9,17 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 from importlib import metadata
 from typing import NoReturn
 
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from starlette.middleware.cors import CORSMiddleware
 
 from app.api.chat import routes as chat
 from app.api.containers import file_routes as container_files
 from app.api.containers import routes as containers
-from app.api.containers.host import ContainerHost
 from app.api.eager import push
 from app.api.eager import routes as eager
 from app.api.edge import errors
-from app.api.edge.auth import AuthMiddleware, Keyring, authenticate
+from app.api.edge.auth import AuthMiddleware, Keyring
 from app.api.edge.body_limit import BodyLimitMiddleware
 from app.api.edge.key_file import keys_followed
 from app.api.edge.limits import Admission, AdmissionMiddleware
@@ -30,19 +29,19 @@ from app.api.edge.origins import EXPOSED_HEADERS, OriginMiddleware, Origins
 from app.api.edge.request_id import RequestIdMiddleware
 from app.api.edge.wrong_keys import WrongKeys
 from app.api.files import routes as files
+from app.api.metrics import Metrics
 from app.api.responses import create as responses
 from app.api.responses import stored
-from app.api.responses.sealed_reasoning import ReasoningSeal
+from app.api.services import Services
 from app.api.sessions import file_routes as session_files
 from app.api.sessions import routes as sessions
 from app.api.shared import links as shared_links
 from app.api.shared import routes as shared
-from app.api.system import metrics
 from app.api.system import routes as system
-from app.api.system.metrics import Metrics
 from app.api.tools import code_tool_names
 from app.audit import Audit
 from app.config import MiB, Settings
+from app.containers.host import ContainerHost
 from app.errors import EagerError, SandboxStartError, StorageError
 from app.gateway import Gateway
 from app.instance import Instance
@@ -79,81 +78,44 @@ PURGE_EVERY_S = 3600.0
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The application. Sandboxes and connections are opened by its lifespan, and closed by it."""
     settings = settings or Settings()
+    wrong = WrongKeys(settings.wrong_keys_per_minute)
+    keyring = Keyring(settings.api_keys, closed=not settings.is_open, wrong=wrong)
+    open_requests = OpenRequests()
+    audit = Audit(settings.data_dir / "audit", backend=settings.sandbox, days=settings.audit_days)
+    admission = Admission(
+        limit=settings.request_limit,
+        queue_limit=settings.request_limit,
+        wait_s=settings.queue_timeout_s,
+        fraction=keyring.fraction,
+        meter=Meter(on_execution=audit.note),
+    )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as opened:
             with _failing_with_name_of("EAGER_API_KEYS_FILE"):
                 await opened.enter_async_context(
-                    keys_followed(settings.api_keys_file, app.state.keyring, configured=settings.api_keys)
+                    keys_followed(settings.api_keys_file, keyring, configured=settings.api_keys)
                 )
-            with _failing_with_name_of("EAGER_FILES_URL" if settings.files_url else "EAGER_DATA_DIR"):
-                blobs = BlobStore(settings.files_url or str(settings.data_dir / "files"))
-                await blobs.prepare()
             with _failing_with_name_of("EAGER_DATA_DIR"):
                 await opened.enter_async_context(audit.kept())
-            with _failing_with_name_of(settings.database_setting):
-                store = await opened.enter_async_context(open_store(settings.database))
-            with _failing_with_name_of(settings.database_setting):
-                instance = Instance(store)
-                await opened.enter_async_context(instance.alive())
-            gateway = await opened.enter_async_context(_open_gateway(settings, instance, app.state.keyring))
-            secret = settings.secret_key.get_secret_value() if settings.secret_key else None
-            with _failing_with_name_of("EAGER_DATA_DIR"):
-                app.state.reasoning_seal = ReasoningSeal(deployment_key(secret, settings.data_dir))
-            app.state.store, app.state.blobs, app.state.gateway = store, blobs, gateway
-            app.state.metrics = Metrics(gateway, app.state.admission)
-            opened.enter_context(LoopWatchdog(settings.slow_step_ms / 1e3, app.state.metrics.observe_lag))
-            app.state.containers = ContainerHost(
-                store=store,
-                blobs=blobs,
-                registry=gateway.registry,
-                instance=instance,
-                checkout_timeout_s=settings.checkout_timeout_s,
-            )
-            async with asyncio.TaskGroup() as tasks:
-                housekeeping = (
-                    tasks.create_task(_purge_now_and_then(store, blobs, audit)),
-                    tasks.create_task(instance.keep_alive(gateway.registry)),
-                )
-                yield
-                for each in housekeeping:
-                    each.cancel()
+            services = _open_services(settings, keyring, audit, admission, open_requests)
+            app.state.services = await opened.enter_async_context(services)
+            yield
 
     # A redirection names scheme, host and path as we see them: behind a proxy it would lead to plain HTTP, or astray.
     app = FastAPI(title="Eager", version=metadata.version("eager"), lifespan=lifespan, redirect_slashes=False)
-    app.state.keyring = Keyring(
-        settings.api_keys, closed=not settings.is_open, wrong=WrongKeys(settings.wrong_keys_per_minute)
-    )
-    app.state.open_requests = OpenRequests()
-    audit = Audit(settings.data_dir / "audit", backend=settings.sandbox, days=settings.audit_days)
-    app.state.max_file_bytes = settings.max_upload_mb * MiB
-    app.state.admission = Admission(
-        limit=settings.request_limit,
-        queue_limit=settings.request_limit,
-        wait_s=settings.queue_timeout_s,
-        fraction=app.state.keyring.fraction,
-        meter=Meter(on_execution=audit.note),
-    )
-    app.state.origins = Origins(settings.cors_origins, open=settings.is_open)
     errors.install(app)
-    _add_middleware(app, settings)
-    _include_routes(app)
-    return app
-
-
-def _add_middleware(app: FastAPI, settings: Settings) -> None:
-    """The last one is passed first."""
     app.add_middleware(
         BodyLimitMiddleware,
         max_bytes=settings.max_body_mb * MiB,
         max_upload_bytes=settings.max_upload_mb * MiB + FORM_OVERHEAD_BYTES,
         timeout_s=settings.body_timeout_s,
     )
-    app.add_middleware(AdmissionMiddleware, admission=app.state.admission)
-    app.add_middleware(AuthMiddleware, keyring=app.state.keyring)
-    app.add_middleware(OriginMiddleware, origins=app.state.origins)
-    app.add_middleware(ShutdownMiddleware, open_requests=app.state.open_requests)
+    app.add_middleware(AdmissionMiddleware, admission=admission)
+    app.add_middleware(AuthMiddleware, keyring=keyring)
+    app.add_middleware(OriginMiddleware, origins=Origins(settings.cors_origins, open=settings.is_open))
+    app.add_middleware(ShutdownMiddleware, open_requests=open_requests)
     app.add_middleware(RequestIdMiddleware)
     if settings.cors_origins:
         app.add_middleware(
@@ -163,17 +125,18 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
             allow_headers=["*"],
             expose_headers=EXPOSED_HEADERS,
         )
+    _include_routes(app)
+    return app
 
 
 def _include_routes(app: FastAPI) -> None:
     app.include_router(system.open_router)
     app.include_router(shared.open_router)
-    app.include_router(metrics.router)
-    app.include_router(push.router)  # asks for the key itself: a WebSocket is refused in another way
     for module in (
         system,
         shared,
         eager,
+        push,
         chat,
         sessions,
         session_files,
@@ -183,7 +146,53 @@ def _include_routes(app: FastAPI) -> None:
         containers,
         container_files,
     ):
-        app.include_router(module.router, dependencies=[Depends(authenticate)])
+        app.include_router(module.router)
+
+
+@asynccontextmanager
+async def _open_services(
+    settings: Settings, keyring: Keyring, audit: Audit, admission: Admission, open_requests: OpenRequests
+) -> AsyncIterator[Services]:
+    async with AsyncExitStack() as opened:
+        with _failing_with_name_of("EAGER_FILES_URL" if settings.files_url else "EAGER_DATA_DIR"):
+            blobs = BlobStore(settings.files_url or str(settings.data_dir / "files"))
+            await blobs.prepare()
+        with _failing_with_name_of(settings.database_setting):
+            store = await opened.enter_async_context(open_store(settings.database))
+        with _failing_with_name_of(settings.database_setting):
+            instance = Instance(store)
+            await opened.enter_async_context(instance.alive())
+        gateway = await opened.enter_async_context(_open_gateway(settings, instance, keyring))
+        secret = settings.secret_key.get_secret_value() if settings.secret_key else None
+        with _failing_with_name_of("EAGER_DATA_DIR"):
+            key = deployment_key(secret, settings.data_dir)
+        metrics = Metrics(gateway, admission)
+        opened.enter_context(LoopWatchdog(settings.slow_step_ms / 1e3, metrics.observe_lag))
+        containers = ContainerHost(
+            store=store,
+            blobs=blobs,
+            registry=gateway.registry,
+            instance=instance,
+            checkout_timeout_s=settings.checkout_timeout_s,
+        )
+        async with asyncio.TaskGroup() as tasks:
+            housekeeping = (
+                tasks.create_task(_purge_now_and_then(store, blobs, audit)),
+                tasks.create_task(instance.keep_alive(gateway.registry)),
+            )
+            yield Services(
+                gateway=gateway,
+                store=store,
+                blobs=blobs,
+                containers=containers,
+                metrics=metrics,
+                admission=admission,
+                open_requests=open_requests,
+                max_file_bytes=settings.max_upload_mb * MiB,
+                deployment_key=key,
+            )
+            for each in housekeeping:
+                each.cancel()
 
 
 @contextmanager

@@ -6,9 +6,10 @@ Each key has a *share* of the limit, by its weight among all keys; one at least.
 for a reserve of a quarter, which is for keys that are below their shares: whoever comes while others use more than is
 theirs is served at once, and does not wait until they have ended. Nothing is taken away from who has it.
 
-Where all that may be had is in use, those who want more stand in line. What comes free goes to the key that uses least in proportion to its weight; among equals to the one that was served least in the past, counted as start-time
-fair queueing does (Goyal, Vin, Cheng 1996). So a thousand callers of one key stand in nobody's way but each other's.
-Callers of one key are served in the order in which they came.
+Where all that may be had is in use, those who want more stand in line. What comes free goes to the key that uses least
+in proportion to its weight; among equals to the one that was served least in the past, counted as start-time fair
+queueing does (Goyal, Vin, Cheng 1996). So a thousand callers of one key stand in nobody's way but each other's. Callers
+of one key are served in the order in which they came.
 
 One key alone, or none, has all of it.
 """

@@ -104,10 +104,12 @@ async def keys_followed(path: Path | None, keyring: Keyring, *, configured: Sequ
         return
     file = KeyFile(path, keyring, configured=configured)
     with file.on_hangup():
-        async with asyncio.TaskGroup() as tasks:
-            watching = tasks.create_task(file.watch())
+        watching = asyncio.create_task(file.watch())
+        try:
             yield
+        finally:
             watching.cancel()
+            await asyncio.wait([watching])
 
 
 def entries_of(text: str) -> tuple[str, ...]:

@@ -158,8 +158,7 @@ class Admission:
 
 class AdmissionMiddleware:
     """Requests of callers that are known wait here before a byte of their body is read, so that slow bodies count as
-    what runs does. A slot is held until the answer has been sent, streams included. WebSockets are admitted where they
-    are accepted."""
+    what runs does. A slot is held until the answer has been sent, streams included, or the WebSocket is closed."""
 
     def __init__(self, app: ASGIApp, *, admission: Admission) -> None:
         self._app = app
@@ -167,7 +166,7 @@ class AdmissionMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         caller: Caller | None = scope.get("state", {}).get("caller")
-        if scope["type"] != "http" or caller is None:
+        if caller is None:
             await self._app(scope, receive, send)
             return
         async with AsyncExitStack() as held:
