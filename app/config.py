@@ -122,6 +122,11 @@ class Settings(BaseSettings):
         "no network.",
     )
     egress_limit_mb: int = Field(1024, ge=1, description="Bytes of one sandbox through that proxy, both ways.")
+    pip_index: str | None = Field(
+        None,
+        description="URL of the package index that `pip install` in a sandbox uses, through that proxy. Its host is "
+        "allowed; others that its files lie on go into `EAGER_EGRESS_ALLOW`.",
+    )
 
     # the gateway
     api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -159,7 +164,12 @@ class Settings(BaseSettings):
     )
     code_tool: Literal["declared", "always"] = Field(
         "declared",
-        description="Chat completions offer the model the interpreter: if the client declares it, or `always`.",
+        description="The model is offered the interpreter if the client declares it, or `always`.",
+    )
+    hosted_tools: Literal["omit", "refuse"] = Field(
+        "omit",
+        description="Tools of `/v1/responses` that are services which are not here (`web_search`, `mcp`): left out, "
+        "with a warning in the answer, or refused.",
     )
     hint: Literal["auto", "off"] = Field(
         "auto", description="Tell the model in the interpreter's description how to write code that runs early."
@@ -227,6 +237,24 @@ class Settings(BaseSettings):
     def _understand(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         Rules.parse(value)
         return value
+
+    @field_validator("pip_index")
+    @classmethod
+    def _is_index(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        place = urlsplit(value)
+        if place.scheme not in ("http", "https") or not place.hostname or "*" in place.netloc or place.query:
+            raise ValueError("it is no http or https URL of an index")
+        if place.username is not None:
+            raise ValueError("a user or password in it could be read by all code")
+        Rules.parse([_rule_for(value)])
+        return value
+
+    @property
+    def egress_rules(self) -> tuple[str, ...]:
+        """What code may reach, the package index included."""
+        return self.egress_allow if self.pip_index is None else (*self.egress_allow, _rule_for(self.pip_index))
 
     @field_validator("api_keys", mode="before")
     @classmethod
@@ -317,3 +345,10 @@ def settings_table() -> str:
         text = "" if default in (None, "") else f"`{str(default).lower() if isinstance(default, bool) else default}`"
         rows.append(f"| `EAGER_{name.upper()}` | {text} | {setting.description} |\n")
     return "".join(rows)
+
+
+def _rule_for(url: str) -> str:
+    """What lets code reach the server of a URL, and no other port of it."""
+    place = urlsplit(url)
+    host = f"[{place.hostname}]" if ":" in (place.hostname or "") else place.hostname
+    return f"{host}:{place.port or (443 if place.scheme == 'https' else 80)}"

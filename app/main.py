@@ -31,7 +31,7 @@ from app.api.edge.wrong_keys import WrongKeys
 from app.api.files import routes as files
 from app.api.metrics import Metrics
 from app.api.responses import create as responses
-from app.api.responses import stored
+from app.api.responses import stored, upgrade
 from app.api.services import Services
 from app.api.sessions import file_routes as session_files
 from app.api.sessions import routes as sessions
@@ -132,6 +132,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def _include_routes(app: FastAPI) -> None:
     app.include_router(system.open_router)
     app.include_router(shared.open_router)
+    app.include_router(upgrade.router)
     for module in (
         system,
         shared,
@@ -277,6 +278,7 @@ async def _open_gateway(settings: Settings, instance: Instance, keyring: Keyring
                 events=settings.events,
                 render=settings.render,
                 code_tool=settings.code_tool,
+                hosted_tools=settings.hosted_tools,
                 hint=settings.hint,
                 model_suffix=settings.model_suffix,
                 public_url=settings.public_url.rstrip("/") if settings.public_url else None,
@@ -292,9 +294,9 @@ async def _open_gateway(settings: Settings, instance: Instance, keyring: Keyring
 
 
 def _egress(settings: Settings) -> Egress | None:
-    if not settings.egress_allow:
+    if not settings.egress_rules:
         return None
-    return Egress(Rules.parse(settings.egress_allow), limits=EgressLimits(bytes=settings.egress_limit_mb * MiB))
+    return Egress(Rules.parse(settings.egress_rules), limits=EgressLimits(bytes=settings.egress_limit_mb * MiB))
 
 
 def create_backend(settings: Settings, egress: Egress | None) -> Backend:
@@ -312,7 +314,9 @@ def create_backend(settings: Settings, egress: Egress | None) -> Backend:
         )
     if settings.sandbox == "jupyter":
         if egress is not None:
-            raise SandboxStartError("EAGER_EGRESS_ALLOW: what a Jupyter kernel reaches is not ours to decide")
+            raise SandboxStartError(
+                "EAGER_EGRESS_ALLOW, EAGER_PIP_INDEX: what a Jupyter kernel reaches is not ours to decide"
+            )
         return JupyterBackend(
             _kernels(settings),
             output_limit_bytes=output_limit_bytes,
@@ -358,7 +362,8 @@ def _docker(settings: Settings, engine: str | None, egress: Egress | None) -> Do
 
 
 def _supervisor_options(settings: Settings) -> list[str]:
-    return ["--preload", ",".join(settings.preload)] if settings.preload else []
+    options = ["--preload", ",".join(settings.preload)] if settings.preload else []
+    return options + (["--pip-index", settings.pip_index] if settings.pip_index else [])
 
 
 def _kernels(settings: Settings) -> Kernels:

@@ -33,7 +33,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         read_fd, write_fd = _open_stream(options)
         os.umask(0o022)
         preloaded = serving.preload_all(
-            options.preload, options.workdir, with_egress=options.egress, say_step=partial(_say_step, write_fd)
+            options.preload,
+            options.workdir,
+            with_egress=options.egress,
+            pip_index=options.pip_index,
+            say_step=partial(_say_step, write_fd),
         )
         supervisor = serving.supervise(read_fd, options.workdir, options.uid, write_fd)
     except OSError as error:
@@ -51,6 +55,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--workdir", default=WORK_FOLDER, help="folder of the user's files (%(default)s)")
     parser.add_argument("--preload", default="", metavar="MODULES", help="libraries to import before the first fork")
     parser.add_argument("--egress", action="store_true", help="give the gateway a way out to serve; not with --stdio")
+    parser.add_argument("--pip-index", metavar="URL", help="package index that user code may install from")
     parser.add_argument("--uid", type=int, help="uid and gid of user code, if not ours (needs root)")
     return parser.parse_args(arguments)
 

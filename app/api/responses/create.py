@@ -18,11 +18,11 @@ from app.api.edge.openapi import STREAMED
 from app.api.event_stream import EventDocument, EventStream
 from app.api.files.lookup import file_names, find_files
 from app.api.idempotency import idempotent
-from app.api.options import drop_in_options, session_id, with_headers
+from app.api.options import drop_in_options, offers_interpreter, session_id, with_headers
 from app.api.responses.answer import Answer
 from app.api.responses.history import History, load_history
 from app.api.responses.place import NoPlace, container_place
-from app.api.responses.request import file_ids, require_supported, tools_of, upstream_body
+from app.api.responses.request import file_ids, is_json, require_supported, tools_of, upstream_body
 from app.api.responses.schemas import ResponsesRequest
 from app.api.responses.sealed_reasoning import ReasoningSeal
 from app.api.responses.tools import ContainerChoice, Tools
@@ -51,12 +51,14 @@ async def create_response(
     gateway, store = services.gateway, services.store
     seal = ReasoningSeal(services.deployment_key)
     upstream = gateway.require_upstream()
-    body = body.model_copy(update={"model": without_suffix(body.model, gateway.model_suffix)[0]})
+    model, is_alias = without_suffix(body.model, gateway.model_suffix)
+    body = body.model_copy(update={"model": model})
     caller.require_model(body.model)
     caller.require_models(body.model_extra or {})
     require_supported(body)
-    tools = tools_of(body)
     asked = with_headers(body.eager, request.headers)
+    offered = offers_interpreter(asked, gateway, caller, is_alias=is_alias) and not is_json(body)
+    tools = tools_of(body, interpreter=offered, refuse=gateway.hosted_tools == "refuse")
     _require_no_session(asked)
     options = drop_in_options(asked, gateway, request.headers)
     choice = tools.container
@@ -70,6 +72,7 @@ async def create_response(
         body,
         owner=caller.name,
         store=store,
+        tools=tools,
         seal=seal,
         carry_events=gateway.events if asked.events is None else asked.events,
         created_at=time.time(),
