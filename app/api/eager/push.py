@@ -43,7 +43,8 @@ from app.json_size import TooManyValues, check_text
 
 log = logging.getLogger(__name__)
 
-#: Longest wait for the app's next message. One without text (``{"code": ""}``) counts.
+#: Longest wait for the app's first message, and for its next one. One without text (``{"code": ""}``) counts.
+FIRST_S = 10.0
 SILENCE_S = 120.0
 #: Messages read ahead of generation: while it waits for code, we still hear that the app has left.
 READ_AHEAD = 16
@@ -138,16 +139,16 @@ class _Push:
             )
 
     async def _open(self) -> PushRequest:
-        return validated(PushRequest, await self._next())
+        return validated(PushRequest, await self._next(FIRST_S))
 
-    async def _next(self) -> dict[str, Any]:
+    async def _next(self, within_s: float = SILENCE_S) -> dict[str, Any]:
         """
         Raises:
             RequestError: it is no JSON object.
             UpstreamBroken: none came.
         """
         try:
-            async with asyncio.timeout(SILENCE_S):
+            async with asyncio.timeout(within_s):
                 message = await self._inbox.get()
         except TimeoutError:
             raise UpstreamBroken("no message came") from None
