@@ -108,7 +108,7 @@ class McpTools:
     async def _run(self, asked: RunCode, progress: Progress) -> ToolAnswer:
         limit_s = self._gateway.timeout_s
         id = asked.session or (await self._create(spare=True)).id
-        said = _Said(progress)
+        said = _Hearing(progress)
 
         async def hear(event: Event) -> None:
             if isinstance(event, Done):
@@ -172,7 +172,7 @@ class McpTools:
         return ToolAnswer(f"Wrote {len(content):,} bytes.", {"path": asked.path, "bytes": len(content)})
 
 
-class _Said:
+class _Hearing:
     """What code said: at once for who watches, and in the end as a model reads it."""
 
     def __init__(self, progress: Progress) -> None:
