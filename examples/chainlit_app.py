@@ -1,0 +1,21 @@
+"""A chat in the browser: `OPENAI_BASE_URL=http://localhost:8000/v1 OPENAI_API_KEY=none chainlit run chainlit_app.py`."""
+
+import os
+
+import chainlit
+from openai import AsyncOpenAI
+
+client = AsyncOpenAI()
+model = os.environ.get("MODEL", "your-model:eager")
+
+
+@chainlit.on_message
+async def answer(question: chainlit.Message) -> None:
+    reply = chainlit.Message(content="")
+    messages = chainlit.chat_context.to_openai()
+    # Leaving the stream, as Chainlit's stop button does, stops the model and its code.
+    async with await client.chat.completions.create(model=model, messages=messages, stream=True) as stream:
+        async for chunk in stream:
+            if chunk.choices and (text := chunk.choices[0].delta.content):
+                await reply.stream_token(text)
+    await reply.update()
