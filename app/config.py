@@ -145,7 +145,12 @@ class Settings(BaseSettings):
     )
     code_tool: Literal["declared", "always"] = Field(
         "declared",
-        description="Chat completions offer the model the interpreter: if the client declares it, or `always`.",
+        description="The model is offered the interpreter if the client declares it, or `always`.",
+    )
+    hosted_tools: Literal["omit", "refuse"] = Field(
+        "omit",
+        description="Tools of `/v1/responses` that are services which are not here (`web_search`, `mcp`): left out, "
+        "with a warning in the answer, or refused.",
     )
     hint: Literal["auto", "off"] = Field(
         "auto", description="Tell the model in the interpreter's description how to write code that runs early."

@@ -22,6 +22,7 @@ from app.upstream.client import Upstream
 
 Render = Literal["none", "markdown", "interleaved"]
 CodeTool = Literal["declared", "always"]
+HostedTools = Literal["omit", "refuse"]
 Hint = Literal["auto", "off"]
 
 #: ``eager.session``: keep the session made for this request, and tell its id in ``start``.
@@ -30,7 +31,7 @@ NEW_SESSION = "new"
 
 @dataclass(frozen=True, kw_only=True)
 class Gateway:
-    """``app.state.gateway``. ``upstream`` is None where none is configured."""
+    """``upstream`` is None where none is configured."""
 
     upstream: Upstream | None
     pool: Pool
@@ -49,6 +50,8 @@ class Gateway:
     #: is told how to write code for it, and what the aliases of models end with.
     render: Render
     code_tool: CodeTool
+    #: What becomes of tools of a request that are services which are not here.
+    hosted_tools: HostedTools
     hint: Hint
     model_suffix: str
     #: Where clients reach the gateway, None if each request tells; how long links last.

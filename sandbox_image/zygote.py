@@ -12,6 +12,7 @@ gateway's socket ends the zygote and, for it is their process 1, all its sandbox
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -67,9 +68,13 @@ class ForkServer:
         self._home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
 
     def serve(self) -> NoReturn:
-        self._control.send(json.dumps({"t": "ready"}).encode())
+        with contextlib.suppress(BrokenPipeError):
+            self._control.send(json.dumps({"t": "ready"}).encode())
         while True:
-            data, fds, _, _ = socket.recv_fds(self._control, _MAX_REQUEST_BYTES, _MAX_FDS)
+            try:
+                data, fds, _, _ = socket.recv_fds(self._control, _MAX_REQUEST_BYTES, _MAX_FDS)
+            except ConnectionResetError:  # the gateway left without reading all
+                os._exit(0)
             if not data:
                 os._exit(0)
             request: dict[str, Any] = json.loads(data)
@@ -137,7 +142,10 @@ def _step_teller(fd: int) -> Callable[[str], None]:
     """The gateway counts the time since it last heard of us."""
 
     def tell(step: str) -> None:
-        os.write(fd, json.dumps({"t": "step", "step": step}).encode())
+        try:
+            os.write(fd, json.dumps({"t": "step", "step": step}).encode())
+        except BrokenPipeError:  # the gateway has left
+            os._exit(0)
 
     return tell
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from app.api.edge.auth import Caller
 from app.api.edge.validation import validated
 from app.api.schemas import EagerOptions
 from app.api.tools import code_tool_names
@@ -90,6 +91,14 @@ def drop_in_options(
         on_error="repair",
         rollback="on_syntax_error",
     )
+
+
+def offers_interpreter(options: EagerOptions, gateway: Gateway, caller: Caller, *, is_alias: bool) -> bool:
+    """Whether the model has the interpreter also where the client does not declare it. ``is_alias``: the model was
+    asked for by the name that turns this on."""
+    if options.tools == "off":
+        return False
+    return (options.code_tool or ("always" if is_alias else caller.code_tool or gateway.code_tool)) == "always"
 
 
 def session_id(metadata: Mapping[str, Any] | None) -> str | None:

@@ -25,8 +25,9 @@ from app.sandbox.docker.container import DockerLimits
 from app.sandbox.docker.users import SHARED_UID, Users
 from app.sandbox.jupyter.backend import JupyterBackend
 from app.sandbox.jupyter.local_kernels import LocalKernels
-from app.sandbox.local.backend import LocalBackend, LocalLimits
+from app.sandbox.local.backend import LocalBackend
 from app.sandbox.local.environment import inspect_python
+from app.sandbox.local.recipe import LocalLimits
 from app.sandbox.pool import Pool, PoolStatistics
 from app.sandbox.worker.worker import Worker
 from tests.backends import SANDBOX_ENV, SANDBOX_IMAGE, require_backend

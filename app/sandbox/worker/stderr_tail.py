@@ -33,11 +33,12 @@ class StderrTail(asyncio.Protocol):
 
     async def wait_end(self, timeout_s: float) -> None:
         """Wait until the last writer is gone; after that time, stop reading."""
+        if self._transport is None:  # nothing was to be read
+            return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._ended.wait()
-        if self._transport is not None:
-            self._transport.close()
+        self._transport.close()
 
     def text(self) -> str:
         return b"".join(self._pieces)[-_STDERR_TAIL:].decode(errors="replace").strip()

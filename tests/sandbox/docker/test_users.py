@@ -1,5 +1,5 @@
 from app.sandbox.docker.users import HOST_UIDS, MAPPED_UIDS, SHARED_UID, Users, uids_of
-from app.sandbox.local.backend import FIRST_UID
+from app.sandbox.local.recipe import FIRST_UID
 
 
 def test_no_two_containers_have_one_uid() -> None:

@@ -19,8 +19,10 @@ from app.errors import SandboxForbidden, SandboxStartError
 from app.main import create_app
 from app.sandbox.backend import probe
 from app.sandbox.local import backend as local
-from app.sandbox.local.backend import LocalBackend, LocalLimits, StartBy
+from app.sandbox.local import recipe
+from app.sandbox.local.backend import LocalBackend, StartBy
 from app.sandbox.local.environment import Environment, inspect_python
+from app.sandbox.local.recipe import FIRST_UID, LocalLimits
 from app.sandbox.local.zygote import ZYGOTE_UID
 from app.sandbox.worker.worker import Worker
 from tests.backends import SANDBOX_ENV, require_backend
@@ -29,8 +31,7 @@ from tests.sandbox.fakes import chunks_of, run
 
 pytestmark = pytest.mark.local
 
-#: The zygote is off by default; its sandboxes are tried by hand.
-STARTS: list[StartBy] = ["exec"]
+STARTS: list[StartBy] = ["exec", "zygote"]
 LIMITS = LocalLimits(memory_bytes=128 << 20, processes=32, work_bytes=8 << 20)
 
 
@@ -55,7 +56,7 @@ async def test_the_probe_starts_a_sandbox_and_leaves_nothing(environment: Enviro
 async def test_a_refusal_says_what_bubblewrap_said(
     environment: Environment, monkeypatch: pytest.MonkeyPatch, start: StartBy
 ) -> None:
-    monkeypatch.setattr(local, "SUPERVISOR_FOLDER", "/proc/not/possible")
+    monkeypatch.setattr(recipe, "SUPERVISOR_FOLDER", "/proc/not/possible")
     backend = LocalBackend(environment, limits=LIMITS, start=start)
     with pytest.raises(SandboxStartError, match=r"bwrap: .*/proc/not.*max_user_namespaces="):
         await backend.start()
@@ -67,7 +68,7 @@ def refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As in an ordinary container, where the launcher gets no namespace."""
     launcher = tmp_path / "launcher.py"
     launcher.write_text("raise PermissionError(1, 'Operation not permitted', 'unshare')\n")
-    monkeypatch.setattr(local.launcher, "__file__", str(launcher))
+    monkeypatch.setattr(recipe.launcher, "__file__", str(launcher))
 
 
 async def test_a_machine_that_allows_sandboxes_passes_the_check(environment: Environment) -> None:
@@ -98,7 +99,7 @@ async def test_a_gateway_that_may_start_no_sandbox_ends_at_its_start(refused: No
 async def test_what_is_told_of_a_program_that_fails_is_its_last_line(
     environment: Environment, monkeypatch: pytest.MonkeyPatch, start: StartBy
 ) -> None:
-    monkeypatch.setattr(LocalBackend, "_rlimits", lambda self: {"RLIMIT_NONE": 1})
+    monkeypatch.setattr(recipe.Recipe, "_rlimits", lambda self: {"RLIMIT_NONE": 1})
     backend = LocalBackend(environment, limits=LIMITS, start=start)
     with pytest.raises(SandboxStartError) as caught:
         await backend.start()
@@ -141,7 +142,7 @@ asyncio.run(main())
     subprocess.run([sys.executable, "-c", code, python], check=True, timeout=60)
 
 
-@pytest.mark.parametrize("start", ["exec"])  # a zygote whose own start is cancelled may outlive it
+@pytest.mark.parametrize("start", STARTS)
 async def test_a_start_that_is_cancelled_leaves_nothing(environment: Environment, start: StartBy) -> None:
     backend = LocalBackend(environment, limits=LIMITS, start=start)
     for turns in (1, 2, 3, 10, 200):
@@ -157,14 +158,21 @@ async def test_a_start_that_is_cancelled_leaves_nothing(environment: Environment
 @pytest.mark.parametrize("start", STARTS)
 async def test_a_sandbox_killed_from_outside_is_noticed(environment: Environment, start: StartBy) -> None:
     backend = LocalBackend(environment, limits=LIMITS, start=start)
+    before = _children(os.getpid())
     worker = await backend.start()
     died = asyncio.Event()
     worker.on_death = lambda _: died.set()
-    (child,) = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-    os.kill(int(child), signal.SIGKILL)
+    (child,) = _children(os.getpid()) - before
+    os.kill(child, signal.SIGKILL)
     await died.wait()
     await worker.close()
     await backend.close()
+
+
+def _children(pid: int) -> set[int]:
+    """Those that any of its threads has started."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return {int(child) for task in tasks for child in (task / "children").read_text().split()}
 
 
 GATEWAY = """
@@ -190,8 +198,8 @@ async def test_a_gateway_that_is_killed_takes_its_sandboxes_with_it(environment:
     )
     assert gateway.stdout is not None
     assert await gateway.stdout.readline() == b"started\n"
-    (sandbox,) = Path(f"/proc/{gateway.pid}/task/{gateway.pid}/children").read_text().split()
-    pidfd = os.pidfd_open(int(sandbox))
+    (sandbox,) = _children(gateway.pid)
+    pidfd = os.pidfd_open(sandbox)
     try:
         gateway.kill()
         await gateway.wait()
@@ -208,7 +216,7 @@ async def test_each_sandbox_has_a_uid_of_its_own_as_root(environment: Environmen
     backend = LocalBackend(environment, limits=LIMITS, start=start)
     workers = [await backend.start(), await backend.start()]
     users = {_user(pid) for pid in _descendants(os.getpid())}
-    assert users - {ZYGOTE_UID} == {local.FIRST_UID, local.FIRST_UID + 1}
+    assert users - {ZYGOTE_UID} == {FIRST_UID, FIRST_UID + 1}
     for worker in workers:
         await worker.close()
     await backend.close()

@@ -1,0 +1,294 @@
+"""A zygote and its forks: what is left when anything of it is given up, refused or killed."""
+
+import asyncio
+import contextlib
+import ctypes
+import logging
+import os
+import resource
+import select
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.errors import SandboxStartError
+from app.sandbox.local import backend as local
+from app.sandbox.local import forked
+from app.sandbox.local.backend import LocalBackend
+from app.sandbox.local.environment import Environment, inspect_python
+from app.sandbox.local.recipe import LocalLimits
+from app.sandbox.local.zygote import Zygote
+from app.sandbox.local.zygotes import Zygotes
+from app.sandbox.worker.worker import Worker
+from tests.sandbox.backends import leaves_nothing, printed
+
+pytestmark = pytest.mark.local
+
+LIMITS = LocalLimits(memory_bytes=128 << 20, processes=32, work_bytes=8 << 20)
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    with leaves_nothing(), orphans_end():
+        yield
+
+
+@contextlib.contextmanager
+def orphans_end() -> Iterator[None]:
+    """What lost its parent becomes a child of ours, and has to end."""
+    libc = ctypes.CDLL(None)
+    before = set(children(os.getpid()))
+    libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    try:
+        yield
+        for child in set(children(os.getpid())) - before:
+            assert has_ended(child), Path(f"/proc/{child}/cmdline").read_bytes()
+            os.waitpid(child, 0)
+    finally:
+        libc.prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
+def has_ended(pid: int, timeout_s: float = 20) -> bool:
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return select.select([pidfd], [], [], timeout_s)[0] == [pidfd]
+    finally:
+        os.close(pidfd)
+
+
+async def all_end(pids: set[int]) -> bool:
+    return all([await asyncio.to_thread(has_ended, pid) for pid in pids])
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def descendants(pid: int) -> set[int]:
+    found = set(children(pid))
+    return found.union(*map(descendants, found))
+
+
+def zygotes_below(pid: int) -> list[int]:
+    """Not bubblewrap around them, nor what they have forked."""
+    alike = {one for one in descendants(pid) if b"zygote.py" in Path(f"/proc/{one}/cmdline").read_bytes()}
+    return [one for one in alike if Path(f"/proc/{one}/comm").read_text() != "bwrap\n" and not _is_fork(one, alike)]
+
+
+def _is_fork(pid: int, alike: set[int]) -> bool:
+    parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return parent in alike and Path(f"/proc/{parent}/comm").read_text() != "bwrap\n"
+
+
+@pytest.fixture
+def environment() -> Environment:
+    return inspect_python(Path(sys.base_prefix, "bin", f"python3.{sys.version_info.minor}"))
+
+
+@asynccontextmanager
+async def opened(environment: Environment, limits: LocalLimits = LIMITS) -> AsyncIterator[LocalBackend]:
+    backend = LocalBackend(environment, limits=limits, start="zygote")
+    try:
+        yield backend
+    finally:
+        await backend.close()
+
+
+#: What is called on the way of a start, in this order.
+MOMENTS = [
+    (Zygotes, "_start"),
+    (Zygotes, "_start_one"),
+    (Zygote, "wait_ready"),
+    (Zygote, "_on_packet"),
+    (forked.ForkedSandbox, "_fork"),
+    (Zygote, "fork"),
+    (Zygote, "_on_forked"),
+    (local, "connect_socket"),
+    (Worker, "_on_ready"),
+]
+
+
+@pytest.mark.parametrize("has_zygote", [False, True])
+async def test_a_start_that_is_cancelled_at_any_step_leaves_nothing(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch, has_zygote: bool
+) -> None:
+    starting: asyncio.Task[Worker] | None = None
+    reached: list[str] = []
+
+    def cancelling(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **more: Any) -> Any:
+            assert starting is not None
+            starting.cancel()
+            reached.append(name)
+            return original(*arguments, **more)
+
+        return call
+
+    for owner, name in MOMENTS:
+        async with opened(environment) as backend:
+            if has_zygote:
+                await (await backend.start()).close()
+            with monkeypatch.context() as patch:
+                patch.setattr(owner, name, cancelling(name, getattr(owner, name)))
+                starting = asyncio.ensure_future(backend.start())
+                await asyncio.wait([starting])
+                if starting.cancelled():
+                    assert name in reached
+                else:
+                    assert has_zygote
+                    assert name not in reached
+                    await starting.result().close()
+            assert backend._slots == set()
+    assert len(reached) >= (5 if has_zygote else len(MOMENTS))
+
+
+async def test_a_zygote_that_is_killed_takes_its_sandboxes_with_it_and_is_replaced(environment: Environment) -> None:
+    async with opened(environment) as backend:
+        for victim in ("zygote", "bubblewrap"):
+            workers = [await backend.start(), await backend.start()]
+            deaths = [asyncio.Event() for _ in workers]
+            for worker, death in zip(workers, deaths, strict=True):
+                worker.on_death = lambda _, death=death: death.set()  # type: ignore[misc]
+            before = descendants(os.getpid())
+            (zygote,) = zygotes_below(os.getpid())
+            parent = int(Path(f"/proc/{zygote}/stat").read_text().rpartition(")")[2].split()[1])
+            os.kill(zygote if victim == "zygote" else parent, signal.SIGKILL)
+            for death in deaths:
+                await death.wait()
+            for worker in workers:
+                await worker.close()
+            assert await all_end(before - {parent})
+        worker = await backend.start()
+        assert await printed(worker, "print('alive')\n") == "alive\n"
+        await worker.close()
+
+
+async def test_a_zygote_killed_while_it_starts_is_told_and_the_next_start_works(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard = Zygote._on_packet
+
+    def kill(zygote: Zygote) -> None:
+        for pid in zygotes_below(os.getpid()):
+            os.kill(pid, signal.SIGKILL)
+        heard(zygote)
+
+    monkeypatch.setattr(Zygote, "_on_packet", kill)
+    with caplog.at_level(logging.WARNING):
+        async with opened(environment) as backend:
+            worker = await backend.start()
+            assert await printed(worker, "print('alive')\n") == "alive\n"
+            await worker.close()
+    assert [record.message for record in caplog.records if "no zygote here (its zygote has ended" in record.message]
+
+
+async def test_a_zygote_that_may_not_fork_says_so_and_forks_again_when_it_may(environment: Environment) -> None:
+    async with opened(environment) as backend:
+        await (await backend.start()).close()
+        (zygote,) = zygotes_below(os.getpid())
+        before = resource.prlimit(zygote, resource.RLIMIT_NPROC)
+        resource.prlimit(zygote, resource.RLIMIT_NPROC, (1, before[1]))
+        with pytest.raises(SandboxStartError, match="cannot fork: Resource temporarily unavailable"):
+            await backend.start()
+        resource.prlimit(zygote, resource.RLIMIT_NPROC, before)
+        worker = await backend.start()
+        assert await printed(worker, "print('alive')\n") == "alive\n"
+        await worker.close()
+
+
+async def test_a_sandbox_with_no_room_in_its_cgroup_is_told_of(environment: Environment) -> None:
+    async with opened(environment) as backend:
+        if backend._cgroups is None:
+            pytest.skip("no writable cgroup")
+        await (await backend.start()).close()
+        backend._limits = LocalLimits(processes=-1)
+        with pytest.raises(SandboxStartError, match=r"no interpreter|Resource temporarily"):
+            await backend.start()
+        backend._limits = LocalLimits(memory_bytes=64 << 10)
+        with pytest.raises(SandboxStartError):
+            await backend.start()
+        backend._limits = LIMITS
+        await (await backend.start()).close()
+
+
+async def test_a_gateway_that_is_full_of_descriptors_is_told(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(environment) as backend:
+        await (await backend.start()).close()
+        with monkeypatch.context() as patch:
+            patch.setattr(forked, "_opened", _no_descriptor)
+            with pytest.raises(SandboxStartError, match="Too many open files"):
+                await backend.start()
+        await (await backend.start()).close()
+
+
+def _no_descriptor(*arguments: object) -> int:
+    raise OSError(24, "Too many open files")
+
+
+GATEWAY = """
+import asyncio, sys
+from pathlib import Path
+from app.sandbox.local.environment import inspect_python
+from app.sandbox.local.backend import LocalBackend
+from app.sandbox.local.zygote import Zygote
+
+def tell(moment):
+    print(moment, flush=True)
+    sys.stdin.readline()
+
+async def main():
+    heard = Zygote._on_packet
+    def on_packet(zygote):
+        heard(zygote)
+        if sys.argv[2] == zygote._step:
+            tell(zygote._step)
+    Zygote._on_packet = on_packet
+    backend = LocalBackend(inspect_python(Path(sys.argv[1])), start="zygote")
+    start = backend._recipe.start_zygote
+    def spawn():
+        zygote = start()
+        if sys.argv[2] == "bubblewrap":
+            tell("bubblewrap")
+        return zygote
+    backend._zygotes._spawn = spawn
+    await asyncio.gather(backend.start(), backend.start())
+    tell("started")
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("moment", ["bubblewrap", "first uses", "started"])
+async def test_a_gateway_that_is_killed_takes_its_zygote_and_all_sandboxes_with_it(
+    environment: Environment, moment: str
+) -> None:
+    gateway = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        GATEWAY,
+        str(environment.python),
+        moment,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert gateway.stdout is not None
+    assert gateway.stdin is not None
+    assert await gateway.stdout.readline() == f"{moment}\n".encode()
+    below = descendants(gateway.pid)
+    assert below
+    gateway.kill()
+    await gateway.wait()
+    gateway.stdin.close()
+    await gateway.stdin.wait_closed()
+    assert await all_end(below)
