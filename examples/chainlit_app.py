@@ -1,4 +1,7 @@
-"""A chat in the browser: `OPENAI_BASE_URL=http://localhost:8000/v1 OPENAI_API_KEY=none chainlit run chainlit_app.py`."""
+"""A chat in the browser. `pip install chainlit openai`, then
+
+OPENAI_BASE_URL=http://localhost:8000/v1 OPENAI_API_KEY=none MODEL=your-model:eager chainlit run chainlit_app.py
+"""
 
 import os
 
@@ -6,7 +9,7 @@ import chainlit
 from openai import AsyncOpenAI
 
 client = AsyncOpenAI()
-model = os.environ.get("MODEL", "your-model:eager")
+model = os.environ["MODEL"]
 
 
 @chainlit.on_message
@@ -15,7 +18,9 @@ async def answer(question: chainlit.Message) -> None:
     messages = chainlit.chat_context.to_openai()
     # Leaving the stream, as Chainlit's stop button does, stops the model and its code.
     async with await client.chat.completions.create(model=model, messages=messages, stream=True) as stream:
-        async for chunk in stream:
-            if chunk.choices and (text := chunk.choices[0].delta.content):
-                await reply.stream_token(text)
-    await reply.update()
+        try:
+            async for chunk in stream:
+                if chunk.choices and (text := chunk.choices[0].delta.content):
+                    await reply.stream_token(text)
+        finally:
+            await reply.update()

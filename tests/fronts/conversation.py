@@ -80,7 +80,6 @@ def check_known(messages: list[dict[str, Any]]) -> None:
     """
     told = json.dumps(messages)
     assert "eager:" not in told, "a marker"
-    assert "/v1/shared/" not in told, "a link that the model did not write"
     left: list[Turn] = []
     question = ""
     for message in messages:
@@ -100,6 +99,7 @@ def _check_said(message: dict[str, Any], turn: Turn) -> None:
         words, _, code = words.partition("\n\n```python\n")
         code = code.removesuffix("```")
     assert words == turn.words, words
+    assert "/v1/shared/" not in text_of(message), "a link that the model did not write"
     # Of code that has failed the model knows what it had written by then.
     assert turn.code.startswith(code), code
     assert bool(code) == bool(turn.code)

@@ -31,8 +31,6 @@ class Model(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.token_s = token_s
         self.asked: list[dict[str, Any]] = []
-        #: How many were left before their end.
-        self.left = 0
 
     @property
     def url(self) -> str:
@@ -88,18 +86,20 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.end_headers()
-        for delta in _deltas(turn, call_id):
+        for chunk in chunks(turn, call_id):
             if select.select([self.connection], [], [], self.server.token_s)[0]:
-                self.server.left += 1
-                return
-            self._send_event(_chunk(delta))
-        self._send_event(_chunk({}, "tool_calls" if turn.code else "stop"))
-        self._send_event({**_chunk({}), "choices": [], "usage": _USAGE})
+                return  # the client has left
+            self.wfile.write(b"data: %b\n\n" % json.dumps(chunk).encode())
+            self.wfile.flush()
         self.wfile.write(b"data: [DONE]\n\n")
 
-    def _send_event(self, event: dict[str, Any]) -> None:
-        self.wfile.write(b"data: %b\n\n" % json.dumps(event).encode())
-        self.wfile.flush()
+
+def chunks(turn: Turn, call_id: str) -> Iterator[dict[str, Any]]:
+    """A turn as a stream of tokens."""
+    for delta in _deltas(turn, call_id):
+        yield _chunk(delta)
+    yield _chunk({}, "tool_calls" if turn.code else "stop")
+    yield {**_chunk({}), "choices": [], "usage": _USAGE}
 
 
 def _deltas(turn: Turn, call_id: str) -> Iterator[dict[str, Any]]:

@@ -1,11 +1,13 @@
 """What front ends have sent, as test data: each of our answers, which are new in each run, is a place (pure).
 
-A place stands where the text of the answer did, as the front end had kept it: whole, or trimmed.
+A place stands where the text of the answer did, as the front end had kept it: whole, or trimmed. Of a front end's own
+instructions and tools only the beginning is kept.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,10 @@ from typing import Any
 from tests.fronts.recorder import Exchange
 
 FOLDER = Path(__file__).with_name("requests")
+_TOOLS = 3
+_DESCRIPTION_CHARS = 20
+#: What tells a model how to make a title, before what it is made of.
+_INSTRUCTIONS = re.compile(r"(?<=### Task:).*?(?=### (?:Output|Chat History))|(?<=### Examples:).*?(?=### )", re.DOTALL)
 FRONTS = ("open_webui", "chainlit")
 
 
@@ -25,8 +31,21 @@ def placed(exchanges: Sequence[Exchange]) -> list[dict[str, Any]]:
             for kept, mark in ((earlier.answer, "WHOLE"), (earlier.answer.strip(), "TRIMMED")):
                 if kept.count("\n") > 2:
                     text = text.replace(json.dumps(kept)[1:-1], f"{mark}-ANSWER-{place:03}")
-        bodies.append(json.loads(text))
+        bodies.append(_shortened(json.loads(text)))
     return bodies
+
+
+def _shortened(told: Any, name: str = "") -> Any:
+    match told:
+        case dict():
+            return {key: _shortened(value, key) for key, value in told.items()}
+        case list():
+            return [_shortened(value) for value in (told[:_TOOLS] if name == "tools" else told)]
+        case str() if name == "description":
+            return told[:_DESCRIPTION_CHARS]
+        case str():
+            return _INSTRUCTIONS.sub("\n", told)
+    return told
 
 
 def filled(body: dict[str, Any], answers: Sequence[str]) -> dict[str, Any]:

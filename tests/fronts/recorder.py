@@ -62,7 +62,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path.endswith("/chat/completions"):
             exchange = Exchange(json.loads(body))
             self.server.exchanges.append(exchange)
-            exchange.answer = _text(self._pass_on(body))
+            answer = self._pass_on(body)
+            assert b'"error":' not in answer, answer
+            exchange.answer = _text(answer)
         else:
             self._pass_on(body)
 

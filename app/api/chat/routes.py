@@ -16,7 +16,7 @@ from app.api.chat.hidden_calls import keeper, restored
 from app.api.chat.legacy_functions import keeping_one, uses_functions, with_tools
 from app.api.chat.proxy import ProxyDocument, ProxyStream
 from app.api.chat.render_choice import RenderChoice, choose
-from app.api.chat.rendering import RenderedAnswer, markdown_answer, new_conversation, remembered
+from app.api.chat.rendering import RenderedAnswer, markdown_answer, remembered, session_of
 from app.api.chat.wire import ChatWire, chat_document
 from app.api.edge.auth import AuthenticatedCaller, Caller
 from app.api.edge.openapi import STREAMED
@@ -112,7 +112,7 @@ def _run_here(
     upstream: Completions = gateway.require_upstream()
     declared = {**body.upstream_body(), "model": choice.model}
     if choice.code_tool and not has_code_tool(declared, options.tools):
-        if not declared.get("tools"):
+        if choice.style is not None and declared.get("tool_choice", "auto") in ("auto", "none"):
             upstream = ToolsOrWords(upstream, IN_WORDS + HINT if choice.hint else IN_WORDS)
         declared = with_interpreter(declared, options.tools)
     upstream_body, tools = for_upstream(declared, options.tools, hint=choice.hint)
@@ -139,7 +139,7 @@ def _run_here(
         keep = keeper(body.messages, store.hidden_calls, owner=caller.name)
         keep_as = session_id(body.metadata)
         if choice.style is not None and keep_as is None:
-            keep_as = conversation.session or new_conversation()
+            keep_as = await session_of(conversation, gateway, owner=caller.name)
         async with gateway.place(asked.session, owner=caller.name, keep_as=keep_as) as place:
             rendered = None
             if choice.style is not None:
