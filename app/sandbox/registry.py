@@ -5,7 +5,8 @@ request at a time, expires when nobody has used it for ``idle_s``, and when an o
 longest makes room.
 
 A *spare* session is one that nobody asked to keep (the container of ``{"type": "auto"}``). It does not count against
-the owner's limit while it is used, and it makes room for anybody when sandboxes are short.
+the owner's limit while it is used, and it makes room for anybody when sandboxes are short. So does any session of an
+owner that has more than its share of the sandboxes (``app/shares.py``).
 """
 
 from __future__ import annotations
@@ -138,7 +139,7 @@ class SessionRegistry:
         try:
             await self._directory.claim(id, owner=owner, idle_s=idle_s)
             try:
-                worker = await self._pool.acquire(deadline_s)
+                worker = await self._pool.acquire(deadline_s, owner=owner)
             except BaseException:
                 self._directory.release(id)
                 raise
@@ -272,12 +273,19 @@ class SessionRegistry:
         own = [session for session in self._sessions.values() if session.owner == owner]
         if len(own) > self._limit:
             self._displace([session for session in own if session.spare])
-        if self._pool.is_short():
-            self._give_way()
+        self._give_way()
 
     def _give_way(self) -> None:
-        """Somebody waits for a sandbox, and none can be started."""
-        self._displace([session for session in self._sessions.values() if session.spare])
+        """Somebody may wait for a sandbox, and none can be started. For an owner that has less than its share a spare
+        session of anybody goes, then any of those who have more than theirs; for others a spare one of their own."""
+        owners = self._pool.shortage()
+        if any(map(self._pool.is_below_share, owners)):
+            sessions = self._sessions.values()
+            self._displace([session for session in sessions if session.spare]) or self._displace(
+                [session for session in sessions if self._pool.exceeds_share(session.owner)]
+            )
+        else:
+            self._displace([each for each in self._sessions.values() if each.spare and each.owner in owners])
 
     def _displace(self, sessions: Iterable[_Named]) -> bool:
         """Close that which has not been used for longest; whether there was one."""

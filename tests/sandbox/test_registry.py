@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager
 import pytest
 
 from app.errors import RequestError, SandboxGone, SandboxUnavailable, SessionBusy
+from app.sandbox.pool import Pool
 from app.sandbox.registry import SessionRegistry
 from app.sandbox.worker.states import State
 from tests.sandbox.fakes import chunks_of, run
-from tests.sandbox.test_pool import FakeBackend, fake_pool, until
+from tests.sandbox.test_pool import Clock, FakeBackend, fake_pool, until
 
 
 @asynccontextmanager
@@ -231,3 +232,19 @@ async def test_who_waits_for_a_session_has_it_when_it_is_free_and_only_one_of_se
             waiting = [asyncio.create_task(take()) for _ in range(3)]
             await asyncio.sleep(0)
         assert sorted([await task for task in waiting]) == [False, False, True]
+
+
+async def test_a_session_beyond_the_share_of_its_owner_makes_room_for_who_has_less() -> None:
+    async with (
+        FakeBackend() as backend,
+        Pool(backend, warm=1, limit=4, sleep=Clock(), fraction=lambda owner: 0.5) as pool,
+        SessionRegistry(pool, idle_s=60, limit=8) as registry,
+        asyncio.timeout(60),
+    ):
+        hoard = [(await registry.create(owner="hoarder", deadline_s=50)).id for _ in range(3)]
+        mine = [(await registry.create(owner="other", deadline_s=50)).id for _ in range(2)]
+        assert [entry.id for entry in registry.list(owner="hoarder")] == hoard[1:]
+        assert [entry.id for entry in registry.list(owner="other")] == mine
+        with pytest.raises(SandboxUnavailable):  # each has its share
+            await registry.create(owner="other", deadline_s=0.01)
+        assert [entry.id for entry in registry.list(owner="hoarder")] == hoard[1:]

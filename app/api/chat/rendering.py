@@ -7,13 +7,15 @@ the text name, and put back when the conversation comes again.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any, Final
 
 import msgspec
 
 from app.api.shared.links import Links
+from app.api.turn_texts import OnlyJson, Paragraphs, TurnTexts, is_parsed
 from app.errors import StorageError
 from app.events import ChatMessage, Event
 from app.gateway import Gateway
@@ -64,6 +66,20 @@ async def session_of(conversation: Remembered, gateway: Gateway, *, owner: str) 
     if (name := conversation.session) and await gateway.may_use(name, owner=owner, wait_s=BUSY_S):
         return name
     return f"conversation {secrets.token_hex(12)}"
+
+
+class PlainAnswer:
+    """Sends an answer in the words of the model, of which nothing has to be remembered."""
+
+    keep_turn: Final = None
+
+    def __init__(self, send: SendEvent, response_format: Mapping[str, Any] | None) -> None:
+        self._send = send
+        self._texts: TurnTexts = OnlyJson() if is_parsed(response_format) else Paragraphs()
+
+    async def show(self, event: Event) -> None:
+        for shown in self._texts.feed(event):
+            await self._send(shown)
 
 
 @dataclass

@@ -58,8 +58,6 @@ GATEWAY_LABEL: Final = "eager.gateway"
 OWNER_LABEL: Final = "eager.owner"
 #: A container that was created and not started within this time never will be.
 _ABANDONED_AFTER_S: Final = 600
-#: For the supervisor to come to its socket: it does so before it imports anything.
-_CONNECT_TIMEOUT_S: Final = 10.0
 #: runc ends one process, and the supervisor tells which.
 _GVISOR_HINT: Final = "gVisor ends all of a sandbox that runs out of memory or of processes"
 
@@ -71,6 +69,7 @@ class DockerBackend:
         engine: its address; None as for the Docker client.
         runtime: None is the engine's default.
         socket_folder: where the folders of the Unix sockets are made; None is the folder for temporary files.
+        start_timeout_s: longest silence of a sandbox that starts.
         engine_timeout_s: of any one call of the engine.
         users: None finds out which uids the engine can give to containers.
         egress: the way out of the sandboxes; it needs the transport ``unix``.
@@ -306,7 +305,7 @@ class DockerBackend:
 
     async def _accept(self, name: str, rendezvous: Rendezvous, container: str, tail: StderrTail) -> socket.socket:
         try:
-            async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+            async with asyncio.timeout(self._start_timeout_s):
                 connection = await rendezvous.wait_connected()
         except (TimeoutError, SandboxStartError) as error:
             said = tail.text() or "it said nothing"
@@ -356,7 +355,7 @@ class DockerBackend:
         except SandboxStartError as error:
             await worker.close()
             said = tail.text() or "it said nothing"
-            raise SandboxStartError(f"{error.message}; {said}") from error
+            raise type(error)(f"{error.message}; {said}") from error
         except BaseException:
             await worker.close()
             raise

@@ -75,7 +75,7 @@ def container_config(
         "ShmSize": limits.shared_bytes,
         "Tmpfs": {
             WORK_FOLDER: _tmpfs(limits.work_bytes, f"mode=0700,uid={uid},gid={uid},exec"),
-            "/tmp": _tmpfs(limits.tmp_bytes, "mode=1777,noexec"),  # noqa: S108 - inside
+            "/tmp": _tmpfs(limits.tmp_bytes, "mode=1777,exec"),  # noqa: S108 - inside
             "/dev/shm": _tmpfs(limits.shared_bytes, "mode=1777,noexec"),  # noqa: S108 - inside
         },
         "Ulimits": [

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final, Literal, TypeVar
 
-from app.errors import SandboxForbidden, SandboxStartError
+from app.errors import SandboxForbidden, SandboxSilent, SandboxStartError
 from app.sandbox.egress.proxy import Egress, Exit
 from app.sandbox.local import permission
 from app.sandbox.local.cgroups import Cgroup, CgroupParent, Limits, find_parent
@@ -58,7 +58,7 @@ class LocalBackend:
         *,
         limits: LocalLimits = _LIMITS,
         output_limit_bytes: int = 32 << 20,
-        start_timeout_s: float = 30.0,
+        start_timeout_s: float = 60.0,
         supervisor_options: Sequence[str] = (),
         unisolated: bool = False,
         egress: Egress | None = None,
@@ -168,6 +168,9 @@ class LocalBackend:
             process.find_first()
             if isinstance(process, ForkedSandbox) and process.zygote is not None:
                 self._zygote_of[worker] = process.zygote
+        except SandboxSilent as error:
+            await worker.close()
+            raise SandboxSilent(f"{error}; {permission.last_line(process.tail.text())}") from error
         except (SandboxStartError, OSError) as error:
             await worker.close()
             said = error.said if isinstance(error, ZygoteFailed) else process.tail.text()
