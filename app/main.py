@@ -29,6 +29,7 @@ from app.api.edge.origins import EXPOSED_HEADERS, OriginMiddleware, Origins
 from app.api.edge.request_id import RequestIdMiddleware
 from app.api.edge.wrong_keys import WrongKeys
 from app.api.files import routes as files
+from app.api.mcp import routes as mcp
 from app.api.metrics import Metrics
 from app.api.responses import create as responses
 from app.api.responses import stored, upgrade
@@ -138,6 +139,7 @@ def _include_routes(app: FastAPI) -> None:
         eager,
         push,
         chat,
+        mcp,
         sessions,
         session_files,
         files,
