@@ -21,8 +21,8 @@ from app.api.chat.rendering import (
     Remembered,
     RenderedAnswer,
     markdown_answer,
-    new_conversation,
     remembered,
+    session_of,
 )
 from app.api.chat.wire import ChatWire, chat_document
 from app.api.edge.auth import AuthenticatedCaller
@@ -88,7 +88,9 @@ def _run_here(
     upstream: Completions = asked.services.gateway.require_upstream()
     declared = {**body.upstream_body(), "model": asked.model}
     if choice.code_tool and not has_code_tool(declared, options.tools):
-        if not declared.get("tools"):
+        # A person in front of it is better served without the front end's tools than with a refusal.
+        may_drop = choice.style is not None and declared.get("tool_choice", "auto") in ("auto", "none")
+        if may_drop or not declared.get("tools"):
             upstream = ToolsOrWords(upstream, IN_WORDS + HINT if choice.hint else IN_WORDS)
         declared = with_interpreter(declared, options.tools)
     upstream_body, tools = for_upstream(declared, options.tools, hint=choice.hint)
@@ -100,7 +102,7 @@ def _run_here(
         keep = keeper(body.messages, store, owner=asked.caller.name)
         keep_as = session_id(body.metadata)
         if choice.style is not None and keep_as is None:
-            keep_as = conversation.session or new_conversation()
+            keep_as = await session_of(conversation, asked.services.gateway, owner=asked.caller.name)
         async with asked.place(keep_as=keep_as) as place:
             shown: PlainAnswer | RenderedAnswer
             if choice.style is None:
