@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from app.errors import RequestError
+from app.errors import RequestError, SessionElsewhere
 from app.ids import new_id
 from app.instance import Instance
 from app.pipeline.place import AtHand, Late, LatePlace, NewPlace, Place
@@ -108,6 +108,19 @@ class Gateway:
 
         async with Late(sandbox) as late:
             yield LatePlace(late, kept or "", self.pool.python_version)
+
+    async def may_use(self, name: str, *, owner: str, wait_s: float) -> bool:
+        """Whether ``place`` has no other request in the session that ``owner`` calls ``name``, and no other gateway
+        holds it. It is waited for, for a while: code that was stopped may be ending in it."""
+        id = kept_id(owner, name)
+        if not await self.registry.until_free(id, limit_s=wait_s):
+            return False
+        if not self.registry.is_alive(id, owner=owner):
+            try:
+                await self.instance.require_nowhere(id, owner=owner)
+            except SessionElsewhere:
+                return False
+        return True
 
     @asynccontextmanager
     async def _keep(self, id: str, owner: str, *, spare: bool) -> AsyncIterator[Session]:

@@ -29,6 +29,7 @@ from app.api.edge.origins import EXPOSED_HEADERS, OriginMiddleware, Origins
 from app.api.edge.request_id import RequestIdMiddleware
 from app.api.edge.wrong_keys import WrongKeys
 from app.api.files import routes as files
+from app.api.mcp import routes as mcp
 from app.api.metrics import Metrics
 from app.api.responses import create as responses
 from app.api.responses import stored, upgrade
@@ -47,7 +48,6 @@ from app.gateway import Gateway
 from app.instance import Instance
 from app.sandbox.backend import Backend
 from app.sandbox.docker.backend import DockerBackend
-from app.sandbox.docker.container import DockerLimits
 from app.sandbox.docker.engines import Engines
 from app.sandbox.egress.exchange import EgressLimits
 from app.sandbox.egress.proxy import Egress
@@ -55,9 +55,9 @@ from app.sandbox.egress.rules import Rules
 from app.sandbox.jupyter.backend import JupyterBackend, Kernels
 from app.sandbox.jupyter.local_kernels import LocalKernels
 from app.sandbox.jupyter.server_kernels import ServerKernels
+from app.sandbox.limits import SandboxLimits
 from app.sandbox.local.backend import LocalBackend
 from app.sandbox.local.environment import find_environment
-from app.sandbox.local.recipe import LocalLimits
 from app.sandbox.pool import Pool
 from app.sandbox.registry import SessionRegistry
 from app.sandbox.starts import Starts, machine_is_short
@@ -140,6 +140,7 @@ def _include_routes(app: FastAPI) -> None:
         eager,
         push,
         chat,
+        mcp,
         sessions,
         session_files,
         files,
@@ -345,13 +346,7 @@ def create_backend(settings: Settings, egress: Egress | None) -> Backend:
         )
     return LocalBackend(
         find_environment(settings.sandbox_env),
-        limits=LocalLimits(
-            memory_bytes=settings.memory_mb * MiB,
-            processes=settings.processes,
-            cpus=settings.cpus,
-            work_bytes=settings.work_mb * MiB,
-            tmp_bytes=settings.work_mb * MiB,
-        ),
+        limits=_limits(settings),
         output_limit_bytes=output_limit_bytes,
         start_timeout_s=settings.start_silence_s,
         supervisor_options=_supervisor_options(settings),
@@ -367,17 +362,21 @@ def _docker(settings: Settings, engine: str | None, egress: Egress | None) -> Do
         engine=engine,
         runtime=settings.docker_runtime,
         transport=settings.docker_transport,
-        limits=DockerLimits(
-            memory_bytes=settings.memory_mb * MiB,
-            processes=settings.processes,
-            cpus=settings.cpus,
-            work_bytes=settings.work_mb * MiB,
-            tmp_bytes=settings.work_mb * MiB,
-        ),
+        limits=_limits(settings),
         output_limit_bytes=settings.output_limit_mb * MiB,
         start_timeout_s=settings.start_silence_s,
         supervisor_options=_supervisor_options(settings),
         egress=egress,
+    )
+
+
+def _limits(settings: Settings) -> SandboxLimits:
+    return SandboxLimits(
+        memory_bytes=settings.memory_mb * MiB,
+        processes=settings.processes,
+        cpus=settings.cpus,
+        work_bytes=settings.work_mb * MiB,
+        tmp_bytes=settings.work_mb * MiB,
     )
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -45,10 +45,17 @@ class _Named:
     worker: Worker
     idle_s: float
     spare: bool
-    busy: bool = False
+    free: asyncio.Event = field(default_factory=asyncio.Event)
     created_at: float = field(default_factory=time.time)
     last_used_at: float = field(default_factory=time.time)
     expiry: asyncio.TimerHandle | None = None
+
+    def __post_init__(self) -> None:
+        self.free.set()
+
+    @property
+    def busy(self) -> bool:
+        return not self.free.is_set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +203,16 @@ class SessionRegistry:
         session = await self._find(id, owner)
         await session.worker.interrupt()
 
+    async def until_free(self, id: str, *, limit_s: float) -> bool:
+        """Wait while another request uses the session, or makes it; whether it could be used at once then."""
+        session = self._sessions.get(id)
+        if session is None:
+            return id not in self._opening_ids
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await session.free.wait()
+        return not session.busy
+
     @asynccontextmanager
     async def use(self, id: str, *, owner: str) -> AsyncIterator[Worker]:
         """The session's worker, for this caller alone.
@@ -210,13 +227,13 @@ class SessionRegistry:
         if session.busy:
             raise SessionBusy(f"session {id} is busy")
         self._check_alive(session)
-        session.busy = True
+        session.free.clear()
         if session.expiry is not None:
             session.expiry.cancel()
         try:
             yield session.worker
         finally:
-            session.busy = False
+            session.free.set()
             session.last_used_at = time.time()
             if session.worker.death is not None:
                 self._drop(session)

@@ -214,6 +214,26 @@ async def test_of_two_that_make_one_session_at_once_the_second_is_refused() -> N
         assert (await first).id == "ses_one"
 
 
+async def test_who_waits_for_a_session_has_it_when_it_is_free_and_only_one_of_several() -> None:
+    async with fake_registry() as (registry, _):
+        id = (await registry.create(owner="a", deadline_s=5)).id
+        assert await registry.until_free(id, limit_s=0)
+        assert await registry.until_free("ses_unknown", limit_s=0)
+
+        async def take() -> bool:
+            if not await registry.until_free(id, limit_s=30):
+                return False
+            async with registry.use(id, owner="a"):
+                await asyncio.sleep(0)
+            return True
+
+        async with registry.use(id, owner="a"):
+            assert not await registry.until_free(id, limit_s=0)
+            waiting = [asyncio.create_task(take()) for _ in range(3)]
+            await asyncio.sleep(0)
+        assert sorted([await task for task in waiting]) == [False, False, True]
+
+
 async def test_a_session_beyond_the_share_of_its_owner_makes_room_for_who_has_less() -> None:
     async with (
         FakeBackend() as backend,

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import Depends
@@ -30,6 +30,8 @@ from app.errors import RequestError
 from app.gateway import CodeTool, Render
 from app.sandbox.egress.rules import Rules
 
+#: Of the paths that callers with keys alone reach.
+_PREFIXES: Final = ("/v1/", "/mcp")
 _NAMES_MODELS = re.compile(r"model|fallback", re.IGNORECASE)
 HASHED = re.compile(r"sha256:([0-9a-fA-F]{64})")
 
@@ -266,7 +268,9 @@ class Keyring:
 class AuthMiddleware:
     """Refuses strangers before a byte of their body is read: FastAPI parses bodies before any dependency runs."""
 
-    def __init__(self, app: ASGIApp, *, keyring: Keyring, prefix: str = "/v1/", but: str = "/v1/shared/") -> None:
+    def __init__(
+        self, app: ASGIApp, *, keyring: Keyring, prefix: str | tuple[str, ...] = _PREFIXES, but: str = "/v1/shared/"
+    ) -> None:
         """``but``: what can be fetched by everybody who knows its link."""
         self._app = app
         self._keyring = keyring

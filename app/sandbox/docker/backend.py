@@ -31,7 +31,7 @@ from typing import Any, Final, Literal
 import sandbox_image
 from app.errors import SandboxStartError
 from app.sandbox.docker.attach import AttachedChannel
-from app.sandbox.docker.container import DockerLimits, container_config, is_gvisor
+from app.sandbox.docker.container import container_config, is_gvisor
 from app.sandbox.docker.engine import Engine, EngineError
 from app.sandbox.docker.owner import Owner
 from app.sandbox.docker.rendezvous import (
@@ -44,6 +44,7 @@ from app.sandbox.docker.rendezvous import (
 )
 from app.sandbox.docker.users import Users, uids_of
 from app.sandbox.egress.proxy import Egress, Exit
+from app.sandbox.limits import SandboxLimits
 from app.sandbox.worker.stderr_tail import StderrTail
 from app.sandbox.worker.transport import Channel, connect_socket
 from app.sandbox.worker.worker import Worker
@@ -52,7 +53,7 @@ log = logging.getLogger(__name__)
 
 Transport = Literal["unix", "attach"]
 
-DEFAULT_LIMITS: Final = DockerLimits()
+DEFAULT_LIMITS: Final = SandboxLimits()
 SECCOMP_PROFILE: Final = Path(sandbox_image.__file__).with_name("seccomp.json")
 GATEWAY_LABEL: Final = "eager.gateway"
 OWNER_LABEL: Final = "eager.owner"
@@ -84,7 +85,7 @@ class DockerBackend:
         engine: str | None = None,
         runtime: str | None = None,
         transport: Literal["auto", "unix", "attach"] = "auto",
-        limits: DockerLimits = DEFAULT_LIMITS,
+        limits: SandboxLimits = DEFAULT_LIMITS,
         output_limit_bytes: int = 32 << 20,
         start_timeout_s: float = 60.0,
         engine_timeout_s: float = 15.0,
