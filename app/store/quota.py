@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import func, select
 
@@ -80,6 +80,7 @@ async def _sums(connections: Connections) -> dict[str, int]:
     kept: dict[str, int] = {}
     async with connections.connect() as connection:
         for query in queries:
-            for owner, size in (await connection.execute(query)).tuples():
+            rows: Any = await connection.execute(query)
+            for owner, size in rows:
                 kept[owner] = kept.get(owner, 0) + int(size)
     return kept
