@@ -63,6 +63,12 @@ class Settings(BaseSettings):
         "has (`zygote`: some 30 ms; new, and not yet attacked as long as `exec`).",
     )
     sandbox_limit: int = Field(16, ge=1, description="Most sandboxes alive at once.")
+    start_silence_s: float = Field(
+        60,
+        gt=0,
+        allow_inf_nan=False,
+        description="Longest time in which a sandbox that starts tells no further step; then it is given up.",
+    )
     checkout_timeout_s: float = Field(30, gt=0, description="Longest wait for a free sandbox; then 429.")
     session_limit: int = Field(8, ge=1, description="Most sessions kept between requests.")
     session_idle_s: float = Field(
@@ -128,6 +134,14 @@ class Settings(BaseSettings):
         description="Keys clients must present: plain, `sha256:<hex>`, or a JSON list with limits per key; "
         "empty = open, on loopback only.",
     )
+    api_keys_file: Path | None = Field(
+        None,
+        description="More keys: a file with one on each line, or a JSON list. It is read again when it changes, and on "
+        "SIGHUP.",
+    )
+    wrong_keys_per_minute: int = Field(
+        20, ge=1, description="Most wrong keys from one address; then 429 for keys not used from there before."
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Origins whose web pages may call, such as `https://app.example`, or `*`; empty = none."
     )
@@ -151,6 +165,12 @@ class Settings(BaseSettings):
     code_tool: Literal["declared", "always"] = Field(
         "declared",
         description="The model is offered the interpreter if the client declares it, or `always`.",
+    )
+    pass_on: Annotated[tuple[Literal["audio", "completions", "embeddings", "images", "moderations"], ...], NoDecode] = (
+        Field(
+            ("audio", "completions", "embeddings", "images", "moderations"),
+            description="Further endpoints of OpenAI's that are passed on to the upstream; empty = none.",
+        )
     )
     hosted_tools: Literal["omit", "refuse"] = Field(
         "omit",
@@ -188,6 +208,11 @@ class Settings(BaseSettings):
     files_url: str | None = Field(
         None, description="Where file contents are kept: any fsspec URL; default `EAGER_DATA_DIR`."
     )
+    audit_days: int = Field(
+        30,
+        ge=0,
+        description="How long a record of each execution is kept, in `audit` of `EAGER_DATA_DIR`; 0 = none is made.",
+    )
     slow_step_ms: float = Field(
         100, ge=20, description="A step that holds the event loop for longer is logged, with its stack."
     )
@@ -199,11 +224,18 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite+aiosqlite:///{self.data_dir}/eager.db"
 
     @property
+    def is_open(self) -> bool:
+        """Whether no key is asked for."""
+        return not self.api_keys and self.api_keys_file is None
+
+    @property
     def database_setting(self) -> str:
         """The variable that says where the database is."""
         return "EAGER_DATABASE_URL" if self.database_url else "EAGER_DATA_DIR"
 
-    @field_validator("preload", "code_tools", "sources", "docker_host", "egress_allow", "cors_origins", mode="before")
+    @field_validator(
+        "preload", "code_tools", "sources", "pass_on", "docker_host", "egress_allow", "cors_origins", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(item.strip() for item in value.split(",") if item.strip()) if isinstance(value, str) else value
@@ -277,6 +309,7 @@ class Settings(BaseSettings):
         "jupyter_url",
         "database_url",
         "files_url",
+        "api_keys_file",
         mode="before",
     )
     @classmethod

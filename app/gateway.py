@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from app.errors import RequestError
+from app.errors import RequestError, SessionElsewhere
 from app.ids import new_id
 from app.instance import Instance
 from app.pipeline.place import AtHand, Late, LatePlace, NewPlace, Place
@@ -50,6 +50,8 @@ class Gateway:
     #: is told how to write code for it, and what the aliases of models end with.
     render: Render
     code_tool: CodeTool
+    #: Endpoints of OpenAI's that the upstream answers.
+    pass_on: frozenset[str]
     #: What becomes of tools of a request that are services which are not here.
     hosted_tools: HostedTools
     hint: Hint
@@ -102,8 +104,25 @@ class Gateway:
                 yield AtHand(worker, session)
             return
         wait_s = self.checkout_timeout_s
-        async with Late(lambda: self._keep(kept, owner, spare=True) if kept else self.pool.checkout(wait_s)) as late:
+
+        def sandbox() -> AbstractAsyncContextManager[Session]:
+            return self._keep(kept, owner, spare=True) if kept else self.pool.checkout(wait_s, owner=owner)
+
+        async with Late(sandbox) as late:
             yield LatePlace(late, kept or "", self.pool.python_version)
+
+    async def may_use(self, name: str, *, owner: str, wait_s: float) -> bool:
+        """Whether ``place`` has no other request in the session that ``owner`` calls ``name``, and no other gateway
+        holds it. It is waited for, for a while: code that was stopped may be ending in it."""
+        id = kept_id(owner, name)
+        if not await self.registry.until_free(id, limit_s=wait_s):
+            return False
+        if not self.registry.is_alive(id, owner=owner):
+            try:
+                await self.instance.require_nowhere(id, owner=owner)
+            except SessionElsewhere:
+                return False
+        return True
 
     @asynccontextmanager
     async def _keep(self, id: str, owner: str, *, spare: bool) -> AsyncIterator[Session]:

@@ -11,8 +11,10 @@ Rules.
 1. One worker serves one session, then it is closed. What ran in it cannot be trusted back.
 2. ``limit`` counts every worker there is: starting, warm, busy and closing. The last of these, because their memory is
    still in use.
-3. Callers are served in the order in which they came. One whose deadline passes gets ``SandboxUnavailable``.
-4. A caller never waits for a start while a warm worker exists.
+3. Each owner (an API key) has a share of the limit, and who uses least of theirs is served first (``app/shares.py``).
+   Callers of one owner are served in the order in which they came. One whose deadline passes gets
+   ``SandboxUnavailable``.
+4. A caller whose owner may have one never waits for a start while a warm worker exists.
 5. Leaving the pool closes every worker, those in use included.
 """
 
@@ -32,8 +34,10 @@ from typing import Final, Self
 from app.detection.chunk import Chunk
 from app.errors import SandboxError, SandboxStartError, SandboxUnavailable
 from app.sandbox.backend import Backend
+from app.sandbox.starts import Starts
 from app.sandbox.worker.messages import Display, Output, Result
 from app.sandbox.worker.worker import Worker
+from app.shares import Fraction, Shares, WaitingLine, undivided
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +71,9 @@ class Pool:
         warm: workers kept ready.
         limit: workers that may exist at once.
         has_room: whether the backend has a place for one more now; when that changes, ``look_again`` is to be called.
+        fraction: of each owner.
+        starts: how many begin at once.
+        patience_s: for the first line of code of a worker.
         sleep, jitter: for tests; jitter gives a factor.
     """
 
@@ -77,12 +84,15 @@ class Pool:
         warm: int,
         limit: int,
         has_room: Callable[[], bool] = lambda: True,
+        fraction: Fraction = undivided,
+        starts: Starts | None = None,
+        patience_s: float = _CHECK_TIMEOUT_S,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = lambda: random.uniform(0.5, 1.5),  # noqa: S311 - not a secret
     ) -> None:
         #: Grammar of the sandboxes: the latest one's; ours while there was none.
         self.python_version = sys.version_info[:2]
-        #: Called when somebody has to wait and no room is left: it may discard a worker that can be spared.
+        #: Called when somebody has to wait (``shortage``): it may discard a worker that can be spared.
         self.on_shortage: Callable[[], None] | None = None
         if not 0 < warm <= limit:
             raise ValueError(f"cannot keep {warm} of at most {limit} sandboxes warm")
@@ -90,13 +100,16 @@ class Pool:
         self._starters = warm
         self._limit = limit
         self._backend_has_room = has_room
+        self._starts = starts or Starts()
+        self._patience_s = patience_s
         self._sleep, self._jitter = sleep, jitter
         self._tasks = asyncio.TaskGroup()
         self._closed = False
         self._shelf: deque[Worker] = deque()
-        self._busy: set[Worker] = set()
+        self._shares = Shares(limit, fraction=fraction)  # of what is busy, and of what is closing after that
+        self._busy: dict[Worker, str] = {}  # and whose it is
         self._closing: set[Worker] = set()
-        self._waiting: deque[asyncio.Future[Worker]] = deque()
+        self._waiting: WaitingLine[Worker] = WaitingLine()
         self._starting = 0
         self._room = asyncio.Event()  # set when some may have come
         self._starter_tasks: list[asyncio.Task[None]] = []
@@ -144,7 +157,7 @@ class Pool:
         self._closed = True
         for task in self._starter_tasks:
             task.cancel()
-        for future in self._waiting:
+        for future in self._waiting.all():
             if not future.done():
                 future.set_exception(SandboxUnavailable("the gateway is shutting down"))
         for worker in (*self._shelf, *self._busy):
@@ -153,29 +166,28 @@ class Pool:
         await self._backend.close()
 
     @asynccontextmanager
-    async def checkout(self, deadline_s: float) -> AsyncIterator[Worker]:
+    async def checkout(self, deadline_s: float, *, owner: str = "") -> AsyncIterator[Worker]:
         """A worker for one session; closed at the end, whatever happened.
 
         Raises:
             SandboxUnavailable: none came free before the deadline.
             SandboxStartError: nor could one be started.
         """
-        worker = await self.acquire(deadline_s)
+        worker = await self.acquire(deadline_s, owner=owner)
         try:
             yield worker
         finally:
             self.discard(worker)
 
-    async def acquire(self, deadline_s: float) -> Worker:
+    async def acquire(self, deadline_s: float, *, owner: str = "") -> Worker:
         """A worker that the caller gives back with ``discard``. Raises as ``checkout`` does."""
         if self._closed:
             raise SandboxUnavailable("the gateway is shutting down")
         loop = asyncio.get_running_loop()
         asked = loop.time()
-        future: asyncio.Future[Worker] = loop.create_future()
-        self._waiting.append(future)
+        future = self._waiting.join(owner)
         self._match()
-        if self.on_shortage is not None and self.is_short():
+        if self.on_shortage is not None and self.shortage():
             self.on_shortage()
         try:
             async with asyncio.timeout(deadline_s):
@@ -189,8 +201,7 @@ class Pool:
                 self.discard(future.result())
             raise
         finally:
-            if future in self._waiting:
-                self._waiting.remove(future)
+            self._waiting.leave(owner, future)
             self._checkout_s += loop.time() - asked
         self._checked_out += 1
         return future.result()
@@ -207,19 +218,30 @@ class Pool:
 
     # -------------------------------------------------- decisions: nothing here waits
 
-    def is_short(self) -> bool:
-        """Whether more callers wait than workers are on their way, at the limit."""
-        return len(self._waiting) > self._starting + len(self._closing) and not self._has_room()
+    def shortage(self) -> list[str]:
+        """Owners of callers that wait while nothing is on its way for them."""
+        owners = list(self._waiting.keys())
+        if len(self._waiting) > self._starting + len(self._closing) and not self._has_room():
+            return owners
+        return [] if self._closing else [owner for owner in owners if not self._shares.may_take(owner)]
+
+    def is_below_share(self, owner: str) -> bool:
+        return self._shares.used(owner) < self._shares.share(owner)
+
+    def exceeds_share(self, owner: str) -> bool:
+        """Whether it uses what is others', who have left it idle."""
+        return self._shares.exceeds(owner)
 
     def _match(self) -> None:
-        """Give warm workers to those who wait, first come, first served."""
-        while self._shelf and self._waiting:
-            future = self._waiting.popleft()
-            if future.done():  # cancelled; its caller has not run yet
+        """Give warm workers to those who wait and may have one."""
+        while self._shelf and (owner := self._shares.next(self._waiting.keys())) is not None:
+            future = self._waiting.pop(owner)
+            if future is None:  # cancelled; its caller has not run yet
                 continue
             worker = self._shelf.popleft()
             self._taken.pop(worker).set()
-            self._busy.add(worker)
+            self._busy[worker] = owner
+            self._shares.take(owner)
             future.set_result(worker)
 
     def _offer(self, worker: Worker) -> asyncio.Event:
@@ -240,15 +262,16 @@ class Pool:
 
     def _retire(self, worker: Worker) -> None:
         """Take a worker out of service, and have it closed."""
+        owner = None
         if worker in self._taken:
             self._shelf.remove(worker)
             self._taken.pop(worker).set()
         elif worker in self._busy:
-            self._busy.remove(worker)
+            owner = self._busy.pop(worker)
         else:
             return
         self._closing.add(worker)
-        self._tasks.create_task(self._close(worker))
+        self._tasks.create_task(self._close(worker, owner))
 
     def _has_room(self) -> bool:
         alive = self._starting + len(self._shelf) + len(self._busy) + len(self._closing)
@@ -257,7 +280,10 @@ class Pool:
     def _unavailable(self, waited_s: float) -> SandboxError:
         if self._last_error is not None:
             return SandboxStartError(f"no sandbox could be started: {self._last_error.message}")
-        return SandboxUnavailable(f"no sandbox came free within {waited_s:g} s; {len(self._busy)} are in use")
+        message = f"no sandbox came free within {waited_s:g} s; {len(self._busy)} are in use"
+        if self._starting:
+            message += f", {self._starting} being started ({self._starts.describe()})"
+        return SandboxUnavailable(message)
 
     # ------------------------------------------------------------------- tasks
 
@@ -270,7 +296,8 @@ class Pool:
             self._starting += 1
             worker = None
             try:
-                worker = await self._start()
+                async with self._starts.turn():
+                    worker = await self._start()
             except Exception as error:
                 self._failed_starts += 1
                 self._last_error = error if isinstance(error, SandboxError) else SandboxStartError(repr(error))
@@ -293,7 +320,7 @@ class Pool:
         worker = await self._backend.start()
         try:
             execution = await worker.execute(
-                [_CHECK], block="check", final=True, sink=_ignore, timeout_s=_CHECK_TIMEOUT_S, trial=True
+                [_CHECK], block="check", final=True, sink=_ignore, timeout_s=self._patience_s, trial=True
             )
             if execution.status != "ok":
                 raise SandboxStartError(f"sandbox {worker.id} fails its first line: {execution}")
@@ -303,13 +330,16 @@ class Pool:
         self.python_version = worker.python_version
         return worker
 
-    async def _close(self, worker: Worker) -> None:
+    async def _close(self, worker: Worker, owner: str | None) -> None:
         try:
             await worker.close()
         except Exception:  # one sandbox that resists must not end the pool
             log.exception("sandbox %s could not be closed", worker.id)
         finally:
             self._closing.discard(worker)
+            if owner is not None:
+                self._shares.give_back(owner)
+                self._match()  # somebody may have one now who could not before
             self._room.set()
 
 

@@ -380,3 +380,39 @@ async def test_one_who_waits_without_room_anywhere_asks_for_a_session_that_can_b
         with pytest.raises(SandboxUnavailable):
             await pool.acquire(0.01)
         assert asked == 1
+
+
+# ------------------------------------------------------------------- shares
+
+
+async def test_who_comes_while_another_owner_waits_in_a_crowd_is_served_first() -> None:
+    async with (
+        FakeBackend() as backend,
+        asyncio.TaskGroup() as tasks,
+        Pool(backend, warm=1, limit=8, sleep=Clock(), fraction=lambda owner: 0.5) as pool,
+        asyncio.timeout(60),
+    ):
+        held = [await pool.acquire(50, owner="flood") for _ in range(6)]
+        flood = [tasks.create_task(pool.acquire(50, owner="flood")) for _ in range(20)]
+        await until(backend, lambda: pool.statistics().waiting == 20)
+        for _ in range(2):  # what is kept for others
+            await pool.acquire(50, owner="calm")
+        late = tasks.create_task(pool.acquire(50, owner="calm"))
+        await until(backend, lambda: pool.statistics().waiting == 21)
+        pool.discard(held.pop())
+        await late
+        assert pool.statistics().waiting == 20
+        for each in flood:
+            each.cancel()
+        await asyncio.gather(*flood, return_exceptions=True)
+
+
+async def test_a_caller_is_told_what_is_being_started() -> None:
+    async with FakeBackend() as backend:
+        backend.gate.clear()
+        async with Pool(backend, warm=1, limit=1, sleep=Clock()) as pool:
+            await backend.changed.wait()
+            with pytest.raises(SandboxUnavailable, match=r"1 being started \(for \d+ s; 0 more wait .* load is"):
+                await pool.acquire(0.01)
+            backend.gate.set()
+            await pool.acquire(5)

@@ -22,14 +22,15 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final, Literal, TypeVar
 
-from app.errors import SandboxForbidden, SandboxStartError
+from app.errors import SandboxForbidden, SandboxSilent, SandboxStartError
 from app.sandbox.egress.proxy import Egress, Exit
+from app.sandbox.limits import SandboxLimits
 from app.sandbox.local import permission
 from app.sandbox.local.cgroups import Cgroup, CgroupParent, Limits, find_parent
 from app.sandbox.local.environment import Environment
 from app.sandbox.local.forked import ForkedSandbox
 from app.sandbox.local.process import SandboxProcess
-from app.sandbox.local.recipe import FIRST_UID, LocalLimits, Recipe
+from app.sandbox.local.recipe import FIRST_UID, Recipe
 from app.sandbox.local.zygote import Zygote
 from app.sandbox.local.zygotes import ZygoteFailed, Zygotes
 from app.sandbox.worker.transport import Channel, connect_socket
@@ -43,7 +44,7 @@ _CHECK_TIMEOUT_S: Final = 10.0
 StartBy = Literal["zygote", "exec"]
 #: Owner of all sandboxes, where none has a zygote of its own.
 _EVERYBODY: Final = ""
-_LIMITS: Final = LocalLimits()
+_LIMITS: Final = SandboxLimits()
 _Owner = TypeVar("_Owner", str, str | None)
 
 
@@ -56,9 +57,9 @@ class LocalBackend:
         self,
         environment: Environment,
         *,
-        limits: LocalLimits = _LIMITS,
+        limits: SandboxLimits = _LIMITS,
         output_limit_bytes: int = 32 << 20,
-        start_timeout_s: float = 30.0,
+        start_timeout_s: float = 60.0,
         supervisor_options: Sequence[str] = (),
         unisolated: bool = False,
         egress: Egress | None = None,
@@ -168,6 +169,9 @@ class LocalBackend:
             process.find_first()
             if isinstance(process, ForkedSandbox) and process.zygote is not None:
                 self._zygote_of[worker] = process.zygote
+        except SandboxSilent as error:
+            await worker.close()
+            raise SandboxSilent(f"{error}; {permission.last_line(process.tail.text())}") from error
         except (SandboxStartError, OSError) as error:
             await worker.close()
             said = error.said if isinstance(error, ZygoteFailed) else process.tail.text()
