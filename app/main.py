@@ -31,8 +31,9 @@ from app.api.edge.wrong_keys import WrongKeys
 from app.api.files import routes as files
 from app.api.mcp import routes as mcp
 from app.api.metrics import Metrics
+from app.api.passed_on import routes as passed_on
 from app.api.responses import create as responses
-from app.api.responses import stored, upgrade
+from app.api.responses import stored, unavailable
 from app.api.services import Services
 from app.api.sessions import file_routes as session_files
 from app.api.sessions import routes as sessions
@@ -133,7 +134,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def _include_routes(app: FastAPI) -> None:
     app.include_router(system.open_router)
     app.include_router(shared.open_router)
-    app.include_router(upgrade.router)
+    app.include_router(unavailable.router)
     for module in (
         system,
         shared,
@@ -141,6 +142,7 @@ def _include_routes(app: FastAPI) -> None:
         push,
         chat,
         mcp,
+        passed_on,
         sessions,
         session_files,
         files,
@@ -282,6 +284,7 @@ async def _open_gateway(settings: Settings, instance: Instance, keyring: Keyring
                 render=settings.render,
                 code_tool=settings.code_tool,
                 hosted_tools=settings.hosted_tools,
+                pass_on=frozenset(settings.pass_on),
                 hint=settings.hint,
                 model_suffix=settings.model_suffix,
                 public_url=settings.public_url.rstrip("/") if settings.public_url else None,

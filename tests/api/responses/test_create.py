@@ -693,3 +693,10 @@ async def test_a_conversation_with_a_tool_of_a_namespace_goes_on(gateway: Served
         assistant, result = gateway.upstream.requests[-1]["messages"][-2:]
         assert assistant["tool_calls"][0]["function"] == function
         assert result == {"role": "tool", "tool_call_id": "call_n", "content": "noted"}
+
+
+@pytest.mark.parametrize("path", ["input_tokens", "compact"])
+async def test_what_is_not_here_is_a_404(gateway: Served, path: str) -> None:
+    async with gateway.http() as http:
+        answer = await http.post(f"/v1/responses/{path}", json={})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "unknown_url")
