@@ -202,7 +202,8 @@ class _Request:
             self._allotment.spend(usage, deltas=generation.deltas, calls=generation.calls)
             if not self._allotment.has_tokens:
                 return "length"
-            failed = any(block.status not in ("ok", "incomplete") for block in generation.blocks.values())
+            ran = (block for block in generation.blocks.values() if not block.beyond_limit)
+            failed = any(block.status not in ("ok", "incomplete") for block in ran)
             self._repairs = self._repairs + 1 if failed else 0
             self._release_choice()
         raise AssertionError("a request has at least one turn")
@@ -326,7 +327,7 @@ class _Request:
 
 
 def _has_failed(block: Block) -> bool:
-    return block.refused is None and block.status not in ("ok", "incomplete")
+    return block.refused is None and not block.beyond_limit and block.status not in ("ok", "incomplete")
 
 
 def _usage_of(generation: Generation, stopped: str | None) -> Usage | None:

@@ -15,12 +15,13 @@ import sys
 from pathlib import Path
 
 from app.sandbox.docker.backend import DockerBackend
-from app.sandbox.docker.container import DockerLimits
 from app.sandbox.library_sets import SANDBOX_FILES
-from app.sandbox.local.backend import LocalBackend, LocalLimits
+from app.sandbox.limits import SandboxLimits
+from app.sandbox.local.backend import LocalBackend
 from app.sandbox.local.environment import inspect_python
 from tests.backends import SANDBOX_ENV
 from tests.sandbox.backends import printed
+from tests.sandbox.fakes import Recorder, chunks_of, run
 
 #: All of `full` in one process.
 _MEMORY_BYTES = 6 << 30
@@ -70,6 +71,23 @@ print(json.dumps(failed))
 """
 
 
+#: What libraries show without a browser, and as what.
+_SHOWN = {
+    "altair": (
+        "import altair as alt\ndisplay(alt.Chart({'values': [{'a': 1}]}).mark_bar().encode(x='a:Q'))\n",
+        "vegalite",
+    ),
+    "vl-convert-python": ("import altair as alt\ndisplay(alt.Chart({'values': [{'a': 1}]}).mark_bar())\n", "image/png"),
+    "plotly": ("import plotly.express as px\npx.bar(x=['a'], y=[1]).show()\n", "plotly"),
+    "bokeh": (
+        "from bokeh.plotting import figure, show\np = figure(title='T')\np.line([1, 2], [3, 4])\nshow(p)\n",
+        "[bokeh chart 'T', shown where HTML can be]\\n- Line of 2 rows",
+    ),
+    "folium": ("import folium\ndisplay(folium.Map())\n", "text/html"),
+    "wordcloud": ("from wordcloud import WordCloud\ndisplay(WordCloud().generate('a b').to_image())\n", "image/png"),
+}
+
+
 def distributions(library_set: str) -> list[str]:
     """What the set asks for by name."""
     file = "core" if library_set == "core" else "full"  # `latest` is `full` without pins
@@ -86,20 +104,27 @@ async def failures(backend: LocalBackend | DockerBackend, library_set: str) -> d
     """By module or distribution; ``fonts`` for what cannot be drawn."""
     worker = await backend.start()
     try:
-        said = await printed(worker, f"NAMES, OPTIONAL = {distributions(library_set)!r}, {_OPTIONAL!r}\n{_PROGRAM}")
+        names = distributions(library_set)
+        said = await printed(worker, f"NAMES, OPTIONAL = {names!r}, {_OPTIONAL!r}\n{_PROGRAM}")
+        found: dict[str, str] = json.loads(said.splitlines()[-1])
+        for name in _SHOWN.keys() & set(names):
+            code, sign = _SHOWN[name]
+            sink = Recorder()
+            await run(worker, chunks_of(code), sink, timeout_s=60)
+            if sign not in repr(sink.messages):
+                found[f"{name} shows"] = repr(sink.messages)[:300]
     finally:
         await worker.close()
         await backend.close()
-    found: dict[str, str] = json.loads(said.splitlines()[-1])
     return found
 
 
 def local(python: Path) -> LocalBackend:
-    return LocalBackend(inspect_python(python), limits=LocalLimits(memory_bytes=_MEMORY_BYTES))
+    return LocalBackend(inspect_python(python), limits=SandboxLimits(memory_bytes=_MEMORY_BYTES))
 
 
 def docker(image: str) -> DockerBackend:
-    return DockerBackend(image=image, limits=DockerLimits(memory_bytes=_MEMORY_BYTES))
+    return DockerBackend(image=image, limits=SandboxLimits(memory_bytes=_MEMORY_BYTES))
 
 
 def main() -> int:
