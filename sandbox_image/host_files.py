@@ -1,4 +1,4 @@
-"""Files of /proc that tell of the whole machine and belong to no namespace: a sandbox sees nothing in them."""
+"""Supervisor. Files of /proc that tell of the whole machine and belong to no namespace: a sandbox sees nothing in them."""
 
 from __future__ import annotations
 
