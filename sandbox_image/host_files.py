@@ -1,4 +1,4 @@
-"""Supervisor. Files of /proc that tell of the whole machine and belong to no namespace: a sandbox sees nothing in them."""
+"""Supervisor. Files of /proc that tell of the whole machine, and of no namespace: sandboxes see nothing in them."""
 
 from __future__ import annotations
 
