@@ -14,6 +14,7 @@ from random import Random
 
 import pytest
 
+from sandbox_image.protocol import WORK_FOLDER
 from tests.backends import SANDBOX_ENV, require_backend
 from tests.sandbox_image.whole_file import same_paths
 from tests.scenarios.running import Sandbox
@@ -21,10 +22,11 @@ from tests.scenarios.test_running_differential import whole_run
 
 _FILE = Path(__file__).with_name("small_programs.txt")
 _INDENT = re.compile(r"^(?:__)+(?=[^_])", re.MULTILINE)
-_CLEAN = """
+#: Of the sandbox alone, whose root is not that of the machine: a program may have gone to any folder.
+_CLEAN = f"""
 import os, shutil
-for name in os.listdir("."):
-    shutil.rmtree(name) if os.path.isdir(name) and not os.path.islink(name) else os.remove(name)
+for entry in os.scandir({WORK_FOLDER!r}):
+    shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.remove(entry.path)
 """
 _SYNTAX_ERROR = re.compile(r"^\w*Error:", re.MULTILINE)
 PRELOAD = "pandas,matplotlib.pyplot"
@@ -40,7 +42,7 @@ def programs() -> list[str]:
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
     require_backend("local")
-    with Sandbox(SANDBOX_ENV, preload=PRELOAD, isolated=False) as sandbox:
+    with Sandbox(SANDBOX_ENV, preload=PRELOAD) as sandbox:
         yield sandbox
 
 
@@ -48,6 +50,7 @@ def differences(code: str, sandbox: Sandbox) -> dict[str, tuple[object, object]]
     """What we have, and what CPython has, of each thing that is not the same. Not the names that are left, as
     elsewhere: these programs keep times and descriptors."""
     whole = whole_run(code, SANDBOX_ENV)
+    sandbox.reset()
     sandbox.run(_CLEAN, Random(0))
     sandbox.reset()
     found = sandbox.run(code, Random(code))
@@ -69,7 +72,7 @@ def test_a_small_program(code: str, sandbox: Sandbox) -> None:
 def main() -> int:
     codes = programs()
     differing = 0
-    with Sandbox(SANDBOX_ENV, preload=PRELOAD, isolated=False) as sandbox:
+    with Sandbox(SANDBOX_ENV, preload=PRELOAD) as sandbox:
         for code in codes:
             try:
                 found = differences(code, sandbox)
