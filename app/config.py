@@ -208,6 +208,9 @@ class Settings(BaseSettings):
     files_url: str | None = Field(
         None, description="Where file contents are kept: any fsspec URL; default `EAGER_DATA_DIR`."
     )
+    stored_mb: int = Field(
+        65536, ge=1, description="Most bytes kept for all keys together: uploads, links, items of stored responses."
+    )
     audit_days: int = Field(
         30,
         ge=0,

@@ -65,6 +65,7 @@ from app.sandbox.starts import Starts, machine_is_short
 from app.store.blobs import BlobStore
 from app.store.database import Store, open_store
 from app.store.deployment_key import deployment_key
+from app.store.quota import Quota
 from app.upstream.allowance import AnswerLimits
 from app.upstream.client import Upstream
 from app.watchdog import LoopWatchdog
@@ -162,7 +163,7 @@ async def _open_services(
             blobs = BlobStore(settings.files_url or str(settings.data_dir / "files"))
             await blobs.prepare()
         with _failing_with_name_of(settings.database_setting):
-            store = await opened.enter_async_context(open_store(settings.database))
+            store = await opened.enter_async_context(open_store(settings.database, quota=_quota(settings, keyring)))
         with _failing_with_name_of(settings.database_setting):
             instance = Instance(store)
             await opened.enter_async_context(instance.alive())
@@ -225,7 +226,7 @@ async def _purge_now_and_then(store: Store, blobs: BlobStore, audit: Audit) -> N
 
 @asynccontextmanager
 async def _open_gateway(settings: Settings, instance: Instance, keyring: Keyring) -> AsyncIterator[Gateway]:
-    egress = _egress(settings)
+    egress = _egress(settings, keyring)
     backend = create_backend(settings, egress)
     if isinstance(backend, LocalBackend):
         await backend.check()
@@ -254,6 +255,7 @@ async def _open_gateway(settings: Settings, instance: Instance, keyring: Keyring
             limit=limit,
             has_room=engines.has_room if engines else lambda: True,
             fraction=keyring.fraction,
+            on_handover=egress.assign if egress else lambda sandbox, owner: None,
             starts=Starts(is_short=machine_is_short),
             patience_s=settings.start_silence_s,
         ) as pool,
@@ -297,10 +299,28 @@ async def _open_gateway(settings: Settings, instance: Instance, keyring: Keyring
                 egress.close()
 
 
-def _egress(settings: Settings) -> Egress | None:
-    if not settings.egress_rules:
+def _quota(settings: Settings, keyring: Keyring) -> Quota:
+    def own_limit(owner: str) -> int | None:
+        caller = keyring.caller(owner)
+        return None if caller is None or caller.stored_mb is None else caller.stored_mb * MiB
+
+    return Quota(limit_bytes=settings.stored_mb * MiB, fraction=keyring.fraction, own_limit=own_limit)
+
+
+def _egress(settings: Settings, keyring: Keyring) -> Egress | None:
+    """A key that is added later has a way out only if there was one for anybody at the start."""
+    if not settings.egress_rules and not any(caller.egress_allow for caller in keyring.callers()):
         return None
-    return Egress(Rules.parse(settings.egress_rules), limits=EgressLimits(bytes=settings.egress_limit_mb * MiB))
+
+    def rules_of(owner: str) -> Rules | None:
+        caller = keyring.caller(owner)
+        return None if caller is None or caller.egress_allow is None else Rules.parse(caller.egress_allow)
+
+    return Egress(
+        Rules.parse(settings.egress_rules),
+        limits=EgressLimits(bytes=settings.egress_limit_mb * MiB),
+        rules_of=rules_of,
+    )
 
 
 def create_backend(settings: Settings, egress: Egress | None) -> Backend:

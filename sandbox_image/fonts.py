@@ -40,8 +40,8 @@ _OTHERS: Final = (
     ("manimgx_fonts", "NotoSansHebrew[wght].ttf", "Noto Sans Hebrew"),
     ("manimgx_fonts", "NotoSansThai[wght].ttf", "Noto Sans Thai"),
 )
-#: Scripts and symbols that DejaVu Sans, matplotlib's own font, has not, or not all of: from Devanagari on, without
-#: punctuation, arrows and mathematics, which every tick has.
+#: Scripts and symbols that DejaVu Sans, matplotlib's own font, has not, or not all of: without punctuation, arrows and
+#: mathematics, which ticks have.
 _BEYOND_DEJAVU: Final = re.compile(
     "[\u0590-\u06ff\u0900-\u10ff\u1100-\u11ff\u2300-\u2bff\u2e80-\ufaff\ufe30-\U0010ffff]"
 )

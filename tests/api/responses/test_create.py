@@ -551,7 +551,7 @@ async def test_a_client_that_leaves_takes_its_code_with_it(gateway: Served) -> N
     ("fields", "param"),
     [
         ({"background": True}, "background"),
-        ({"max_tool_calls": 1}, "max_tool_calls"),
+        ({"max_tool_calls": -1}, "max_tool_calls"),
         ({"eager": {"session": "new"}}, "eager.session"),
         ({"tools": [{"type": "function"}]}, "tools.0.name"),
         ({"tools": [], "tool_choice": {"type": "code_interpreter"}}, "tool_choice"),
