@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 import typer
@@ -44,6 +44,11 @@ class Backend(StrEnum):
     JUPYTER = "jupyter"
 
 
+class Hint(StrEnum):
+    ON = "on"
+    OFF = "off"
+
+
 Corpus = Annotated[Path, typer.Option(help="Folder of programs with a manifest.")]
 Backends = Annotated[list[Backend], typer.Option("--backend", help="May be given several times.")]
 Rates = Annotated[list[float] | None, typer.Option("--tps", min=1, help="Tokens per second; several times.")]
@@ -57,6 +62,7 @@ SerialOnce = Annotated[
     bool, typer.Option("--serial-once", help="Serial runs at the highest rate only: they do not know the rate.")
 ]
 Minutes = Annotated[float | None, typer.Option(min=1, help="End after that long; the same command goes on.")]
+Hints = Annotated[list[Hint], typer.Option("--hint", help="Tell the model how to write code that runs early, or not.")]
 Fast = Annotated[bool, typer.Option("--fast", help="A sample that ends within five minutes.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the results; default loadtests/results/.")]
 Publish = Annotated[Path | None, typer.Option(help="Document to write the report into, such as docs/evaluation.md.")]
@@ -204,6 +210,7 @@ def live(
     corpus: Corpus = OWN_CORPUS,
     backend: Backends = DEFAULT_BACKENDS,
     program: Only = None,
+    hint: Hints = [Hint.ON, Hint.OFF],  # noqa: B006  # typer copies it
     fast: Fast = False,
     out: Out = None,
     publish: Publish = None,
@@ -217,7 +224,9 @@ def live(
     programs = _programs(corpus, program)
     programs = sample(programs, 1) if fast and not program else programs
     key = os.environ.get("EAGER_BENCH_KEY", "")
-    answers, failures = asyncio.run(measure_live(upstream, key, model, programs, _names(backend), Console(stderr=True)))
+    hints: list[Literal["on", "off"]] = ["on" if wanted is Hint.ON else "off" for wanted in hint]
+    console = Console(stderr=True)
+    answers, failures = asyncio.run(measure_live(upstream, key, model, programs, _names(backend), hints, console))
     _finish(live_report(model, answers, failures), out or stage_folder("live"), publish)
 
 

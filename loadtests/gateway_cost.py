@@ -27,6 +27,7 @@ from loadtests.load_client import run_streams
 from loadtests.load_upstream import PROSE_MARKER, TOKENS_PER_STATEMENT
 from loadtests.measurement import RunFailed
 from loadtests.processes import Server, ServerFailed, gateway, pool_is_quiet, server, wait_ready
+from loadtests.render_cost import RenderCost, render_costs
 from loadtests.sandbox_cost import OUTPUT_LIMIT_BYTES, SandboxCost, measure_sandbox
 from loadtests.session_cost import SessionCost, session_cost
 
@@ -74,6 +75,7 @@ class GatewayCost:
     sessions: list[SessionCost] = field(default_factory=list)
     sandboxes: list[SandboxCost] = field(default_factory=list)
     lengths: list[LengthCost] = field(default_factory=list)
+    rendering: list[RenderCost] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
 
@@ -91,7 +93,7 @@ class _Target:
 
 
 async def measure_gateway(plan: Plan, console: Console) -> GatewayCost:
-    found = GatewayCost(lengths=length_costs(console.print))
+    found = GatewayCost(lengths=length_costs(console.print), rendering=render_costs())
     async with _load_upstream() as upstream:
         for backend in plan.backends:
             console.print(f"sandboxes: {backend}")

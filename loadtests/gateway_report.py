@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from loadtests.gateway_cost import GatewayCost
 from loadtests.length_cost import length_table
 from loadtests.load import Load
+from loadtests.render_cost import render_table
 from loadtests.report import Report
 from loadtests.sandbox_cost import SandboxCost
 from loadtests.session_cost import SessionCost
@@ -16,6 +17,8 @@ from loadtests.tables import table
 def gateway_report(found: GatewayCost) -> Report:
     body = "### Under load\n\n" + _load_table(found.loads)
     body += "\n### By the length of the program\n\nMicroseconds of CPU per token.\n\n" + length_table(found.lengths)
+    body += "\n### Showing code in the answer's text\n\nCPU per token of code, with what is written for it.\n\n"
+    body += render_table(found.rendering)
     body += "\n### Sessions, over HTTP\n\nMilliseconds.\n\n" + _session_table(found.sessions)
     body += "\n### Sandboxes, without the gateway\n\nOne execution of `pass`, us.\n\n" + _sandbox_table(found.sandboxes)
     return Report(
@@ -25,6 +28,7 @@ def gateway_report(found: GatewayCost) -> Report:
         data={
             "loads": found.loads,
             "lengths": found.lengths,
+            "rendering": found.rendering,
             "sessions": found.sessions,
             "sandboxes": found.sandboxes,
         },

@@ -56,6 +56,12 @@ def _bound(data: Data) -> tuple[str, str]:
     return f"{row['client_median']:.3f}, p95 {row['client_p95']:.3f}", "1, which no executor goes below (Eq. 12)"
 
 
+def _first_output(data: Data) -> tuple[str, str]:
+    row = one(data["first_output"], backend=_BACKEND, tps=_TPS)
+    beside = f"serial: {row['warm_ms'] / 1e3:.1f} s warm, {row['cold_ms'] / 1e3:.1f} s cold"
+    return f"{row['eager_ms'] / 1e3:.1f} s, at {row['share']:.0f} % of generation", beside
+
+
 def _failing(data: Data) -> tuple[str, str]:
     (warm,) = _savings(data, "overall", "warm")
     serial, eager = warm.e2el_ms
@@ -100,6 +106,7 @@ def _peer_costs(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 _ROWS: Final[tuple[tuple[str, str, Callable[[Data], tuple[str, str]]], ...]] = (
     ("replay", "Execution left behind the last token (NEL), mean of the programs", _hidden),
     ("replay", "End to end, over the bound", _bound),
+    ("replay", "First output on the screen, median of the programs", _first_output),
     ("errors", "End to end of programs that fail", _failing),
     ("replay", "From a complete statement to its execution", _dispatch),
     ("gateway", f"CPU of the gateway per token, {_STREAMS} streams at 50 tokens/s", _cpu),

@@ -6,22 +6,25 @@ figures are Eq. 1 with the run's own times, which the gateway tells with every `
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import aiohttp
 import msgspec
 from rich.console import Console
 
 from loadtests.corpus import Program
-from loadtests.gateway_client import PYTHON_TOOL, GatewayClient
+from loadtests.gateway_client import GatewayClient
 from loadtests.measurement import RunFailed
 from loadtests.processes import Server, ServerFailed, gateway, pool_is_quiet, wait_ready
 from loadtests.report import Report
-from loadtests.statistics import saved_percent
+from loadtests.statistics import median, saved_percent
 from loadtests.tables import table
 
+#: Of the interpreter's description (``eager.hint``).
+Hint = Literal["on", "off"]
 _PROMPT: Final = (
     "{task}\n\nThe files are in the working directory: {files}. Write one complete Python program, and run it."
 )
@@ -29,13 +32,15 @@ _REQUEST_TIMEOUT: Final = aiohttp.ClientTimeout(total=600)
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """One task, answered by the model. ``stopped``: its code failed, and generation was ended early."""
+    """One task, answered by the model. ``stopped``: its code failed, and generation was ended early. ``hint``: whether
+    it was told how to write code that runs early."""
 
     task: str
     benchmark: str
     backend: str
     status: str
     stopped: bool
+    hint: Hint
     timing: dict[str, Any]
 
 
@@ -45,6 +50,7 @@ async def measure_live(
     model: str,
     programs: Sequence[Program],
     backends: Sequence[str],
+    hints: Sequence[Hint],
     console: Console,
 ) -> tuple[list[Answer], list[str]]:
     answers: list[Answer] = []
@@ -58,18 +64,18 @@ async def measure_live(
                 aiohttp.ClientSession(timeout=_REQUEST_TIMEOUT) as http,
             ):
                 client = GatewayClient(http, running.url)
-                for program in programs:
-                    console.print(f"{backend}: {program.task}")
+                for program, hint in itertools.product(programs, hints):
+                    console.print(f"{backend}, hint {hint}: {program.task}")
                     try:
-                        answers.append(await _ask(client, program, model, backend))
+                        answers.append(await _ask(client, program, model, backend, hint))
                     except RunFailed as failure:
-                        failures.append(f"{program.id}, {backend}: {failure}")
+                        failures.append(f"{program.id}, {backend}, hint {hint}: {failure}")
         except ServerFailed as failure:
             failures.append(f"{backend}: {failure}")
     return answers, failures
 
 
-async def _ask(client: GatewayClient, program: Program, model: str, backend: str) -> Answer:
+async def _ask(client: GatewayClient, program: Program, model: str, backend: str, hint: Hint) -> Answer:
     files = ", ".join(file.name for file in program.data) or "none"
     async with client.session(program.data) as session:
         await wait_ready(f"{client.url}/readyz", is_ready=pool_is_quiet)
@@ -77,9 +83,9 @@ async def _ask(client: GatewayClient, program: Program, model: str, backend: str
             {
                 "model": model,
                 "messages": [{"role": "user", "content": _PROMPT.format(task=program.task, files=files)}],
-                "tools": [PYTHON_TOOL],
+                "tools": [{"type": "code_interpreter"}],
                 "stream": True,
-                "eager": {"session": session},
+                "eager": {"session": session, "hint": "auto" if hint == "on" else "off"},
             }
         )
     ends = [event["status"] for event in events if event["type"] == "code.end"]
@@ -91,6 +97,7 @@ async def _ask(client: GatewayClient, program: Program, model: str, backend: str
         backend=backend,
         status=ends[-1],
         stopped=any(event["type"] == "interrupt" for event in events),
+        hint=hint,
         timing=events[-1]["timing"],
     )
 
@@ -108,11 +115,12 @@ def live_report(model: str, answers: Sequence[Answer], failures: Sequence[str]) 
 
 def live_table(answers: Sequence[Answer]) -> str:
     """Programs that ran through, and programs that failed, in rows of their own."""
-    cells: dict[tuple[str, str, str], list[Answer]] = defaultdict(list)
+    cells: dict[tuple[str, str, str, str], list[Answer]] = defaultdict(list)
     for answer in answers:
         outcome = "ran" if answer.status == "ok" else "failed"
-        cells[answer.backend, answer.benchmark, outcome].append(answer)
-    header = ["env", "benchmark", "code", "answers", "stopped early", "NEL saved", "E2EL saved"]
+        cells[answer.backend, answer.benchmark, outcome, answer.hint].append(answer)
+    header = ["env", "benchmark", "code", "hint", "answers", "stopped early", "statements"]
+    header += ["first output, of generation", "NEL saved", "E2EL saved"]
     return table(header, [[*key, *_cells(group)] for key, group in sorted(cells.items())])
 
 
@@ -124,4 +132,12 @@ def _cells(answers: Sequence[Answer]) -> list[str]:
     nel = saved_percent(serial_nel, total("nel_ms"))
     e2el = saved_percent(total("serial_e2el_ms"), total("e2el_ms"))
     stopped = sum(answer.stopped for answer in answers)
-    return [str(len(answers)), str(stopped), *("-" if value is None else f"{value:.1f} %" for value in (nel, e2el))]
+    chunks = median([float(answer.timing["chunks"]) for answer in answers])
+    shares = [first / answer.timing["gen_ms"] for answer in answers if (first := answer.timing.get("first_output_ms"))]
+    told = [f"{chunks:.0f}", f"{median(shares):.0%}" if shares else "-"]
+    return [
+        str(len(answers)),
+        str(stopped),
+        *told,
+        *("-" if value is None else f"{value:.1f} %" for value in (nel, e2el)),
+    ]

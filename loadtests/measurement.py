@@ -40,6 +40,8 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
         dispatch_ms: for each statement that found the executor idle, from being known to being handed over.
         overhead_ms: time of all invocations beyond the run time of their statements.
         batches: start and end of each invocation.
+        first_output_ms: when code first said something, and ``earliest_output_ms`` when it could have at the earliest
+            (see below); None where it said nothing.
     """
 
     run: Run
@@ -58,6 +60,8 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     dispatch_ms: list[float]
     overhead_ms: float
     batches: list[tuple[float, float]]
+    first_output_ms: float | None = None
+    earliest_output_ms: float | None = None
 
     @property
     def transport_ms(self) -> float:
@@ -114,7 +118,32 @@ def measure(
         dispatch_ms=_dispatch_ms(events),
         overhead_ms=sum(end - start for start, end in batches) - timing["exec_ms"],
         batches=batches,
+        first_output_ms=timing.get("first_output_ms"),
+        earliest_output_ms=earliest_output_ms(events),
     )
+
+
+def earliest_output_ms(events: Sequence[JsonEvent]) -> float | None:
+    """The earliest possible first output, with the times of this very run; None where nothing was said.
+
+    It is the end of the first statement that says something, plus the execution up to there: a batch starts when its
+    last statement is written and the one before it is done, and takes the run time of its statements.
+    """
+    took = {event["batch"]: float(event["duration_ms"]) for event in events if event["type"] == "exec.end"}
+    written: dict[int, float] = {}
+    token_at = begins = began_at = done = 0.0
+    for event in events:
+        match event["type"]:
+            case "token":
+                token_at = event["t_ms"]
+            case "chunk":  # it is there with the token that completes it; to find it is our own time
+                written[event["chunk"]] = token_at
+            case "exec.start":
+                begins, began_at = max(done, written[event["chunks"][-1]]), event["t_ms"]
+                done = begins + took.get(event["batch"], 0.0)
+            case "exec.output" | "exec.result":
+                return begins + min(float(event["t_ms"]) - began_at, took.get(event["batch"], float("inf")))
+    return None
 
 
 def _batches(events: Sequence[JsonEvent]) -> list[tuple[float, float]]:

@@ -9,6 +9,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from loadtests import plots
+from loadtests.first_output import first_outputs
 from loadtests.measurement import Measurement, Mode
 from loadtests.paper import TOLERANCE, is_reached
 from loadtests.report import Report
@@ -18,6 +19,7 @@ from loadtests.tables import (
     closeness_table,
     errors_table,
     fidelity,
+    first_output_table,
     paper_table,
     remainder_table,
     savings_table,
@@ -36,7 +38,7 @@ def replay_report(
         body = "Serial runs were measured at the highest rate only: they execute when all is generated, so the rate "
         body += "moves their end and not their execution (Eq. 1).\n\n"
     saved = {mode: savings(measurements, mode) for mode in _BASELINES}
-    close, rest = closeness(measurements), remainders(measurements)
+    close, rest, first = closeness(measurements), remainders(measurements), first_outputs(measurements)
     for mode in _BASELINES:
         if saved[mode]:
             body += f"### Saved against {baseline_title(mode)}\n\n"
@@ -44,6 +46,11 @@ def replay_report(
             body += savings_table(saved[mode]) + "\n"
     body += _against_the_paper(saved["cold"])
     body += f"### Measured E2EL over the bound of Eq. 12\n\n{closeness_table(close)}\n"
+    body += (
+        "### First output\n\nWhen code first prints or shows something, after the request was sent: medians over the "
+    )
+    body += "programs. The earliest possible is the end of the first statement that says something, plus the execution "
+    body += f"up to there.\n\n{first_output_table(first)}\n"
     body += f"### Where the time goes\n\nMilliseconds, medians over the runs.\n\n{remainder_table(rest)}\n"
     body += fidelity(measurements)
     pictures = []
@@ -54,7 +61,7 @@ def replay_report(
         name="replay",
         title="Replay: execution hidden behind generation",
         body=body,
-        data={"savings": saved, "closeness": close, "remainders": rest},
+        data={"savings": saved, "closeness": close, "remainders": rest, "first_output": first},
         plots=pictures,
         remarks=[*remarks, *([] if plots.available() else [plots.MISSING])],
     )

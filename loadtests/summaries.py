@@ -78,6 +78,8 @@ def at_rate(measurement: Measurement, tps: float) -> Measurement:
     changed = {
         name: getattr(measurement, name) + later_ms for name in ("scheduled_ms", "gen_ms", "gateway_e2el_ms", "e2el_ms")
     }
+    if measurement.first_output_ms is not None:
+        changed["first_output_ms"] = measurement.first_output_ms + later_ms
     batches = [(start + later_ms, end + later_ms) for start, end in measurement.batches]
     return replace(measurement, run=replace(measurement.run, tps=tps), batches=batches, **changed)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from loadtests.first_output import FirstOutput
 from loadtests.measurement import Measurement, Mode
 from loadtests.paper import corpus_limit, figure, is_reached, target
 from loadtests.summaries import BENCHMARKS, Closeness, Remainder, Saving
@@ -54,6 +55,19 @@ def closeness_table(rows: Sequence[Closeness]) -> str:
         [
             [row.backend, f"{row.tps:g}", str(row.programs)]
             + [f"{value:.3f}" for value in (row.median, row.p95, row.client_median, row.client_p95)]
+            for row in rows
+        ],
+    )
+
+
+def first_output_table(rows: Sequence[FirstOutput]) -> str:
+    header = ["env", "TPS", "programs", "eager, s", "of generation", "serial, warm, s", "serial, cold, s"]
+    return table(
+        [*header, "over the earliest possible", "p95"],
+        [
+            [row.backend, f"{row.tps:g}", str(row.programs), f"{row.eager_ms / 1e3:.2f}", f"{row.share:.0f} %"]
+            + ["-" if ms is None else f"{ms / 1e3:.2f}" for ms in (row.warm_ms, row.cold_ms)]
+            + [f"{row.ratio:.3f}", f"{row.ratio_p95:.3f}"]
             for row in rows
         ],
     )

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sandbox_image import system
+from sandbox_image.host_files import HIDDEN
 from sandbox_image.protocol import WORK_FOLDER
 
 #: Seen inside as a user without a name on the host.
@@ -153,6 +154,8 @@ def _seal() -> None:
             system.mount(path, path, "", system.MS_BIND | system.MS_REC)
             flags = system.MS_BIND | system.MS_REMOUNT | system.MS_RDONLY
             system.mount("none", path, "", flags | system.MS_NOSUID | system.MS_NODEV | system.MS_NOEXEC)
+    for path in filter(os.path.exists, HIDDEN):
+        system.mount("/dev/null", path, "", system.MS_BIND)
 
 
 def _become(owner: int, *, own: bool, settings: int) -> None:

@@ -85,6 +85,11 @@ class ModelRequest:
         return (self.options.code_tool or by_default) == "always"
 
     @property
+    def hints(self) -> bool:
+        """Whether the interpreter's description tells how to write code that runs early."""
+        return (self.options.hint or self.services.gateway.hint) == "auto"
+
+    @property
     def carries_events(self) -> bool:
         """Whether a stream in OpenAI's shape also has the events of execution."""
         return self.services.gateway.events if self.options.events is None else self.options.events

@@ -164,6 +164,22 @@ for path, text in (("/proc/sys/kernel/core_pattern", "|/mnt/data/x"), ("/proc/sy
 """,
     ),
     Attempt(
+        "what the host's processes lock, its disks do and its devices ask for",
+        """
+import os
+for name in ("locks", "diskstats", "interrupts", "softirqs", "partitions", "zoneinfo", "buddyinfo", "schedstat",
+             "swaps", "modules", "iomem", "sys/kernel/random/boot_id"):
+    try:
+        data = open(f"/proc/{name}", "rb").read(100)
+    except OSError:
+        continue
+    if data:
+        print(name, data)
+print("nothing")
+""",
+        says=r"nothing\n",
+    ),
+    Attempt(
         "the kernel's memory and secrets",
         """
 import os

@@ -31,6 +31,9 @@ REPLAY = {
         ],
     },
     "closeness": [{"backend": "docker", "tps": 100.0, "client_median": 1.0012, "client_p95": 1.006}],
+    "first_output": [
+        {"backend": "docker", "tps": 100.0, "eager_ms": 1410.0, "share": 44.4, "warm_ms": 3120.0, "cold_ms": 3900.0}
+    ],
     "remainders": [{"backend": "docker", "tps": 100.0, "dispatch_p50": 0.11, "dispatch_p99": 0.53}],
 }
 ERRORS = {"overall": {"warm": [saving("warm", 12, [1, 1], [2566.0, 985.0])]}}
@@ -70,6 +73,7 @@ def test_every_row_tells_ours_and_what_it_is_beside(tmp_path: Path) -> None:
     assert rows(tmp_path) == [
         ("15 ms", "serial: 50 ms warm, 500 ms cold"),
         ("1.001, p95 1.006", "1, which no executor goes below (Eq. 12)"),
+        ("1.4 s, at 44 % of generation", "serial: 3.1 s warm, 3.9 s cold"),
         ("1.0 s", "serial: 2.6 s"),
         ("0.11 ms, p99 0.53 ms", ""),
         ("47 us", "LiteLLM 1.2.3: 400 us; an aiohttp pass-through: 20 us"),
@@ -78,7 +82,9 @@ def test_every_row_tells_ours_and_what_it_is_beside(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("replay", [{}, REPLAY | {"closeness": [], "savings": {"cold": [], "warm": []}}])
+@pytest.mark.parametrize(
+    "replay", [{}, REPLAY | {"closeness": [], "first_output": [], "savings": {"cold": [], "warm": []}}]
+)
 def test_what_was_not_measured_is_left_out(replay: dict[str, Any], tmp_path: Path) -> None:
     put(tmp_path, replay=replay, errors=ERRORS)
     dispatch = [("0.11 ms, p99 0.53 ms", "")] if replay else []

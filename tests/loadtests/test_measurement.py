@@ -7,7 +7,7 @@ import pytest
 from loadtests.measurement import JsonEvent, Measurement, RunFailed, measure
 from tests.loadtests.runs import run
 
-TIMING = {"e2el_ms": 30.0, "gen_ms": 25.0, "exec_ms": 7.0, "nel_ms": 5.0, "bound_ms": 29.0}
+TIMING = {"e2el_ms": 30.0, "gen_ms": 25.0, "exec_ms": 7.0, "nel_ms": 5.0, "bound_ms": 29.0, "first_output_ms": 11.0}
 EVENTS: list[JsonEvent] = [
     {"type": "token", "t_ms": 1.0},
     {"type": "token", "t_ms": 2.0},
@@ -15,14 +15,14 @@ EVENTS: list[JsonEvent] = [
     {"type": "exec.start", "t_ms": 3.0, "batch": 0, "chunks": [0]},
     {"type": "token", "t_ms": 10.0},
     {"type": "chunk", "t_ms": 10.25, "chunk": 1, "gated": "low_yield"},
-    {"type": "exec.output", "t_ms": 11.0, "stream": "stdout", "text": "one\n"},
-    {"type": "exec.output", "t_ms": 11.0, "stream": "stderr", "text": "no matter\n"},
-    {"type": "exec.end", "t_ms": 12.0, "batch": 0},
+    {"type": "exec.output", "t_ms": 11.0, "batch": 0, "stream": "stdout", "text": "one\n"},
+    {"type": "exec.output", "t_ms": 11.0, "batch": 0, "stream": "stderr", "text": "no matter\n"},
+    {"type": "exec.end", "t_ms": 12.0, "batch": 0, "duration_ms": 6.0},
     {"type": "token", "t_ms": 20.0},
     {"type": "chunk", "t_ms": 20.5, "chunk": 2, "gated": None},
     {"type": "chunk", "t_ms": 20.5, "chunk": 3, "gated": None},
     {"type": "exec.start", "t_ms": 21.5, "batch": 1, "chunks": [1, 2, 3]},
-    {"type": "exec.end", "t_ms": 30.0, "batch": 1},
+    {"type": "exec.end", "t_ms": 30.0, "batch": 1, "duration_ms": 1.0},
     {"type": "code.end", "t_ms": 30.0, "status": "ok"},
     {"type": "done", "t_ms": 30.5, "timing": TIMING},
 ]
@@ -43,6 +43,15 @@ def test_a_run_is_measured_from_its_events() -> None:
     assert found.dispatch_ms == pytest.approx([0.5, 1.0])
     assert found.batches == [(3.0, 12.0), (21.5, 30.0)]
     assert found.overhead_ms == pytest.approx(9.0 + 8.5 - 7.0)
+
+
+def test_the_earliest_output_comes_with_the_end_of_its_statement_and_the_execution_up_to_there() -> None:
+    found = measured(EVENTS)
+    assert (found.first_output_ms, found.earliest_output_ms) == (11.0, 2.0 + 6.0)
+    silent = [event for event in EVENTS if event["type"] != "exec.output"]
+    assert measured(silent, stdout="").earliest_output_ms is None
+    later = [*silent[:11], {"type": "exec.result", "t_ms": 21.75, "batch": 1}, *silent[11:]]
+    assert measured(later, stdout="").earliest_output_ms == 20.0 + 0.25
 
 
 def test_a_statement_that_waited_for_another_is_no_dispatch_time() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from loadtests.first_output import first_outputs
 from loadtests.paper import corpus_limit, figure, is_reached, target
 from loadtests.summaries import at_rate, closeness, remainders, savings, with_serial_at_all_rates
 from tests.loadtests.runs import measurement, run
@@ -118,3 +119,17 @@ def test_serial_runs_are_made_only_for_rates_that_lack_them() -> None:
     made = with_serial_at_all_rates(found)
     assert [m.run for m in made[3:]] == [run("warm", tps=50.0)]
     assert with_serial_at_all_rates(made) == made
+
+
+def test_first_outputs_are_medians_over_programs_that_say_something() -> None:
+    said = {"first_output_ms": 500.0, "earliest_output_ms": 400.0}
+    (row,) = first_outputs(
+        [
+            measurement(run(program="p"), **said),
+            measurement(run("warm", program="p"), first_output_ms=1100.0, earliest_output_ms=1090.0),
+            measurement(run(program="silent")),
+            measurement(run(program="failing"), status="error", **said),
+        ]
+    )
+    assert (row.programs, row.eager_ms, row.warm_ms, row.cold_ms) == (1, 500.0, 1100.0, None)
+    assert (row.ratio, round(row.share)) == (1.25, 50)

@@ -40,6 +40,6 @@ def choose(body: CompletionRequest, asked: ModelRequest) -> RenderChoice:
     return RenderChoice(
         style=style,
         code_tool=asked.offers_interpreter and not is_parsed(body.response_format),
-        hint=(asked.options.hint or gateway.hint) == "auto",
+        hint=asked.hints,
         sources=ALL_SOURCES if asked.by_alias else None,
     )

@@ -32,7 +32,8 @@ async def create_eager_completion(
     # A repair is another turn, so who asks for repairs asks for turns.
     turns = services.gateway.turn_limit if asked.options.on_error == "repair" else 1
     options = asked.run_options(max_turns=turns, whole=not body.stream)
-    upstream_body, tools = for_upstream({**body.upstream_body(), "model": asked.model}, options.tools)
+    declared = {**body.upstream_body(), "model": asked.model}
+    upstream_body, tools = for_upstream(declared, options.tools, hint=asked.hints)
     options = replace(options, tools=tools)
 
     async def pipeline(send: SendEvent) -> None:

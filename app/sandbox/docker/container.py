@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from app.sandbox.limits import SandboxLimits
+from sandbox_image.host_files import HIDDEN
 from sandbox_image.protocol import WORK_FOLDER
 
 #: The supervisor and its zygote, which the limit of processes also counts.
@@ -16,6 +17,8 @@ _GVISOR_THREADS_PER_PROCESS: Final = 8
 #: What the supervisor has over the program. With gVisor, not to be dumpable does not keep one's descriptors from a
 #: process of the same uid. So it is root, of a kernel that is the sandbox's own, and the program is not.
 _GVISOR_SUPERVISOR: Final = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID")
+#: Besides what is hidden everywhere, the engine's own list, which ours replaces.
+_MASKED: Final = ("/proc/acpi", "/proc/asound", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap")
 #: Of 1024, the weight of any other container: under load a gateway beside them is scheduled first.
 _CPU_SHARES: Final = 256
 #: Before anything of the host's, the kernel takes a sandbox when memory runs out.
@@ -51,6 +54,7 @@ def container_config(
         "IpcMode": "private",
         "ReadonlyRootfs": True,
         "CapDrop": ["ALL"],
+        "MaskedPaths": [*_MASKED, *HIDDEN],
         "SecurityOpt": ["no-new-privileges:true", f"seccomp={seccomp_profile}"],
         "PidsLimit": _pids_limit(limits.processes + _OWN_PROCESSES, runtime),
         "Memory": limits.memory_bytes,

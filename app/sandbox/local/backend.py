@@ -45,7 +45,7 @@ StartBy = Literal["zygote", "exec"]
 #: Owner of all sandboxes, where none has a zygote of its own.
 _EVERYBODY: Final = ""
 _LIMITS: Final = SandboxLimits()
-_Owner = TypeVar("_Owner", str, str | None)
+_MaybeOwner = TypeVar("_MaybeOwner", str, str | None)
 
 
 class LocalBackend:
@@ -238,7 +238,7 @@ class LocalBackend:
             theirs.close()
             return process
 
-    def _lineage(self, owner: _Owner) -> _Owner:
+    def _lineage(self, owner: _MaybeOwner) -> _MaybeOwner:
         """Whose zygote an owner's sandboxes are forks of."""
         return owner if self._zygote_per_owner else _EVERYBODY
 

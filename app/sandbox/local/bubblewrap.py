@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from sandbox_image.host_files import HIDDEN
 from sandbox_image.protocol import WORK_FOLDER
 
 #: Seen inside as a user without a name on the host.
@@ -90,6 +92,8 @@ def command_line(
     line += [*_identity(USER), *_root(etc)]
     # Settings of its own IPC namespace would be the sandbox's to change.
     line += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]
+    for name in filter(os.path.exists, HIDDEN):
+        line += ["--ro-bind", "/dev/null", name]
     for folder, size in sizes.by_folder().items():
         line += ["--perms", "0755" if folder == WORK_FOLDER else "1777", "--size", str(size), "--tmpfs", folder]
     line += _read_only(binds)

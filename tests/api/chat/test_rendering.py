@@ -239,3 +239,15 @@ async def test_a_front_end_that_wants_its_tool_called_is_told_that_the_model_kno
     body = {"model": ALIAS, "messages": [user("q")], "tools": [own], "tool_choice": "required"}
     async with gateway.http() as http:
         assert (await http.post("/v1/chat/completions", json=body)).status_code == 400
+
+
+@pytest.mark.parametrize(("hint", "told"), [("auto", True), ("off", False)])
+async def test_the_interpreter_is_described_with_the_hint_on_the_other_endpoint_too(
+    gateway: Served, hint: str, told: bool
+) -> None:
+    gateway.upstream.delta({"content": "Hi."})
+    gateway.upstream.finish("stop")
+    asked = {"messages": [user("q")], "tools": [{"type": "code_interpreter"}], "eager": {"hint": hint}}
+    async with gateway.http() as http:
+        await http.post("/v1/eager/completions", json={"model": "m", **asked})
+    assert ("main()" in gateway.upstream.requests[0]["tools"][0]["function"]["description"]) is told
