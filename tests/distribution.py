@@ -37,6 +37,9 @@ _LONG = {
     "tests/sandbox/test_scenarios.py[docker with gVisor]": 25,
     "tests/attacks/test_attacks.py[docker over attach]": 24,
     "tests/sandbox_image/test_fidelity.py": 21,
+    "tests/acceptance/test_litellm_proxy.py": 15,
+    "tests/acceptance/test_codex.py": 12,
+    "tests/acceptance/test_mcp.py": 12,
 }
 
 

