@@ -1,6 +1,7 @@
 """An agent whose Python runs in Eager while the model writes it. `pip install langchain langchain-openai`, then
 
-OPENAI_BASE_URL=http://localhost:8000/v1 OPENAI_API_KEY=none MODEL=your-model:eager python langchain_agent.py "How many?"
+OPENAI_BASE_URL=http://localhost:8000/v1 OPENAI_API_KEY=none MODEL=your-model:eager \
+    python langchain_agent.py "Six times seven?"
 """
 
 import os
