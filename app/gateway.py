@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -99,7 +99,11 @@ class Gateway:
                 yield AtHand(worker, session)
             return
         wait_s = self.checkout_timeout_s
-        async with Late(lambda: self._keep(kept, owner, spare=True) if kept else self.pool.checkout(wait_s)) as late:
+
+        def have() -> AbstractAsyncContextManager[Session]:
+            return self._keep(kept, owner, spare=True) if kept else self.pool.checkout(wait_s, owner=owner)
+
+        async with Late(have) as late:
             yield LatePlace(late, kept or "", self.pool.python_version)
 
     @asynccontextmanager

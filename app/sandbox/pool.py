@@ -3,16 +3,20 @@
 Theory of operation
 -------------------
 As many *starters* run as workers are to be kept warm. Each is a loop: start a worker, let it run a line of code, put it
-on the shelf, wait until it has been taken (or has died there), start the next. That is the whole refill logic; a failed
-start backs off. ``_match`` decides, in one plain function, which waiting caller gets which worker; nothing is awaited
-while that is half done, and a worker counts as busy from the hand-over on, not from when its caller wakes.
+on the shelf, wait until it has been taken (or has died there), start the next. A failed start backs off. Where a start
+is a fork (``Forking``), a caller for whom nothing is on the shelf gets a fork of its own at once: the shelf only saves
+it some 30 ms. Forks have owners, and those of one are given to no other; the starters follow whoever came last.
+
+``_match`` decides, in one plain function, which waiting caller gets which worker; nothing is awaited while that is half
+done, and a worker counts as busy from the hand-over on, not from when its caller wakes.
 
 Rules.
 1. One worker serves one session, then it is closed. What ran in it cannot be trusted back.
 2. ``limit`` counts every worker there is: starting, warm, busy and closing. The last of these, because their memory is
    still in use.
-3. Callers are served in the order in which they came. One whose deadline passes gets ``SandboxUnavailable``.
-4. A caller never waits for a start while a warm worker exists.
+3. Callers of one owner are served in the order in which they came. One whose deadline passes gets
+   ``SandboxUnavailable``.
+4. A caller never waits for a start while a warm worker exists that may be its.
 5. Leaving the pool closes every worker, those in use included.
 """
 
@@ -22,7 +26,7 @@ import asyncio
 import logging
 import random
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -31,7 +35,7 @@ from typing import Final, Self
 
 from app.detection.chunk import Chunk
 from app.errors import SandboxError, SandboxStartError, SandboxUnavailable
-from app.sandbox.backend import Backend
+from app.sandbox.backend import Backend, Forking
 from app.sandbox.worker.messages import Display, Output, Result
 from app.sandbox.worker.worker import Worker
 
@@ -40,6 +44,8 @@ log = logging.getLogger(__name__)
 _CHECK: Final = Chunk(index=0, source="1 + 1\n", start=0, end=6, line=1, column=0, kind="simple")
 _CHECK_TIMEOUT_S: Final = 10.0
 _BACK_OFF_S: Final = (0.1, 30.0)
+#: Starts for callers at one time; the rest wait for these.
+_MOST_FORKS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,7 @@ class Pool:
     Args:
         warm: workers kept ready.
         limit: workers that may exist at once.
+        forking: the backend, where its starts are forks.
         has_room: whether the backend has a place for one more now; when that changes, ``look_again`` is to be called.
         sleep, jitter: for tests; jitter gives a factor.
     """
@@ -76,6 +83,7 @@ class Pool:
         *,
         warm: int,
         limit: int,
+        forking: Forking | None = None,
         has_room: Callable[[], bool] = lambda: True,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = lambda: random.uniform(0.5, 1.5),  # noqa: S311 - not a secret
@@ -87,6 +95,7 @@ class Pool:
         if not 0 < warm <= limit:
             raise ValueError(f"cannot keep {warm} of at most {limit} sandboxes warm")
         self._backend = backend
+        self._forking = forking
         self._starters = warm
         self._limit = limit
         self._backend_has_room = has_room
@@ -96,10 +105,12 @@ class Pool:
         self._shelf: deque[Worker] = deque()
         self._busy: set[Worker] = set()
         self._closing: set[Worker] = set()
-        self._waiting: deque[asyncio.Future[Worker]] = deque()
-        self._starting = 0
+        self._waiting: deque[tuple[asyncio.Future[Worker], str]] = deque()
+        self._starting: list[str | None] = []  # for whom
+        self._last_owner: str | None = None
         self._room = asyncio.Event()  # set when some may have come
         self._starter_tasks: list[asyncio.Task[None]] = []
+        self._forks: set[asyncio.Task[None]] = set()
         self._taken: dict[Worker, asyncio.Event] = {}
         self._started = self._failed_starts = self._died_warm = 0
         self._checked_out = self._timed_out = self._discarded = 0
@@ -108,7 +119,7 @@ class Pool:
 
     def __repr__(self) -> str:
         return (
-            f"<Pool of {self._backend.name}: {len(self._shelf)} warm, {self._starting} starting, "
+            f"<Pool of {self._backend.name}: {len(self._shelf)} warm, {len(self._starting)} starting, "
             f"{len(self._busy)} busy, {len(self._closing)} closing | {len(self._waiting)} waiting>"
         )
 
@@ -120,7 +131,7 @@ class Pool:
     def statistics(self) -> PoolStatistics:
         return PoolStatistics(
             warm=len(self._shelf),
-            starting=self._starting,
+            starting=len(self._starting),
             busy=len(self._busy),
             closing=len(self._closing),
             waiting=len(self._waiting),
@@ -142,9 +153,9 @@ class Pool:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._closed = True
-        for task in self._starter_tasks:
+        for task in (*self._starter_tasks, *self._forks):
             task.cancel()
-        for future in self._waiting:
+        for future, _ in self._waiting:
             if not future.done():
                 future.set_exception(SandboxUnavailable("the gateway is shutting down"))
         for worker in (*self._shelf, *self._busy):
@@ -153,28 +164,30 @@ class Pool:
         await self._backend.close()
 
     @asynccontextmanager
-    async def checkout(self, deadline_s: float) -> AsyncIterator[Worker]:
-        """A worker for one session; closed at the end, whatever happened.
+    async def checkout(self, deadline_s: float, *, owner: str = "") -> AsyncIterator[Worker]:
+        """A worker for one session of this owner; closed at the end, whatever happened.
 
         Raises:
             SandboxUnavailable: none came free before the deadline.
             SandboxStartError: nor could one be started.
         """
-        worker = await self.acquire(deadline_s)
+        worker = await self.acquire(deadline_s, owner=owner)
         try:
             yield worker
         finally:
             self.discard(worker)
 
-    async def acquire(self, deadline_s: float) -> Worker:
+    async def acquire(self, deadline_s: float, *, owner: str = "") -> Worker:
         """A worker that the caller gives back with ``discard``. Raises as ``checkout`` does."""
         if self._closed:
             raise SandboxUnavailable("the gateway is shutting down")
         loop = asyncio.get_running_loop()
         asked = loop.time()
         future: asyncio.Future[Worker] = loop.create_future()
-        self._waiting.append(future)
+        waiting = (future, owner)
+        self._waiting.append(waiting)
         self._match()
+        self._start_for_callers()
         if self.on_shortage is not None and self.is_short():
             self.on_shortage()
         try:
@@ -189,15 +202,15 @@ class Pool:
                 self.discard(future.result())
             raise
         finally:
-            if future in self._waiting:
-                self._waiting.remove(future)
+            if waiting in self._waiting:
+                self._waiting.remove(waiting)
             self._checkout_s += loop.time() - asked
         self._checked_out += 1
         return future.result()
 
     def look_again(self) -> None:
         """The backend may have room for a worker that it had not."""
-        self._room.set()
+        self._on_room()
 
     def discard(self, worker: Worker) -> None:
         """The session is over. The worker is closed in the background; giving it back twice does no harm."""
@@ -209,18 +222,46 @@ class Pool:
 
     def is_short(self) -> bool:
         """Whether more callers wait than workers are on their way, at the limit."""
-        return len(self._waiting) > self._starting + len(self._closing) and not self._has_room()
+        return len(self._waiting) > len(self._starting) + len(self._closing) and not self._has_room()
 
     def _match(self) -> None:
         """Give warm workers to those who wait, first come, first served."""
-        while self._shelf and self._waiting:
-            future = self._waiting.popleft()
+        for waiting in list(self._waiting):
+            future, owner = waiting
             if future.done():  # cancelled; its caller has not run yet
-                continue
-            worker = self._shelf.popleft()
-            self._taken.pop(worker).set()
-            self._busy.add(worker)
-            future.set_result(worker)
+                self._waiting.remove(waiting)
+            elif (worker := self._warm_for(owner)) is not None:
+                self._waiting.remove(waiting)
+                self._shelf.remove(worker)
+                self._taken.pop(worker).set()
+                self._busy.add(worker)
+                self._last_owner = owner
+                future.set_result(worker)
+
+    def _warm_for(self, owner: str) -> Worker | None:
+        if self._forking is None:
+            return self._shelf[0] if self._shelf else None
+        return next((worker for worker in self._shelf if self._forking.may_serve(worker, owner)), None)
+
+    def _start_for_callers(self) -> None:
+        """A fork for each of those who wait and for whom none is on its way."""
+        if self._forking is None or not self._forking.is_quick or self._closed:
+            return
+        coming = Counter(self._starting)
+        for owner in [owner for future, owner in self._waiting if not future.done()]:
+            if coming[owner]:
+                coming[owner] -= 1
+            elif self._has_room() and len(self._forks) < _MOST_FORKS:
+                self._starting.append(owner)
+                task = self._tasks.create_task(self._fork_for(owner))
+                self._forks.add(task)
+                task.add_done_callback(self._forks.discard)
+            elif self._shelf and not self._closing:  # of others
+                self._retire(self._shelf[0])
+
+    def _on_room(self) -> None:
+        self._room.set()
+        self._start_for_callers()
 
     def _offer(self, worker: Worker) -> asyncio.Event:
         """Put a worker on the shelf. The event is set when it is gone from there."""
@@ -251,7 +292,7 @@ class Pool:
         self._tasks.create_task(self._close(worker))
 
     def _has_room(self) -> bool:
-        alive = self._starting + len(self._shelf) + len(self._busy) + len(self._closing)
+        alive = len(self._starting) + len(self._shelf) + len(self._busy) + len(self._closing)
         return alive < self._limit and self._backend_has_room()
 
     def _unavailable(self, waited_s: float) -> SandboxError:
@@ -267,30 +308,47 @@ class Pool:
             while not self._has_room():
                 self._room.clear()
                 await self._room.wait()
-            self._starting += 1
-            worker = None
-            try:
-                worker = await self._start()
-            except Exception as error:
-                self._failed_starts += 1
-                self._last_error = error if isinstance(error, SandboxError) else SandboxStartError(repr(error))
-                message = "a sandbox could not be started, next attempt in about %g s: %s"
-                log.error(message, delay, self._last_error.message, exc_info=self._last_error is not error)
-            else:
-                self._last_error = None
-                delay = _BACK_OFF_S[0]
-                self._started += 1
-            finally:
-                self._starting -= 1
+            owner = self._waiting[0][1] if self._waiting else self._last_owner
+            self._starting.append(owner)
+            worker = await self._attempt(owner, delay)
             if worker is None:
                 await self._sleep(delay * self._jitter())
                 delay = min(delay * 2, longest)
             else:
+                delay = _BACK_OFF_S[0]
                 await self._offer(worker).wait()
 
-    async def _start(self) -> Worker:
+    async def _fork_for(self, owner: str) -> None:
+        """Until there is one, or nobody of this owner waits any more."""
+        delay, longest = _BACK_OFF_S
+        while (worker := await self._attempt(owner, delay)) is None:
+            await self._sleep(delay * self._jitter())
+            delay = min(delay * 2, longest)
+            if not self._has_room() or all(other != owner for _, other in self._waiting):
+                return
+            self._starting.append(owner)
+        self._offer(worker)
+        self._start_for_callers()
+
+    async def _attempt(self, owner: str | None, delay: float) -> Worker | None:
+        """One that ``_starting`` knows of already. ``delay``: when the next attempt is, if this one fails."""
+        try:
+            worker = await self._start(owner)
+        except Exception as error:
+            self._failed_starts += 1
+            self._last_error = error if isinstance(error, SandboxError) else SandboxStartError(repr(error))
+            message = "a sandbox could not be started, next attempt in about %g s: %s"
+            log.error(message, delay, self._last_error.message, exc_info=self._last_error is not error)
+            return None
+        finally:
+            self._starting.remove(owner)
+        self._last_error = None
+        self._started += 1
+        return worker
+
+    async def _start(self, owner: str | None) -> Worker:
         """A worker that has run a line of code."""
-        worker = await self._backend.start()
+        worker = await (self._backend.start() if self._forking is None else self._forking.start(owner))
         try:
             execution = await worker.execute(
                 [_CHECK], block="check", final=True, sink=_ignore, timeout_s=_CHECK_TIMEOUT_S, trial=True
@@ -310,7 +368,7 @@ class Pool:
             log.exception("sandbox %s could not be closed", worker.id)
         finally:
             self._closing.discard(worker)
-            self._room.set()
+            self._on_room()
 
 
 async def _ignore(message: Output | Display | Result) -> None:

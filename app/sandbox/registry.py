@@ -131,7 +131,7 @@ class SessionRegistry:
         try:
             await self._directory.claim(id, owner=owner, idle_s=idle_s)
             try:
-                worker = await self._pool.acquire(deadline_s)
+                worker = await self._pool.acquire(deadline_s, owner=owner)
             except BaseException:
                 self._directory.release(id)
                 raise

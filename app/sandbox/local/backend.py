@@ -25,6 +25,7 @@ from typing import Final, Literal, TypeVar
 from app.errors import SandboxForbidden, SandboxStartError
 from app.sandbox.egress.proxy import Egress, Exit
 from app.sandbox.local import permission
+from app.sandbox.local.capacity import machine_memory, rooms_in
 from app.sandbox.local.cgroups import Cgroup, CgroupParent, Limits, find_parent
 from app.sandbox.local.environment import Environment
 from app.sandbox.local.forked import ForkedSandbox
@@ -39,16 +40,19 @@ log = logging.getLogger(__name__)
 
 #: Bubblewrap has ended within some 10 ms.
 _CHECK_TIMEOUT_S: Final = 10.0
+#: What an idle sandbox has of its own, and something for what its code will use.
+_BYTES_OF_FORK: Final = 64 << 20
+_BYTES_OF_EXEC: Final = 192 << 20
 #: ``zygote``: a fork of one preloaded process; ``exec``: a process that imports the libraries for itself.
 StartBy = Literal["zygote", "exec"]
 #: Owner of all sandboxes, where none has a zygote of its own.
 _EVERYBODY: Final = ""
 _LIMITS: Final = LocalLimits()
-_Owner = TypeVar("_Owner", str, str | None)
+_Somebody = TypeVar("_Somebody", str, str | None)
 
 
 class LocalBackend:
-    """Implements ``Backend``."""
+    """Implements ``Backend`` and ``Forking``."""
 
     name = "local"
 
@@ -62,7 +66,7 @@ class LocalBackend:
         supervisor_options: Sequence[str] = (),
         unisolated: bool = False,
         egress: Egress | None = None,
-        start: StartBy = "exec",
+        start: StartBy = "zygote",
         zygote_per_owner: bool = False,
     ) -> None:
         """
@@ -129,6 +133,15 @@ class LocalBackend:
             return await self._start(owner)
         self._has_forked = self._zygotes is not None
         return worker
+
+    @property
+    def room(self) -> int:
+        """How many idle sandboxes half of this machine's memory holds."""
+        return rooms_in(machine_memory(), each=_BYTES_OF_FORK if self._zygotes is not None else _BYTES_OF_EXEC)
+
+    @property
+    def is_quick(self) -> bool:
+        return self._zygotes is not None and self._has_forked
 
     def may_serve(self, worker: Worker, owner: str) -> bool:
         zygote = self._zygote_of.get(worker)
@@ -234,7 +247,7 @@ class LocalBackend:
             theirs.close()
             return process
 
-    def _lineage(self, owner: _Owner) -> _Owner:
+    def _lineage(self, owner: _Somebody) -> _Somebody:
         """Whose zygote an owner's sandboxes are forks of."""
         return owner if self._zygote_per_owner else _EVERYBODY
 
