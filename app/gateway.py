@@ -30,7 +30,7 @@ NEW_SESSION = "new"
 
 @dataclass(frozen=True, kw_only=True)
 class Gateway:
-    """``app.state.gateway``. ``upstream`` is None where none is configured."""
+    """``upstream`` is None where none is configured."""
 
     upstream: Upstream | None
     pool: Pool

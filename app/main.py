@@ -16,29 +16,28 @@ from starlette.middleware.cors import CORSMiddleware
 from app.api.chat import routes as chat
 from app.api.containers import file_routes as container_files
 from app.api.containers import routes as containers
-from app.api.containers.host import ContainerHost
 from app.api.eager import push
 from app.api.eager import routes as eager
 from app.api.edge import errors
-from app.api.edge.auth import AuthMiddleware, Keyring, authenticate
+from app.api.edge.auth import AuthMiddleware, Keyring
 from app.api.edge.body_limit import BodyLimitMiddleware
-from app.api.edge.limits import Admission, admitted
+from app.api.edge.limits import Admission
 from app.api.edge.open_requests import OpenRequests, ShutdownMiddleware
 from app.api.edge.origins import EXPOSED_HEADERS, OriginMiddleware, Origins
 from app.api.edge.request_id import RequestIdMiddleware
 from app.api.files import routes as files
+from app.api.metrics import Metrics
 from app.api.responses import create as responses
 from app.api.responses import stored
-from app.api.responses.sealed_reasoning import ReasoningSeal
+from app.api.services import Services
 from app.api.sessions import file_routes as session_files
 from app.api.sessions import routes as sessions
 from app.api.shared import links as shared_links
 from app.api.shared import routes as shared
-from app.api.system import metrics
 from app.api.system import routes as system
-from app.api.system.metrics import Metrics
 from app.api.tools import code_tool_names
 from app.config import MiB, Settings
+from app.containers.host import ContainerHost
 from app.errors import EagerError, SandboxStartError, StorageError
 from app.gateway import Gateway
 from app.instance import Instance
@@ -76,49 +75,19 @@ SANDBOX_LIMIT = 16
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The application. Sandboxes and connections are opened by its lifespan, and closed by it."""
     settings = settings or Settings()
+    keyring = Keyring(settings.api_keys)
+    open_requests = OpenRequests()
+    admission = Admission(
+        limit=settings.request_limit, queue_limit=settings.request_limit, wait_s=settings.queue_timeout_s
+    )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with AsyncExitStack() as opened:
-            with _failing_with_name_of("EAGER_FILES_URL" if settings.files_url else "EAGER_DATA_DIR"):
-                blobs = BlobStore(settings.files_url or str(settings.data_dir / "files"))
-                await blobs.prepare()
-            with _failing_with_name_of(settings.database_setting):
-                store = await opened.enter_async_context(open_store(settings.database))
-            with _failing_with_name_of(settings.database_setting):
-                instance = Instance(store)
-                await opened.enter_async_context(instance.alive())
-            gateway = await opened.enter_async_context(_open_gateway(settings, instance))
-            secret = settings.secret_key.get_secret_value() if settings.secret_key else None
-            with _failing_with_name_of("EAGER_DATA_DIR"):
-                app.state.reasoning_seal = ReasoningSeal(deployment_key(secret, settings.data_dir))
-            app.state.store, app.state.blobs, app.state.gateway = store, blobs, gateway
-            app.state.metrics = Metrics(gateway, app.state.admission)
-            opened.enter_context(LoopWatchdog(settings.slow_step_ms / 1e3, app.state.metrics.observe_lag))
-            app.state.containers = ContainerHost(
-                store=store,
-                blobs=blobs,
-                registry=gateway.registry,
-                instance=instance,
-                checkout_timeout_s=settings.checkout_timeout_s,
-            )
-            async with asyncio.TaskGroup() as tasks:
-                housekeeping = (
-                    tasks.create_task(_purge_now_and_then(store, blobs)),
-                    tasks.create_task(instance.keep_alive(gateway.registry)),
-                )
-                yield
-                for each in housekeeping:
-                    each.cancel()
+        async with _open_services(settings, admission, open_requests) as app.state.services:
+            yield
 
     # A redirection names scheme, host and path as we see them: behind a proxy it would lead to plain HTTP, or astray.
     app = FastAPI(title="Eager", version=metadata.version("eager"), lifespan=lifespan, redirect_slashes=False)
-    app.state.keyring = Keyring(settings.api_keys)
-    app.state.open_requests = OpenRequests()
-    app.state.max_file_bytes = settings.max_upload_mb * MiB
-    app.state.admission = Admission(
-        limit=settings.request_limit, queue_limit=settings.request_limit, wait_s=settings.queue_timeout_s
-    )
     errors.install(app)
     app.add_middleware(
         BodyLimitMiddleware,
@@ -126,10 +95,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         max_upload_bytes=settings.max_upload_mb * MiB + FORM_OVERHEAD_BYTES,
         timeout_s=settings.body_timeout_s,
     )
-    app.add_middleware(AuthMiddleware, keyring=app.state.keyring)
-    app.state.origins = Origins(settings.cors_origins, open=len(app.state.keyring) == 0)
-    app.add_middleware(OriginMiddleware, origins=app.state.origins)
-    app.add_middleware(ShutdownMiddleware, open_requests=app.state.open_requests)
+    app.add_middleware(AuthMiddleware, keyring=keyring)
+    app.add_middleware(OriginMiddleware, origins=Origins(settings.cors_origins, open=len(keyring) == 0))
+    app.add_middleware(ShutdownMiddleware, open_requests=open_requests)
     app.add_middleware(RequestIdMiddleware)
     if settings.cors_origins:
         app.add_middleware(
@@ -139,19 +107,18 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             allow_headers=["*"],
             expose_headers=EXPOSED_HEADERS,
         )
-    _include_routes(app)
+    _include_routes(app, admission)
     return app
 
 
-def _include_routes(app: FastAPI) -> None:
+def _include_routes(app: FastAPI, admission: Admission) -> None:
     app.include_router(system.open_router)
     app.include_router(shared.open_router)
-    app.include_router(metrics.router)
-    app.include_router(push.router)  # asks for the key itself: a WebSocket is refused in another way
     for module in (
         system,
         shared,
         eager,
+        push,
         chat,
         sessions,
         session_files,
@@ -161,7 +128,53 @@ def _include_routes(app: FastAPI) -> None:
         containers,
         container_files,
     ):
-        app.include_router(module.router, dependencies=[Depends(authenticate), Depends(admitted)])
+        app.include_router(module.router, dependencies=[Depends(admission.admitted)])
+
+
+@asynccontextmanager
+async def _open_services(
+    settings: Settings, admission: Admission, open_requests: OpenRequests
+) -> AsyncIterator[Services]:
+    async with AsyncExitStack() as opened:
+        with _failing_with_name_of("EAGER_FILES_URL" if settings.files_url else "EAGER_DATA_DIR"):
+            blobs = BlobStore(settings.files_url or str(settings.data_dir / "files"))
+            await blobs.prepare()
+        with _failing_with_name_of(settings.database_setting):
+            store = await opened.enter_async_context(open_store(settings.database))
+        with _failing_with_name_of(settings.database_setting):
+            instance = Instance(store)
+            await opened.enter_async_context(instance.alive())
+        gateway = await opened.enter_async_context(_open_gateway(settings, instance))
+        secret = settings.secret_key.get_secret_value() if settings.secret_key else None
+        with _failing_with_name_of("EAGER_DATA_DIR"):
+            key = deployment_key(secret, settings.data_dir)
+        metrics = Metrics(gateway, admission)
+        opened.enter_context(LoopWatchdog(settings.slow_step_ms / 1e3, metrics.observe_lag))
+        containers = ContainerHost(
+            store=store,
+            blobs=blobs,
+            registry=gateway.registry,
+            instance=instance,
+            checkout_timeout_s=settings.checkout_timeout_s,
+        )
+        async with asyncio.TaskGroup() as tasks:
+            housekeeping = (
+                tasks.create_task(_purge_now_and_then(store, blobs)),
+                tasks.create_task(instance.keep_alive(gateway.registry)),
+            )
+            yield Services(
+                gateway=gateway,
+                store=store,
+                blobs=blobs,
+                containers=containers,
+                metrics=metrics,
+                admission=admission,
+                open_requests=open_requests,
+                max_file_bytes=settings.max_upload_mb * MiB,
+                deployment_key=key,
+            )
+            for each in housekeeping:
+                each.cancel()
 
 
 @contextmanager

@@ -16,8 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from app.api.edge.open_requests import OpenRequests
 from app.api.edge.request_head import RequestHeadProtocol
+from app.api.services import end_requests
 from app.errors import EagerError
 
 log = logging.getLogger(__name__)
@@ -48,9 +48,7 @@ def run_server(app: FastAPI, host: str, port: int, fd: int | None) -> bool:
         server_header=False,
         timeout_graceful_shutdown=GRACE_S + END_S,
     )
-    # What replays programs has none.
-    requests: OpenRequests | None = getattr(app.state, "open_requests", None)
-    server = uvicorn.Server(config) if requests is None else Server(config, requests.end)
+    server = Server(config, lambda: end_requests(app))
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # a terminal that is closed; ``nohup`` ignores it
         signal.signal(signal.SIGHUP, server.handle_exit)
     server.run(sockets=None if fd is None else [socket.socket(fileno=fd)])

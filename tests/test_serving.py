@@ -113,7 +113,7 @@ async def on_a_server(
         lifespan="off",
         timeout_graceful_shutdown=20,
     )
-    server = serving.Server(config, gateway.app.state.open_requests.end, grace_s=grace_s)
+    server = serving.Server(config, gateway.services.open_requests.end, grace_s=grace_s)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(server.serve())
         while not server.started:
@@ -189,7 +189,7 @@ async def test_a_request_that_is_still_being_sent_when_the_server_stops_ends_wit
 @pytest.mark.parametrize("path", ["/v1/sessions", "/v1/containers"])
 async def test_a_request_that_waits_when_the_server_stops_ends_with_an_error(tmp_path: Path, path: str) -> None:
     async with asyncio.timeout(20), served(tmp_path, sandbox_limit=1) as gateway:
-        pool = gateway.app.state.gateway.pool
+        pool = gateway.services.gateway.pool
         async with pool.checkout(20), on_a_server(gateway) as (server, http):
             asking = asyncio.create_task(http.post(path, json={"name": "c"}))
             while not pool.statistics().waiting:
@@ -202,7 +202,7 @@ async def test_a_request_that_waits_when_the_server_stops_ends_with_an_error(tmp
 @pytest.mark.usefixtures("no_delay")
 async def test_a_request_that_stands_in_line_when_the_server_stops_ends_with_an_error(tmp_path: Path) -> None:
     async with asyncio.timeout(20), served(tmp_path, request_limit=1) as gateway:
-        admission = gateway.app.state.admission
+        admission = gateway.services.admission
         async with admission.admit(ANYONE), on_a_server(gateway) as (server, http):
             asking = asyncio.create_task(http.get("/v1/sessions"))
             while not admission.statistics().waiting:

@@ -21,8 +21,8 @@ from starlette.types import Receive, Scope, Send
 
 from app.api.edge.errors import error_response, to_body, to_exception
 from app.api.edge.last_resort import failure_of
-from app.api.edge.open_requests import OpenRequests
 from app.api.edge.request_notes import notes_of
+from app.api.services import services_of
 from app.errors import ClientLeft, EagerError
 from app.events import Done, Error, Event, ExecOutput, ExecResult, ExecStart
 from app.pipeline.emitter import SendEvent
@@ -98,25 +98,19 @@ def note(scope: Scope, event: Event) -> None:
         notes_of(scope).failed = True
     elif isinstance(event, Done):
         notes_of(scope).counted = True
-        scope["app"].state.metrics.observe(event.finish_reason, event.timing)
+        services_of(scope).metrics.observe(event.finish_reason, event.timing)
 
 
 def count_failure(scope: Scope) -> None:
     """A request that failed without a ``done``, for want of an upstream or a sandbox, has ended, too."""
     if not notes_of(scope).counted:
-        scope["app"].state.metrics.observe_failure()
+        services_of(scope).metrics.observe_failure()
 
 
 def failed(failure: EagerError, latest: Event | None) -> Error:
     """What is told of a failure outside of the pipeline, behind the latest event that came from there."""
     seq, t_ms = (latest.seq + 1, latest.t_ms) if latest is not None else (0, 0.0)
     return Error(error=to_body(failure), status=failure.status, seq=seq, t_ms=t_ms)
-
-
-def open_requests(scope: Scope) -> OpenRequests:
-    """What ends the request when the server stops."""
-    found: OpenRequests = scope["app"].state.open_requests
-    return found
 
 
 class StreamWriter:
@@ -128,7 +122,7 @@ class StreamWriter:
     def __init__(self, scope: Scope, send: Send) -> None:
         self.started = False
         self.held: bytes | None = None
-        self._open_requests = open_requests(scope)
+        self._open_requests = services_of(scope).open_requests
         self._send = send
         self._writing = asyncio.Lock()
         self._last_write = 0.0
@@ -253,7 +247,7 @@ class EventDocument(Response):
             await self._pipeline(collect)
             document = self._render(collected.events)
 
-        failure = await failure_of(open_requests(scope).run(make()))
+        failure = await failure_of(services_of(scope).open_requests.run(make()))
         if failure is not None:
             count_failure(scope)
         response = Response(document, media_type="application/json") if failure is None else error_response(failure)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 async def gateway(url: str, tmp_path: Path) -> AsyncIterator[Served]:
     async with served(tmp_path) as gateway, Upstream(f"{url}/v1") as upstream:
-        gateway.app.state.gateway = replace(gateway.app.state.gateway, upstream=upstream)
+        gateway.ask(upstream)
         yield gateway
 
 

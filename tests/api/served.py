@@ -15,8 +15,10 @@ import openai
 from fastapi import FastAPI
 
 from app import main
+from app.api.services import Services
 from app.config import MiB, Settings
 from app.sandbox.registry import SessionRegistry
+from app.upstream.client import Upstream
 from tests.fakes.upstream import FakeUpstream
 from tests.fakes.worker import FakeBackend
 
@@ -31,9 +33,17 @@ class Served:
     backend: FakeBackend
 
     @property
+    def services(self) -> Services:
+        services: Services = self.app.state.services
+        return services
+
+    @property
     def registry(self) -> SessionRegistry:
-        registry: SessionRegistry = self.app.state.gateway.registry
-        return registry
+        return self.services.gateway.registry
+
+    def ask(self, upstream: Upstream | FakeUpstream) -> None:
+        """From now on it is this one that the gateway asks."""
+        self.app.state.services = replace(self.services, gateway=replace(self.services.gateway, upstream=upstream))
 
     def http(self, key: str = "ka") -> httpx.AsyncClient:
         headers = {"authorization": f"Bearer {key}"}
@@ -52,7 +62,8 @@ async def served(folder: Path, **settings: Any) -> AsyncIterator[Served]:
     app = main.create_app(Settings(data_dir=folder, max_upload_mb=MAX_FILE_BYTES // MiB, **given))
     with patch.object(main, "create_backend", lambda settings, egress: backend):
         async with app.router.lifespan_context(app):
-            app.state.gateway = replace(app.state.gateway, upstream=upstream)
+            gateway = Served(app, upstream, backend)
+            gateway.ask(upstream)
             while not backend.workers:  # tests tell those that are there what to do
                 await asyncio.sleep(0)
-            yield Served(app, upstream, backend)
+            yield gateway

@@ -27,8 +27,8 @@ class Client:
         self.sent: list[Message] = []
         self.left = asyncio.Event()
         self.open_requests = OpenRequests()
-        state = SimpleNamespace(open_requests=self.open_requests, metrics=Mock())
-        self.scope: dict[str, Any] = {"type": "http", "app": SimpleNamespace(state=state)}
+        services = SimpleNamespace(open_requests=self.open_requests, metrics=Mock())
+        self.scope: dict[str, Any] = {"type": "http", "app": SimpleNamespace(state=SimpleNamespace(services=services))}
         self._came = asyncio.Condition()
 
     async def receive(self) -> Message:

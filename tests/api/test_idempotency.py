@@ -313,7 +313,7 @@ async def test_what_ran_when_its_gateway_was_killed_is_not_said_to_be_running(tm
         return await http.post(path, json={"model": "m", **body}, headers={"idempotency-key": "k"})
 
     async with served(tmp_path) as gateway, gateway.http() as http:
-        keys = gateway.app.state.store.idempotency_keys
+        keys = gateway.services.store.idempotency_keys
         keys.release = lambda *arguments, **named: asyncio.sleep(0)  # it does not get so far
         gateway.upstream.refusal = UpstreamBroken("cut")
         await ask(http)

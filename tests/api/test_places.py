@@ -37,7 +37,7 @@ async def exhausted(folder: Path, **settings: Any) -> AsyncIterator[Served]:
     async with (
         asyncio.timeout(5),
         served(folder, sandbox_limit=1, **settings) as gateway,
-        gateway.app.state.gateway.pool.checkout(NEVER_S),
+        gateway.services.gateway.pool.checkout(NEVER_S),
     ):
         yield gateway
 
@@ -85,7 +85,7 @@ async def test_code_for_which_no_sandbox_comes_free_is_a_429(tmp_path: Path, str
 
 async def test_the_sandbox_is_asked_for_at_the_name_of_the_tool(tmp_path: Path) -> None:
     async with served(tmp_path, sandbox_limit=1, checkout_timeout_s=NEVER_S) as gateway, asyncio.timeout(5):
-        pool = gateway.app.state.gateway.pool
+        pool = gateway.services.gateway.pool
         async with asyncio.TaskGroup() as tasks:
             async with pool.checkout(NEVER_S):
                 asking = tasks.create_task(ask(gateway, *CHAT))
@@ -102,7 +102,7 @@ async def test_the_sandbox_is_asked_for_at_the_name_of_the_tool(tmp_path: Path) 
 
 async def test_a_client_that_leaves_while_it_waits_for_a_sandbox_waits_no_more(tmp_path: Path) -> None:
     async with served(tmp_path, sandbox_limit=1, checkout_timeout_s=NEVER_S) as gateway, asyncio.timeout(5):
-        pool = gateway.app.state.gateway.pool
+        pool = gateway.services.gateway.pool
         async with pool.checkout(NEVER_S):
             gateway.upstream.code("x = 1\n")
             asking = asyncio.create_task(ask(gateway, *CHAT))
@@ -192,7 +192,7 @@ async def test_two_requests_at_once_do_not_make_one_session_twice(gateway: Serve
 
 
 async def test_a_session_that_another_request_made_and_left_meanwhile_is_used(gateway: Served) -> None:
-    place = gateway.app.state.gateway.place
+    place = gateway.services.gateway.place
     async with place(None, owner="a", keep_as="one") as slower:
         async with place(None, owner="a", keep_as="one") as faster:
             session = await faster.session()

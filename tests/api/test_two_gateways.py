@@ -135,7 +135,7 @@ async def test_containers_are_listed_and_shown_wherever_they_live(two: Two) -> N
     assert (await two.there.sdk().containers.retrieve(made.id)).to_dict() == made.to_dict()
     assert [found.status async for found in two.there.sdk().containers.list()] == ["running"]
     await two.here.registry.delete(made.id, owner="a")  # what its expiry does
-    await two.here.app.state.gateway.instance.settle()
+    await two.here.services.gateway.instance.settle()
     assert (await two.there.sdk().containers.retrieve(made.id)).status == "expired"
     await two.there.sdk().containers.delete(made.id)  # of what has expired anybody can remove the record
     assert [found async for found in two.here.sdk().containers.list()] == []

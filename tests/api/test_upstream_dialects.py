@@ -8,7 +8,6 @@ import json
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +112,7 @@ async def field(tmp_path: Path) -> AsyncIterator[OpenField]:
         async def over(*answers: bytes) -> AsyncIterator[Field]:
             field = Field(gateway, list(answers))
             async with serving(field.send) as server, Upstream(server.url, "key") as upstream:
-                gateway.app.state.gateway = replace(gateway.app.state.gateway, upstream=upstream)
+                gateway.ask(upstream)
                 yield field
 
         yield over

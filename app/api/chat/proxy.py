@@ -14,7 +14,8 @@ from starlette.types import Receive, Scope, Send
 from app.api.edge.errors import error_response, to_body
 from app.api.edge.last_resort import failure_of
 from app.api.edge.request_notes import notes_of
-from app.api.event_stream import StreamWriter, open_requests, until_client_leaves
+from app.api.event_stream import StreamWriter, until_client_leaves
+from app.api.services import services_of
 from app.extraction.deltas import is_error
 
 DONE = b"data: [DONE]\n\n"
@@ -41,7 +42,7 @@ class ProxyDocument(Response):
                 notes_of(scope).failed = True
             document = json.dumps(answer).encode()
 
-        failure = await failure_of(open_requests(scope).run(fetch()))
+        failure = await failure_of(services_of(scope).open_requests.run(fetch()))
         response = Response(document, media_type="application/json") if failure is None else error_response(failure)
         await response(scope, receive, send)
 

@@ -18,22 +18,21 @@ from app.api.chat.proxy import ProxyDocument, ProxyStream
 from app.api.chat.render_choice import RenderChoice, choose
 from app.api.chat.rendering import RenderedAnswer, markdown_answer, new_conversation, remembered
 from app.api.chat.wire import ChatWire, chat_document
-from app.api.edge.auth import Caller
+from app.api.edge.auth import AuthenticatedCaller, Caller
 from app.api.edge.openapi import STREAMED
 from app.api.event_stream import EventDocument, EventStream
 from app.api.idempotency import idempotent
 from app.api.options import drop_in_options, session_id, with_headers
 from app.api.schemas import CompletionRequest, EagerOptions
+from app.api.services import InjectedServices, Services
 from app.api.shared.links import Links
 from app.api.tools import HINT, IN_WORDS, code_keys, for_upstream, has_code_tool, undeclared, with_interpreter
 from app.api.turn_texts import OnlyJson, Paragraphs, TurnTexts, is_parsed
 from app.events import Event
-from app.gateway import Gateway
 from app.pipeline.emitter import SendEvent
 from app.pipeline.place import Place
 from app.pipeline.run import RunOptions, run
 from app.render.answer import MarkdownAnswer
-from app.store.database import Store
 from app.upstream.completions import Completions
 from app.upstream.without_tools import ToolsOrWords
 
@@ -41,12 +40,12 @@ router = APIRouter()
 
 
 @router.post("/v1/chat/completions", responses=STREAMED)
-async def create_chat_completion(request: Request, body: CompletionRequest) -> Response:
+async def create_chat_completion(
+    request: Request, caller: AuthenticatedCaller, services: InjectedServices, body: CompletionRequest
+) -> Response:
     """OpenAI's chat completions. Calls of code tools are run here while they are written, and answered to the model;
     those of other tools are the client's."""
-    gateway: Gateway = request.app.state.gateway
-    store: Store = request.app.state.store
-    caller: Caller = request.state.caller
+    gateway, store = services.gateway, services.store
     asked = with_headers(body.eager, request.headers)
     choice = choose(body, asked, gateway, caller)
     caller.require_model(choice.model)
@@ -56,9 +55,11 @@ async def create_chat_completion(request: Request, body: CompletionRequest) -> R
     if options.sources <= {"tool"} and not (
         legacy or choice.code_tool or has_code_tool(body.upstream_body(), options.tools)
     ):
-        response = _proxied(gateway, store, caller, body, choice, options)
+        response = _proxied(services, caller, body, choice, options)
     else:
-        response = _run_here(request, with_tools(body) if legacy else body, asked, choice, options, legacy)
+        response = _run_here(
+            request, services, caller, with_tools(body) if legacy else body, asked, choice, options, legacy
+        )
     return idempotent(
         request,
         caller,
@@ -71,14 +72,13 @@ async def create_chat_completion(request: Request, body: CompletionRequest) -> R
 
 
 def _proxied(
-    gateway: Gateway,
-    store: Store,
+    services: Services,
     caller: Caller,
     body: CompletionRequest,
     choice: RenderChoice,
     options: RunOptions,
 ) -> Response:
-    upstream = gateway.require_upstream()
+    upstream, store = services.gateway.require_upstream(), services.store
 
     async def whole() -> dict[str, Any]:
         """An agent may ask for its last answer without tools: the code before it counts all the same."""
@@ -99,15 +99,15 @@ def _proxied(
 
 def _run_here(
     request: Request,
+    services: Services,
+    caller: Caller,
     body: CompletionRequest,
     asked: EagerOptions,
     choice: RenderChoice,
     options: RunOptions,
     legacy: bool,
 ) -> Response:
-    gateway: Gateway = request.app.state.gateway
-    store: Store = request.app.state.store
-    caller: Caller = request.state.caller
+    gateway, store = services.gateway, services.store
     body.require_one_choice()
     upstream: Completions = gateway.require_upstream()
     declared = {**body.upstream_body(), "model": choice.model}
@@ -144,7 +144,7 @@ def _run_here(
             rendered = None
             if choice.style is not None:
                 answer = markdown_answer(choice.style, run_options)
-                rendered = _rendered(request, caller, place, answer, session=keep_as or "", send=send)
+                rendered = _rendered(request, services, caller, place, answer, session=keep_as or "", send=send)
             await run(
                 {**upstream_body, "messages": conversation.messages},
                 run_options,
@@ -167,13 +167,19 @@ def _run_here(
 
 
 def _rendered(
-    request: Request, caller: Caller, place: Place, answer: MarkdownAnswer, *, session: str, send: SendEvent
+    request: Request,
+    services: Services,
+    caller: Caller,
+    place: Place,
+    answer: MarkdownAnswer,
+    *,
+    session: str,
+    send: SendEvent,
 ) -> RenderedAnswer:
-    gateway: Gateway = request.app.state.gateway
-    store: Store = request.app.state.store
+    gateway, store = services.gateway, services.store
     links = Links(
         store,
-        request.app.state.blobs,
+        services.blobs,
         owner=caller.name,
         base_url=gateway.public_url or str(request.base_url).rstrip("/"),
         place=place,

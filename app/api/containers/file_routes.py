@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
-from app.api.containers.host import ContainerHost
 from app.api.containers.schemas import file_object
 from app.api.edge.auth import AuthenticatedCaller, Caller
 from app.api.edge.openapi import BYTES
@@ -17,6 +16,7 @@ from app.api.files.lookup import find_files
 from app.api.files.multipart import read_form
 from app.api.files.spool import Spool, SpooledFile, Write
 from app.api.listing import list_object, page_query
+from app.api.services import InjectedServices, Services
 from app.errors import RequestError, SessionBusy
 from app.ids import is_id
 from app.store.containers import ContainerFileRecord
@@ -45,80 +45,78 @@ router = APIRouter(prefix="/v1/containers/{container_id}/files")
 
 
 @router.post("", openapi_extra=ADD_FILE)
-async def add_file(request: Request, caller: AuthenticatedCaller, container_id: str) -> dict[str, Any]:
+async def add_file(
+    request: Request, caller: AuthenticatedCaller, services: InjectedServices, container_id: str
+) -> dict[str, Any]:
     """Put a file into the container: one that is sent along, or one of ``/v1/files``."""
-    state = request.app.state
-    containers: ContainerHost = state.containers
-    async with Spool(max_bytes=state.max_file_bytes) as spool:
+    containers = services.containers
+    async with Spool(max_bytes=services.max_file_bytes) as spool:
         filename, file_id = await _read(request, spool.write)
         if filename is not None:
             async with containers.use(container_id, owner=caller.name) as container:
                 return file_object(await container.put(base_name(filename), spool.size, spool))
     if file_id is None:
         raise RequestError("Missing required parameter: 'file'.", param="file", code="missing_required_parameter")
-    (file,) = await find_files(state.store, caller, [file_id], param="file_id")
-    async with containers.use(container_id, owner=caller.name) as container, state.blobs.open(file.id) as blob:
+    (file,) = await find_files(services.store, caller, [file_id], param="file_id")
+    async with containers.use(container_id, owner=caller.name) as container, services.blobs.open(file.id) as blob:
         return file_object(await container.put(base_name(file.filename), blob.size, blob, file_id=file.id))
 
 
 @router.get("")
 async def list_files(
-    request: Request,
     caller: AuthenticatedCaller,
+    services: InjectedServices,
     container_id: str,
     page: Annotated[PageRequest, Depends(page_query)],
 ) -> dict[str, Any]:
     """What lies there now; while code runs, what was known before."""
-    state = request.app.state
-    containers: ContainerHost = state.containers
     try:
-        async with containers.use(container_id, owner=caller.name) as container:
+        async with services.containers.use(container_id, owner=caller.name) as container:
             await container.list()
     except SessionBusy:
         pass
-    records, more = await state.store.container_files.list(owner=caller.name, container_id=container_id, page=page)
+    records, more = await services.store.container_files.list(owner=caller.name, container_id=container_id, page=page)
     return list_object([file_object(record) for record in records], has_more=more)
 
 
 @router.get("/{file_id}")
-async def get_file(request: Request, caller: AuthenticatedCaller, container_id: str, file_id: str) -> dict[str, Any]:
-    return file_object(await _find(request, caller, container_id, file_id))
+async def get_file(
+    caller: AuthenticatedCaller, services: InjectedServices, container_id: str, file_id: str
+) -> dict[str, Any]:
+    return file_object(await _find(services, caller, container_id, file_id))
 
 
 @router.get("/{file_id}/content", response_class=Response, responses=BYTES)
-async def get_file_content(request: Request, caller: AuthenticatedCaller, container_id: str, file_id: str) -> Response:
+async def get_file_content(
+    caller: AuthenticatedCaller, services: InjectedServices, container_id: str, file_id: str
+) -> Response:
     """The bytes, as they are now."""
-    state = request.app.state
-    containers: ContainerHost = state.containers
-    record = await _find(request, caller, container_id, file_id)
+    record = await _find(services, caller, container_id, file_id)
 
     async def fetch(write: Write) -> None:
-        async with containers.use(container_id, owner=caller.name) as container:
-            await container.fetch(record, write, limit_bytes=state.max_file_bytes)
+        async with services.containers.use(container_id, owner=caller.name) as container:
+            await container.fetch(record, write, limit_bytes=services.max_file_bytes)
 
-    return SpooledFile(fetch, filename=record.path.rpartition("/")[2], max_bytes=state.max_file_bytes)
+    return SpooledFile(fetch, filename=record.path.rpartition("/")[2], max_bytes=services.max_file_bytes)
 
 
 @router.delete("/{file_id}")
-async def delete_file(request: Request, caller: AuthenticatedCaller, container_id: str, file_id: str) -> dict[str, Any]:
-    containers: ContainerHost = request.app.state.containers
-    record = await _find(request, caller, container_id, file_id)
-    async with containers.use(container_id, owner=caller.name) as container:
+async def delete_file(
+    caller: AuthenticatedCaller, services: InjectedServices, container_id: str, file_id: str
+) -> dict[str, Any]:
+    record = await _find(services, caller, container_id, file_id)
+    async with services.containers.use(container_id, owner=caller.name) as container:
         await container.remove(record)
     return {"id": file_id, "object": "container.file.deleted", "deleted": True}
 
 
-async def _find(request: Request, caller: Caller, container_id: str, file_id: str) -> ContainerFileRecord:
+async def _find(services: Services, caller: Caller, container_id: str, file_id: str) -> ContainerFileRecord:
     """
     Raises:
         RequestError: 404, there is no such container or file, or they have expired.
     """
-    state = request.app.state
-    containers: ContainerHost = state.containers
-    await containers.require_alive(container_id, owner=caller.name)
-    record: ContainerFileRecord | None = await state.store.container_files.get(
-        file_id, owner=caller.name, container_id=container_id
-    )
+    await services.containers.require_alive(container_id, owner=caller.name)
+    record = await services.store.container_files.get(file_id, owner=caller.name, container_id=container_id)
     if record is None:
         raise RequestError(
             f"File with id '{file_id}' not found in container '{container_id}'.",

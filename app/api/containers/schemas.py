@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.api.containers.host import ContainerStatus
+from app.containers.host import ContainerStatus
 from app.store.containers import ContainerFileRecord, ContainerRecord
 
 MemoryLimit = Literal["1g", "4g", "16g", "64g"]

@@ -28,19 +28,16 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.types import Message
 from starlette.websockets import WebSocketDisconnect
 
-from app.api.edge.auth import Caller, authenticate
-from app.api.edge.errors import error_response
+from app.api.edge.auth import AuthenticatedCaller, Caller
 from app.api.edge.last_resort import failure_of
-from app.api.edge.limits import Admission
 from app.api.edge.validation import validated
-from app.api.event_stream import failed, open_requests
+from app.api.event_stream import failed
 from app.api.options import pipeline_options, with_headers
 from app.api.schemas import EagerOptions
-from app.api.system.metrics import Metrics
+from app.api.services import InjectedServices, Services
 from app.api.wellformed import well_formed
 from app.errors import RequestError, ShuttingDown, UpstreamBroken
 from app.events import Done, Event
-from app.gateway import Gateway
 from app.ids import new_id
 from app.json_size import TooManyValues, check_text
 from app.pipeline.run import run
@@ -75,20 +72,9 @@ class PushRequest(BaseModel):
 
 
 @router.websocket("/v1/eager/stream")
-async def push(socket: WebSocket) -> None:
-    try:
-        socket.app.state.origins.require_allowed(socket.headers)
-        caller = await authenticate(socket)
-    except RequestError as error:
-        await socket.send_denial_response(error_response(error))
-        return
-    admission: Admission = socket.app.state.admission
-    try:
-        async with admission.admit(caller):
-            await socket.accept()
-            await _Push(socket, caller).run()
-    except RequestError as error:  # not admitted: anything later is told as an event
-        await socket.send_denial_response(error_response(error))
+async def push(socket: WebSocket, caller: AuthenticatedCaller, services: InjectedServices) -> None:
+    await socket.accept()
+    await _Push(socket, caller, services).run()
 
 
 class _AppLeft(Exception):
@@ -98,11 +84,10 @@ class _AppLeft(Exception):
 class _Push:
     """One connection: a task that listens, and the request that reads what was heard."""
 
-    def __init__(self, socket: WebSocket, caller: Caller) -> None:
+    def __init__(self, socket: WebSocket, caller: Caller, services: Services) -> None:
         self._socket = socket
         self._caller = caller
-        self._gateway: Gateway = socket.app.state.gateway
-        self._metrics: Metrics = socket.app.state.metrics
+        self._services = services
         self._inbox = Inbox()
         self._latest: Event | None = None
 
@@ -126,10 +111,10 @@ class _Push:
 
     async def _serve(self) -> int:
         """The request, to its end; returns how to close."""
-        failure = await failure_of(open_requests(self._socket.scope).run(self._request()))
+        failure = await failure_of(self._services.open_requests.run(self._request()))
         if failure is None:
             return NORMAL
-        self._metrics.observe_failure()
+        self._services.metrics.observe_failure()
         await self._send(failed(failure, self._latest))
         match failure:
             case RequestError():
@@ -144,10 +129,9 @@ class _Push:
             self._caller.require_model(first.model)
         asked = with_headers(first.eager, self._socket.headers)
         _require_one_turn(asked)
-        options = pipeline_options(
-            asked, self._gateway, self._socket.headers, sources=("tool", "fence", "tag"), max_turns=1
-        )
-        async with self._gateway.place(asked.session, owner=self._caller.name) as place:
+        gateway = self._services.gateway
+        options = pipeline_options(asked, gateway, self._socket.headers, sources=("tool", "fence", "tag"), max_turns=1)
+        async with gateway.place(asked.session, owner=self._caller.name) as place:
             await run(
                 {"model": first.model, "messages": []},
                 replace(options, tools=options.tools | {TOOL}),
@@ -187,7 +171,7 @@ class _Push:
     async def _send(self, event: Event) -> None:
         self._latest = event
         if isinstance(event, Done):
-            self._metrics.observe(event.finish_reason, event.timing)
+            self._services.metrics.observe(event.finish_reason, event.timing)
         with suppress(WebSocketDisconnect):  # the listener hears of it, too
             await self._socket.send_text(_encode(event).decode())
 

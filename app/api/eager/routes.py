@@ -9,14 +9,14 @@ from starlette.responses import Response
 
 from app.api.aliases import without_suffix
 from app.api.eager.wire import EagerWire, completion_document
-from app.api.edge.auth import Caller
+from app.api.edge.auth import AuthenticatedCaller
 from app.api.edge.openapi import STREAMED
 from app.api.event_stream import EventDocument, EventStream
 from app.api.idempotency import idempotent
 from app.api.options import pipeline_options, with_headers
 from app.api.schemas import CompletionRequest
+from app.api.services import InjectedServices
 from app.api.tools import code_keys, for_upstream
-from app.gateway import Gateway
 from app.ids import new_id
 from app.pipeline.emitter import SendEvent
 from app.pipeline.run import run
@@ -25,11 +25,12 @@ router = APIRouter()
 
 
 @router.post("/v1/eager/completions", responses=STREAMED)
-async def create_eager_completion(request: Request, body: CompletionRequest) -> Response:
+async def create_eager_completion(
+    request: Request, caller: AuthenticatedCaller, services: InjectedServices, body: CompletionRequest
+) -> Response:
     """Streams typed events (``stream: true``), or answers with all of them in one object."""
-    gateway: Gateway = request.app.state.gateway
+    gateway = services.gateway
     upstream = gateway.require_upstream()
-    caller: Caller = request.state.caller
     body = body.model_copy(update={"model": without_suffix(body.model, gateway.model_suffix)[0]})
     caller.require_model(body.model)
     caller.require_models(body.model_extra or {})
@@ -56,7 +57,7 @@ async def create_eager_completion(request: Request, body: CompletionRequest) -> 
         caller,
         await request.body(),
         EventStream(pipeline, EagerWire()) if body.stream else EventDocument(pipeline, completion_document),
-        keys=request.app.state.store.idempotency_keys,
+        keys=services.store.idempotency_keys,
         instance=gateway.instance.id,
         streaming=bool(body.stream),
     )

@@ -157,7 +157,8 @@ class AuthMiddleware:
         self._but = but
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(self._prefix) and not self._is_open(scope):
+        asks = scope["type"] in ("http", "websocket")
+        if asks and scope["path"].startswith(self._prefix) and not self._is_open(scope):
             try:
                 caller = self._keyring.authenticate(Headers(scope=scope).get("authorization"))
             except RequestError as error:
@@ -167,19 +168,13 @@ class AuthMiddleware:
         await self._app(scope, receive, send)
 
     def _is_open(self, scope: Scope) -> bool:
-        return scope["method"] in ("GET", "HEAD") and scope["path"].startswith(self._but)
+        return scope.get("method") in ("GET", "HEAD") and scope["path"].startswith(self._but)
 
 
 async def authenticate(connection: HTTPConnection) -> Caller:
-    """FastAPI dependency: the caller, whom ``AuthMiddleware`` has found, or, of a WebSocket, ``app.state.keyring``.
-
-    It is also kept as ``request.state.caller``.
-    """
-    found: Caller | None = getattr(connection.state, "caller", None)
-    if found is None:
-        keyring: Keyring = connection.app.state.keyring
-        connection.state.caller = found = keyring.authenticate(connection.headers.get("authorization"))
-    return found
+    """FastAPI dependency: the caller, whom ``AuthMiddleware`` has found."""
+    caller: Caller = connection.state.caller
+    return caller
 
 
 #: The parameter of a route that only authenticated callers reach.

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, Storage
 from limits.aio.strategies import MovingWindowRateLimiter
-from starlette.requests import HTTPConnection
 
-from app.api.edge.auth import Caller
+from app.api.edge.auth import AuthenticatedCaller, Caller
 from app.errors import RequestError
 
 #: OpenAI's SDKs ignore a wait longer than this and fall back to their own, shorter one (PROTOCOL.md 5).
@@ -161,10 +160,7 @@ class Admission:
         async with own.slot(), self._everybody.slot():
             yield
 
-
-async def admitted(connection: HTTPConnection) -> AsyncIterator[None]:
-    """FastAPI dependency, after ``auth.authenticate``: holds a slot of ``app.state.admission`` until the answer has
-    been sent, streams included."""
-    admission: Admission = connection.app.state.admission
-    async with admission.admit(connection.state.caller):
-        yield
+    async def admitted(self, caller: AuthenticatedCaller) -> AsyncIterator[None]:
+        """FastAPI dependency: holds a slot until the answer has been sent, streams included."""
+        async with self.admit(caller):
+            yield

@@ -21,7 +21,7 @@ END_S = 2.0
 
 
 class OpenRequests:
-    """``app.state.open_requests``."""
+    """Those of one server."""
 
     def __init__(self) -> None:
         self._limits: dict[asyncio.Timeout, float] = {}

@@ -65,14 +65,14 @@ class Origins:
 
 
 class OriginMiddleware:
-    """Refuses before anything is read or done; WebSockets are asked by their route."""
+    """Refuses before anything is read or done. Browsers let every page open a WebSocket, so these are always asked."""
 
     def __init__(self, app: ASGIApp, *, origins: Origins) -> None:
         self._app = app
         self._origins = origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and self._origins.open:
+        if scope["type"] == "websocket" or (scope["type"] == "http" and self._origins.open):
             try:
                 self._origins.require_allowed(Headers(scope=scope))
             except RequestError as error:

@@ -1,8 +1,4 @@
-"""``/v1/files``: files that clients put up for code to use (PROTOCOL.md 4.5).
-
-Uses ``app.state.store`` (``store.database.Store``), ``app.state.blobs`` (``store.blobs.BlobStore``),
-``app.state.keyring`` (``auth.Keyring``) and ``app.state.max_file_bytes``.
-"""
+"""``/v1/files``: files that clients put up for code to use (PROTOCOL.md 4.5)."""
 
 from __future__ import annotations
 
@@ -22,6 +18,7 @@ from app.api.files.filenames import attachment, base_name
 from app.api.files.lookup import find_file
 from app.api.files.multipart import read_form
 from app.api.listing import list_object
+from app.api.services import InjectedServices
 from app.errors import RequestError
 from app.store.blobs import BlobStore, no_such_file
 from app.store.database import Store
@@ -80,13 +77,11 @@ def file_object(record: FileRecord) -> dict[str, Any]:
 
 
 @router.post("", openapi_extra=UPLOAD_FORM)
-async def upload_file(request: Request, caller: AuthenticatedCaller) -> dict[str, Any]:
+async def upload_file(request: Request, caller: AuthenticatedCaller, services: InjectedServices) -> dict[str, Any]:
     """Put up a file: a form with ``file`` and ``purpose``, and ``expires_after`` if it is not to stay."""
-    state = request.app.state
-    store: Store = state.store
-    blobs: BlobStore = state.blobs
+    blobs = services.blobs
     file_id = f"file-{uuid4().hex}"
-    async with blobs.create(file_id, max_bytes=state.max_file_bytes) as blob:
+    async with blobs.create(file_id, max_bytes=services.max_file_bytes) as blob:
         form = await read_form(request.headers.get("content-type", ""), request.stream(), blob.write)
         if form.filename is None:
             raise _missing("file")
@@ -97,7 +92,7 @@ async def upload_file(request: Request, caller: AuthenticatedCaller) -> dict[str
             raise RequestError(f"Invalid value for 'purpose': one of {', '.join(PURPOSES)}.", param="purpose")
         expires_after_s = _expires_after_s(form.fields)
     try:
-        record = await store.files.add(
+        record = await services.store.files.add(
             file_id,
             owner=caller.name,
             filename=base_name(form.filename),
@@ -113,38 +108,35 @@ async def upload_file(request: Request, caller: AuthenticatedCaller) -> dict[str
 
 @router.get("")
 async def list_files(
-    request: Request,
     caller: AuthenticatedCaller,
+    services: InjectedServices,
     limit: Annotated[int, Query(ge=1, le=LIST_LIMIT)] = LIST_LIMIT,
     order: SortOrder = "desc",
     after: Annotated[str | None, Query(max_length=128)] = None,
     purpose: Annotated[str | None, Query(max_length=64)] = None,
 ) -> dict[str, Any]:
-    store: Store = request.app.state.store
     page = PageRequest(limit, order, after)
-    records, more = await store.files.list(owner=caller.name, page=page, purpose=purpose)
+    records, more = await services.store.files.list(owner=caller.name, page=page, purpose=purpose)
     return list_object([file_object(record) for record in records], has_more=more)
 
 
 @router.get("/{file_id}")
-async def get_file(request: Request, caller: AuthenticatedCaller, file_id: str) -> dict[str, Any]:
-    return file_object(await find_file(request.app.state.store, caller, file_id))
+async def get_file(caller: AuthenticatedCaller, services: InjectedServices, file_id: str) -> dict[str, Any]:
+    return file_object(await find_file(services.store, caller, file_id))
 
 
 @router.get("/{file_id}/content", response_class=Response, responses=BYTES)
-async def get_file_content(request: Request, caller: AuthenticatedCaller, file_id: str) -> Response:
+async def get_file_content(caller: AuthenticatedCaller, services: InjectedServices, file_id: str) -> Response:
     """The bytes, as they were sent."""
-    record = await find_file(request.app.state.store, caller, file_id)
-    return BlobResponse(request.app.state.blobs, record.id, filename=record.filename)
+    record = await find_file(services.store, caller, file_id)
+    return BlobResponse(services.blobs, record.id, filename=record.filename)
 
 
 @router.delete("/{file_id}")
-async def delete_file(request: Request, caller: AuthenticatedCaller, file_id: str) -> dict[str, Any]:
-    state = request.app.state
-    store: Store = state.store
-    if not await store.files.delete(file_id, owner=caller.name):
+async def delete_file(caller: AuthenticatedCaller, services: InjectedServices, file_id: str) -> dict[str, Any]:
+    if not await services.store.files.delete(file_id, owner=caller.name):
         raise no_such_file(file_id)
-    await state.blobs.delete(file_id)
+    await services.blobs.delete(file_id)
     return {"id": file_id, "object": "file", "deleted": True}
 
 

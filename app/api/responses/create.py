@@ -13,8 +13,6 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from app.api.aliases import without_suffix
-from app.api.containers.host import ContainerHost
-from app.api.containers.open_container import OpenContainer
 from app.api.edge.auth import AuthenticatedCaller, Caller
 from app.api.edge.openapi import STREAMED
 from app.api.event_stream import EventDocument, EventStream
@@ -29,11 +27,13 @@ from app.api.responses.schemas import ResponsesRequest
 from app.api.responses.sealed_reasoning import ReasoningSeal
 from app.api.responses.tools import ContainerChoice, Tools
 from app.api.schemas import EagerOptions
+from app.api.services import InjectedServices
 from app.api.tools import code_keys, code_tool_names
 from app.api.turn_texts import OnlyJson, is_parsed
+from app.containers.host import ContainerHost
+from app.containers.open_container import OpenContainer
 from app.errors import RequestError
 from app.events import Done, Error, Event
-from app.gateway import Gateway
 from app.pipeline.emitter import SendEvent
 from app.pipeline.place import Place
 from app.pipeline.run import RunOptions, run
@@ -45,9 +45,11 @@ router = APIRouter()
 
 
 @router.post("/v1/responses", responses=STREAMED)
-async def create_response(request: Request, caller: AuthenticatedCaller, body: ResponsesRequest) -> Response:
-    state = request.app.state
-    gateway: Gateway = state.gateway
+async def create_response(
+    request: Request, caller: AuthenticatedCaller, services: InjectedServices, body: ResponsesRequest
+) -> Response:
+    gateway, store = services.gateway, services.store
+    seal = ReasoningSeal(services.deployment_key)
     upstream = gateway.require_upstream()
     body = body.model_copy(update={"model": without_suffix(body.model, gateway.model_suffix)[0]})
     caller.require_model(body.model)
@@ -67,21 +69,19 @@ async def create_response(request: Request, caller: AuthenticatedCaller, body: R
         f"resp_{uuid4().hex}",
         body,
         owner=caller.name,
-        store=state.store,
-        seal=state.reasoning_seal,
+        store=store,
+        seal=seal,
         carry_events=gateway.events if asked.events is None else asked.events,
         created_at=time.time(),
     )
-    creation = _Creation(
-        body, tools, choice, options, caller, answer, upstream, state.store, state.containers, state.reasoning_seal
-    )
+    creation = _Creation(body, tools, choice, options, caller, answer, upstream, store, services.containers, seal)
     response = EventStream(creation.run, answer) if body.stream else EventDocument(creation.run, answer.document)
     return idempotent(
         request,
         caller,
         await request.body(),
         response,
-        keys=state.store.idempotency_keys,
+        keys=store.idempotency_keys,
         instance=gateway.instance.id,
         streaming=bool(body.stream),
     )

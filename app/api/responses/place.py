@@ -9,9 +9,9 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from functools import partial
 from typing import NoReturn
 
-from app.api.containers.host import ContainerHost, new_container_id
-from app.api.containers.open_container import OpenContainer
 from app.api.responses.tools import ContainerChoice
+from app.containers.host import ContainerHost, new_container_id
+from app.containers.open_container import OpenContainer
 from app.errors import RequestError, SessionBusy
 from app.pipeline.place import Late
 from app.sandbox.session import Session

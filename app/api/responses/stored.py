@@ -1,7 +1,4 @@
-"""``/v1/responses/{id}``: answers that were stored (PROTOCOL.md 4.2).
-
-Uses ``app.state.store`` (``store.database.Store``) and ``app.state.keyring`` (``auth.Keyring``).
-"""
+"""``/v1/responses/{id}``: answers that were stored (PROTOCOL.md 4.2)."""
 
 from __future__ import annotations
 
@@ -9,13 +6,14 @@ import re
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
 from app.api.edge.auth import AuthenticatedCaller, Caller
 from app.api.listing import list_object, page_query
 from app.api.responses.outputs import shown
 from app.api.responses.request import INCLUDE_OUTPUTS, INCLUDE_REASONING
+from app.api.services import InjectedServices
 from app.errors import RequestError
 from app.store.database import Store
 from app.store.paging import PageRequest
@@ -39,8 +37,8 @@ async def find_response(store: Store, caller: Caller, response_id: str) -> Store
 
 @router.get("/{response_id}")
 async def get_response(
-    request: Request,
     caller: AuthenticatedCaller,
+    services: InjectedServices,
     response_id: str,
     include: Include = [],  # noqa: B006
     include_in_brackets: IncludeInBrackets = [],  # noqa: B006
@@ -51,7 +49,7 @@ async def get_response(
     Raises:
         RequestError: 404, there is none; 400, its events are asked for, which are not kept.
     """
-    store: Store = request.app.state.store
+    store = services.store
     stored = await find_response(store, caller, response_id)
     if stream:
         raise RequestError(
@@ -70,23 +68,22 @@ async def get_response(
 
 
 @router.delete("/{response_id}")
-async def delete_response(request: Request, caller: AuthenticatedCaller, response_id: str) -> dict[str, Any]:
+async def delete_response(caller: AuthenticatedCaller, services: InjectedServices, response_id: str) -> dict[str, Any]:
     """It cannot be retrieved or continued any more. What later responses stand on is kept until they are deleted."""
-    store: Store = request.app.state.store
-    if not await store.responses.delete(response_id, owner=caller.name):
+    if not await services.store.responses.delete(response_id, owner=caller.name):
         raise _not_found(response_id)
     return {"id": response_id, "object": "response", "deleted": True}
 
 
 @router.get("/{response_id}/input_items")
 async def list_input_items(
-    request: Request,
     caller: AuthenticatedCaller,
+    services: InjectedServices,
     response_id: str,
     page: Annotated[PageRequest, Depends(page_query)],
 ) -> dict[str, Any]:
     """What this response was given."""
-    store: Store = request.app.state.store
+    store = services.store
     if not await store.responses.exists(response_id, owner=caller.name):
         raise _not_found(response_id)
     prefix = f"item_{response_id.removeprefix('resp_')}_"

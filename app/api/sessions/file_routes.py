@@ -8,12 +8,11 @@ from fastapi import APIRouter, Request
 from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.responses import Response
 
-from app.api.edge.auth import Caller
+from app.api.edge.auth import AuthenticatedCaller
 from app.api.edge.openapi import BYTES
 from app.api.files.spool import Spool, SpooledFile, Write
+from app.api.services import InjectedServices
 from app.errors import RequestError
-from app.gateway import Gateway
-from app.sandbox.registry import SessionRegistry
 from app.sandbox.worker.messages import FileReply
 
 #: Files of one listing.
@@ -37,20 +36,12 @@ register_url_convertor("any_path", _AnyPath())
 router = APIRouter(prefix="/v1/sessions/{session_id}/files")
 
 
-def _registry(request: Request) -> SessionRegistry:
-    gateway: Gateway = request.app.state.gateway
-    return gateway.registry
-
-
-def _owner(request: Request) -> str:
-    caller: Caller = request.state.caller
-    return caller.name
-
-
 @router.get("")
-async def list_session_files(request: Request, session_id: str) -> dict[str, Any]:
+async def list_session_files(
+    caller: AuthenticatedCaller, services: InjectedServices, session_id: str
+) -> dict[str, Any]:
     """What lies in the work folder; paths are relative to it. ``truncated``: there are more."""
-    async with _registry(request).use(session_id, owner=_owner(request)) as worker:
+    async with services.gateway.registry.use(session_id, owner=caller.name) as worker:
         reply = await worker.list_files(LIMIT)
     _check(reply)
     data = [
@@ -61,11 +52,13 @@ async def list_session_files(request: Request, session_id: str) -> dict[str, Any
 
 
 @router.put("/{path:any_path}", openapi_extra=UPLOAD)
-async def put_session_file(request: Request, session_id: str, path: str) -> dict[str, Any]:
+async def put_session_file(
+    request: Request, caller: AuthenticatedCaller, services: InjectedServices, session_id: str, path: str
+) -> dict[str, Any]:
     """The body, as it is, becomes the file; folders that lack are made."""
-    registry, owner = _registry(request), _owner(request)
+    registry, owner = services.gateway.registry, caller.name
     await registry.get(session_id, owner=owner)
-    async with Spool(max_bytes=request.app.state.max_file_bytes) as spool:
+    async with Spool(max_bytes=services.max_file_bytes) as spool:
         async for data in request.stream():
             await spool.write(data)
         async with registry.use(session_id, owner=owner) as worker:
@@ -75,10 +68,12 @@ async def put_session_file(request: Request, session_id: str, path: str) -> dict
 
 
 @router.get("/{path:any_path}", response_class=Response, responses=BYTES)
-async def get_session_file(request: Request, session_id: str, path: str) -> Response:
+async def get_session_file(
+    caller: AuthenticatedCaller, services: InjectedServices, session_id: str, path: str
+) -> Response:
     """The bytes of a file."""
-    registry, owner = _registry(request), _owner(request)
-    limit_bytes = request.app.state.max_file_bytes
+    registry, owner = services.gateway.registry, caller.name
+    limit_bytes = services.max_file_bytes
 
     async def fetch(write: Write) -> None:
         async with registry.use(session_id, owner=owner) as worker:
@@ -89,8 +84,10 @@ async def get_session_file(request: Request, session_id: str, path: str) -> Resp
 
 
 @router.delete("/{path:any_path}")
-async def delete_session_file(request: Request, session_id: str, path: str) -> dict[str, Any]:
-    async with _registry(request).use(session_id, owner=_owner(request)) as worker:
+async def delete_session_file(
+    caller: AuthenticatedCaller, services: InjectedServices, session_id: str, path: str
+) -> dict[str, Any]:
+    async with services.gateway.registry.use(session_id, owner=caller.name) as worker:
         reply = await worker.remove_file(path)
     _check(reply, status=404)
     return {"path": path, "object": "session.file.deleted", "deleted": True}

@@ -7,32 +7,21 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from app.api.containers.host import CONTAINER_PREFIX
 from app.api.eager.wire import EagerWire, execution_document
-from app.api.edge.auth import Caller
+from app.api.edge.auth import AuthenticatedCaller
 from app.api.edge.openapi import STREAMED
 from app.api.event_stream import EventDocument, EventStream, while_client_stays
 from app.api.schemas import ExecuteRequest
-from app.gateway import Gateway
+from app.api.services import InjectedServices
+from app.containers.host import CONTAINER_PREFIX
 from app.ids import new_id
 from app.pipeline.emitter import SendEvent
 from app.pipeline.place import AtHand
 from app.pipeline.program import run_program
 from app.sandbox.registry import SessionEntry
-from app.store.database import Store
 from app.store.instances import SessionRecord
 
 router = APIRouter(prefix="/v1/sessions")
-
-
-def _gateway(request: Request) -> Gateway:
-    gateway: Gateway = request.app.state.gateway
-    return gateway
-
-
-def _owner(request: Request) -> str:
-    caller: Caller = request.state.caller
-    return caller.name
 
 
 def _describe(entry: SessionEntry) -> dict[str, Any]:
@@ -59,17 +48,17 @@ def _describe_elsewhere(found: SessionRecord) -> dict[str, Any]:
 
 
 @router.post("")
-async def create_session(request: Request) -> dict[str, Any]:
+async def create_session(request: Request, caller: AuthenticatedCaller, services: InjectedServices) -> dict[str, Any]:
     """A fresh session. It expires after the deployment's idle time without use."""
-    gateway = _gateway(request)
-    creating = gateway.registry.create(owner=_owner(request), deadline_s=gateway.checkout_timeout_s)
+    gateway = services.gateway
+    creating = gateway.registry.create(owner=caller.name, deadline_s=gateway.checkout_timeout_s)
     return _describe(await while_client_stays(request.receive, creating))
 
 
 @router.get("")
-async def list_sessions(request: Request) -> dict[str, Any]:
+async def list_sessions(caller: AuthenticatedCaller, services: InjectedServices) -> dict[str, Any]:
     """The caller's sessions. Containers, which are sessions too, have a list of their own."""
-    gateway, owner = _gateway(request), _owner(request)
+    gateway, owner = services.gateway, caller.name
     here = [_describe(entry) for entry in gateway.registry.list(owner=owner)]
     elsewhere = [_describe_elsewhere(found) for found in await gateway.instance.list_elsewhere(owner=owner)]
     sessions = [session for session in here + elsewhere if not session["id"].startswith(CONTAINER_PREFIX)]
@@ -77,26 +66,27 @@ async def list_sessions(request: Request) -> dict[str, Any]:
 
 
 @router.get("/{session_id}")
-async def get_session(request: Request, session_id: str) -> dict[str, Any]:
-    gateway, owner = _gateway(request), _owner(request)
+async def get_session(caller: AuthenticatedCaller, services: InjectedServices, session_id: str) -> dict[str, Any]:
+    gateway, owner = services.gateway, caller.name
     here = gateway.registry.is_alive(session_id, owner=owner)
     found = None if here else await gateway.instance.find_elsewhere(session_id, owner=owner)
     return _describe_elsewhere(found) if found else _describe(await gateway.registry.get(session_id, owner=owner))
 
 
 @router.delete("/{session_id}")
-async def delete_session(request: Request, session_id: str) -> dict[str, Any]:
+async def delete_session(caller: AuthenticatedCaller, services: InjectedServices, session_id: str) -> dict[str, Any]:
     """Ends the session at once, whatever it runs, and the links to what was made in it."""
-    await _gateway(request).registry.delete(session_id, owner=_owner(request))
-    store: Store = request.app.state.store
-    await store.shared.revoke(owner=_owner(request), session=session_id)
+    await services.gateway.registry.delete(session_id, owner=caller.name)
+    await services.store.shared.revoke(owner=caller.name, session=session_id)
     return {"id": session_id, "object": "session.deleted", "deleted": True}
 
 
 @router.post("/{session_id}/execute", responses=STREAMED)
-async def execute(request: Request, session_id: str, body: ExecuteRequest) -> Response:
+async def execute(
+    caller: AuthenticatedCaller, services: InjectedServices, session_id: str, body: ExecuteRequest
+) -> Response:
     """Run code as one program: streamed as events, or answered with one object."""
-    gateway, owner = _gateway(request), _owner(request)
+    gateway, owner = services.gateway, caller.name
 
     async def pipeline(send: SendEvent) -> None:
         async with gateway.registry.use(session_id, owner=owner) as worker:
@@ -113,7 +103,7 @@ async def execute(request: Request, session_id: str, body: ExecuteRequest) -> Re
 
 
 @router.post("/{session_id}/interrupt")
-async def interrupt(request: Request, session_id: str) -> dict[str, Any]:
+async def interrupt(caller: AuthenticatedCaller, services: InjectedServices, session_id: str) -> dict[str, Any]:
     """Stop what the session runs: its execution ends with ``interrupted``. Does nothing to an idle session."""
-    await _gateway(request).registry.interrupt(session_id, owner=_owner(request))
+    await services.gateway.registry.interrupt(session_id, owner=caller.name)
     return {"id": session_id, "object": "session.interrupted"}

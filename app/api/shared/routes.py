@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import re
 from email.utils import formatdate
-from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from app.api.edge.auth import Caller, authenticate
+from app.api.edge.auth import AuthenticatedCaller
 from app.api.edge.openapi import BYTES
 from app.api.event_stream import until_client_leaves
 from app.api.files.filenames import attachment
+from app.api.services import InjectedServices
 from app.api.shared.links import INLINE, PREFIX
 from app.errors import RequestError
 from app.store.blobs import BlobStore
-from app.store.database import Store
 from app.store.shared import SharedRecord
 
 #: A page that shows a figure has no key.
@@ -29,10 +28,9 @@ _IMAGES = frozenset(INLINE.values())
 
 
 @open_router.get("/{token}/{name}", response_class=Response, responses=BYTES)
-async def get_shared(request: Request, token: str, name: str) -> Response:
+async def get_shared(request: Request, services: InjectedServices, token: str, name: str) -> Response:
     """A figure or a file. Images are shown where they are linked; everything else is a download."""
-    store: Store = request.app.state.store
-    blobs: BlobStore = request.app.state.blobs
+    store = services.store
     record = await store.shared.find(token)
     if record is None or record.name != name:
         raise _no_such_link()
@@ -46,16 +44,13 @@ async def get_shared(request: Request, token: str, name: str) -> Response:
         headers["content-range"] = f"bytes {first}-{last}/{record.bytes}"
     media_type = record.media_type if record.media_type in _IMAGES else "application/octet-stream"
     headers["content-type"] = media_type
-    return SharedResponse(blobs, record.id, first=first, status=206 if partial else 200, headers=headers)
+    return SharedResponse(services.blobs, record.id, first=first, status=206 if partial else 200, headers=headers)
 
 
 @router.delete("/{token}/{name}")
-async def revoke_shared(
-    request: Request, caller: Annotated[Caller, Depends(authenticate)], token: str, name: str
-) -> JSONResponse:
+async def revoke_shared(caller: AuthenticatedCaller, services: InjectedServices, token: str, name: str) -> JSONResponse:
     """The link leads nowhere any more."""
-    store: Store = request.app.state.store
-    if not await store.shared.revoke_link(token, owner=caller.name):
+    if not await services.store.shared.revoke_link(token, owner=caller.name):
         raise _no_such_link()
     return JSONResponse({"object": "shared.deleted", "deleted": True})
 

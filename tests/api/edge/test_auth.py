@@ -115,7 +115,7 @@ def test_a_model_outside_of_the_keys_patterns_is_forbidden() -> None:
 def make_app(*entries: str) -> FastAPI:
     app = FastAPI()
     install(app)
-    app.state.keyring = Keyring(entries)
+    app.add_middleware(AuthMiddleware, keyring=Keyring(entries), prefix="/me")
 
     @app.get("/me")
     async def me(caller: Caller = Depends(authenticate)) -> str:  # noqa: B008

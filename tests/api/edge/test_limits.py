@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from limits.aio.storage import MemoryStorage
 from starlette.responses import StreamingResponse
 
-from app.api.edge.auth import ANYONE, Caller, Keyring, authenticate
+from app.api.edge.auth import ANYONE, AuthMiddleware, Caller, Keyring
 from app.api.edge.errors import install
-from app.api.edge.limits import Admission, RateLimiter, Slots, TooManyRequests, admitted
+from app.api.edge.limits import Admission, RateLimiter, Slots, TooManyRequests
 
 NEVER_S = 1000.0
 
@@ -172,16 +172,16 @@ async def test_a_callers_own_limit_comes_before_everybodys() -> None:
 
 
 async def test_the_dependency_holds_a_place_until_a_stream_has_ended() -> None:
-    app = FastAPI(dependencies=[Depends(authenticate), Depends(admitted)])
+    admission = Admission(limit=1, queue_limit=0, wait_s=NEVER_S)
+    app = FastAPI(dependencies=[Depends(admission.admitted)])
     install(app)
-    app.state.keyring = Keyring()
-    app.state.admission = Admission(limit=1, queue_limit=0, wait_s=NEVER_S)
+    app.add_middleware(AuthMiddleware, keyring=Keyring(), prefix="/")
     used: list[int] = []
 
     @app.get("/stream")
     async def stream() -> StreamingResponse:
         async def pieces():  # type: ignore[no-untyped-def]
-            used.append(app.state.admission.statistics().used)
+            used.append(admission.statistics().used)
             yield "a"
             async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as other:
                 refused = await other.get("/stream")
@@ -192,4 +192,4 @@ async def test_the_dependency_holds_a_place_until_a_stream_has_ended() -> None:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
         assert (await client.get("/stream")).text == "a429 60"
     assert used == [1]
-    assert app.state.admission.statistics().used == 0
+    assert admission.statistics().used == 0

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import openai
 import pytest
 from fastapi import FastAPI
 
-from app.api.edge.auth import Keyring
+from app.api.edge.auth import AuthMiddleware, Keyring
 from app.api.edge.errors import install
 from app.api.files.routes import purge_files, router
 from app.store.blobs import BlobStore
@@ -25,11 +26,11 @@ async def app(tmp_path: Path) -> AsyncIterator[FastAPI]:
     app = FastAPI()
     install(app)
     app.include_router(router)
-    app.state.keyring = Keyring(['{"key": "ka", "name": "a"}', '{"key": "kb", "name": "b"}'])
-    app.state.blobs = BlobStore(str(tmp_path / "files"))
-    app.state.max_file_bytes = MAX_BYTES
-    await app.state.blobs.prepare()
-    async with open_store(f"sqlite+aiosqlite:///{tmp_path}/eager.db") as app.state.store:
+    app.add_middleware(AuthMiddleware, keyring=Keyring(['{"key": "ka", "name": "a"}', '{"key": "kb", "name": "b"}']))
+    blobs = BlobStore(str(tmp_path / "files"))
+    await blobs.prepare()
+    async with open_store(f"sqlite+aiosqlite:///{tmp_path}/eager.db") as store:
+        app.state.services = SimpleNamespace(store=store, blobs=blobs, max_file_bytes=MAX_BYTES)
         yield app
 
 
@@ -155,7 +156,7 @@ async def test_a_file_whose_record_cannot_be_kept_is_not_kept_either(
     async def fail(*args: object, **kwargs: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(app.state.store.files, "add", fail)
+    monkeypatch.setattr(app.state.services.store.files, "add", fail)
     with pytest.raises(OSError, match="disk full"):
         await client.post("/v1/files", files={"file": ("x", b"1")}, data={"purpose": "user_data"})
     assert blobs_of(tmp_path) == []
@@ -177,7 +178,7 @@ class Clock:
 @pytest.fixture
 async def expiring(app: FastAPI, tmp_path: Path) -> AsyncIterator[Clock]:
     clock = Clock()
-    async with open_store(f"sqlite+aiosqlite:///{tmp_path}/eager.db", clock=clock) as app.state.store:
+    async with open_store(f"sqlite+aiosqlite:///{tmp_path}/eager.db", clock=clock) as app.state.services.store:
         yield clock
 
 
@@ -191,16 +192,16 @@ async def test_a_file_is_there_until_it_expires(
     assert (stays.expires_at, file.expires_at) == (None, file.created_at + HOUR_S)
     expiring.now += HOUR_S - 1
     assert await sdk.files.retrieve(file.id) == file
-    await purge_files(app.state.store, app.state.blobs)
+    await purge_files(app.state.services.store, app.state.services.blobs)
     assert len(blobs_of(tmp_path)) == 2
     expiring.now += 1
     for gone in (sdk.files.retrieve, sdk.files.content, sdk.files.delete):
         with pytest.raises(openai.NotFoundError):
             await gone(file.id)
     assert [listed.id async for listed in sdk.files.list()] == [stays.id]
-    await purge_files(app.state.store, app.state.blobs)
+    await purge_files(app.state.services.store, app.state.services.blobs)
     assert [path.name for path in blobs_of(tmp_path)] == [stays.id]
-    assert await app.state.store.files.expired() == []
+    assert await app.state.services.store.files.expired() == []
 
 
 @pytest.mark.parametrize(

@@ -255,7 +255,7 @@ async def test_while_another_answer_uses_the_conversations_container_there_is_a_
     container = calls_of(first)[0]["container_id"]
     branch = body(previous_response_id=first["id"])
     writes(gateway, "x\n")
-    async with gateway.app.state.containers.use(container, owner="a"):
+    async with gateway.services.containers.use(container, owner="a"):
         assert calls_of(await ask(gateway, branch))[0]["container_id"] != container
         named = await ask(gateway, body(tools=[{"type": "code_interpreter", "container": container}]), status=409)
         assert named["error"]["code"] == "session_busy"
@@ -277,7 +277,7 @@ async def test_who_learns_that_an_answer_is_over_finds_its_container_free(gatewa
     async def app(scope: Any, receive: Any, send: Any) -> None:
         async def watch(message: Any) -> None:
             if b"event: response.completed" in message.get("body", b"") or b"event: error" in message.get("body", b""):
-                async with gateway.app.state.containers.use(container, owner="a") as again:
+                async with gateway.services.containers.use(container, owner="a") as again:
                     used.append(again.id)
             await send(message)
 
@@ -477,7 +477,7 @@ async def test_an_upstream_that_breaks_is_an_error_event_and_then_a_failed_respo
 async def test_a_request_that_failed_with_an_http_error_leaves_nothing_stored(
     gateway: Served, streaming: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, stored = gateway.app.state.store.responses, []
+    store, stored = gateway.services.store.responses, []
 
     async def add(id: str, **fields: Any) -> None:
         stored.append(id)

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 
 import httpx
 import openai
 import pytest
 from fastapi import FastAPI
 
-from app.api.edge.auth import Keyring
+from app.api.edge.auth import AuthMiddleware, Keyring
 from app.api.edge.errors import install
 from app.api.responses.outputs import shown
 from app.api.responses.request import envelope
@@ -31,9 +32,9 @@ async def app() -> AsyncIterator[FastAPI]:
     app = FastAPI()
     install(app)
     app.include_router(router)
-    app.state.keyring = Keyring(['{"key": "ka", "name": "a"}', '{"key": "kb", "name": "b"}'])
+    app.add_middleware(AuthMiddleware, keyring=Keyring(['{"key": "ka", "name": "a"}', '{"key": "kb", "name": "b"}']))
     async with open_store("sqlite+aiosqlite://") as store:
-        app.state.store = store
+        app.state.services = SimpleNamespace(store=store)
         response = {**envelope(REQUEST, created_at=1.0), "id": "resp_1", "status": "completed"}
         await store.responses.add(
             "resp_1",

@@ -84,4 +84,6 @@ async def test_a_client_that_leaves_in_the_middle_of_an_upload_is_no_failure_of_
         scope = {"type": "http", "method": "PUT" if "sessions" in path else "POST", "headers": headers}
         place = {"path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "", "scheme": "http"}
         await gateway.app({**scope, **place, "client": None, "server": None}, receive, send)
-    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    # A busy machine holds the event loop, which its watchdog may tell.
+    told = [record for record in caplog.records if record.name != "app.watchdog"]
+    assert [record for record in told if record.levelno >= logging.WARNING] == []

@@ -48,8 +48,8 @@ async def test_a_gateway_is_ready_as_long_as_sandboxes_can_be_had(
     parts = SimpleNamespace(
         pool=SimpleNamespace(statistics=lambda: pool, last_error=last_error), upstream=1, engines=None, isolation=""
     )
-    request: Any = SimpleNamespace(app=SimpleNamespace(state=SimpleNamespace(gateway=parts)))
-    assert (await readyz(request)).status_code == status
+    services: Any = SimpleNamespace(gateway=parts)
+    assert (await readyz(services)).status_code == status
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model["id"])

@@ -1,4 +1,4 @@
-"""``GET /metrics`` in Prometheus' format: the live statistics of the parts, and what requests have saved."""
+"""What Prometheus is told: the live statistics of the parts, and what requests have saved."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from fastapi import APIRouter, Request
 from prometheus_client import (
-    CONTENT_TYPE_LATEST,
     CollectorRegistry,
     Counter,
     Histogram,
     ProcessCollector,
-    generate_latest,
 )
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from starlette.responses import Response
 
 from app.api.edge.limits import Admission, SlotStatistics
 from app.events import Timing
@@ -26,8 +22,6 @@ from app.sandbox.docker.engines import EngineStatistics
 from app.sandbox.egress.exchange import EgressStatistics
 from app.sandbox.pool import PoolStatistics
 from app.sandbox.registry import RegistryStatistics
-
-router = APIRouter()
 
 #: Statistics that go up and down; the others only count up.
 GAUGES = {"warm", "starting", "busy", "closing", "waiting", "sessions", "limit", "used", "up", "sandboxes", "open"}
@@ -72,7 +66,7 @@ def _by_engine(engines: list[EngineStatistics]) -> Iterator[Metric]:
 
 
 class Metrics:
-    """``app.state.metrics``."""
+    """Of one process."""
 
     def __init__(self, gateway: Gateway, admission: Admission) -> None:
         self.registry = CollectorRegistry()
@@ -113,9 +107,3 @@ class Metrics:
     def observe_failure(self) -> None:
         """A request has ended before there was anything to measure."""
         self._finished.labels("error").inc()
-
-
-@router.get("/metrics", include_in_schema=False)
-async def metrics(request: Request) -> Response:
-    registry: CollectorRegistry = request.app.state.metrics.registry
-    return Response(generate_latest(registry), headers={"content-type": CONTENT_TYPE_LATEST})

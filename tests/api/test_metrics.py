@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from app.api.edge.limits import Admission
-from app.api.system.metrics import Metrics
+from app.api.metrics import Metrics
 from app.errors import UpstreamUnreachable
 from app.events import Timing
 from app.sandbox.docker.engines import EngineStatistics

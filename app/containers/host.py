@@ -8,7 +8,7 @@ from typing import Literal
 from uuid import uuid4
 from weakref import WeakKeyDictionary
 
-from app.api.containers.open_container import OpenContainer
+from app.containers.open_container import OpenContainer
 from app.errors import RequestError, SessionElsewhere
 from app.ids import is_id
 from app.instance import Instance
@@ -28,7 +28,7 @@ CONTAINER_PREFIX = "cntr_"
 
 
 class ContainerHost:
-    """``app.state.containers``. The session of a container has the container's id."""
+    """The session of a container has the container's id."""
 
     def __init__(
         self,

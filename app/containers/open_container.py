@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Mapping, Sequence
 from uuid import uuid4
 
-from app.api.files.spool import Write
 from app.errors import RequestError
 from app.pipeline.work_folder import is_hidden
+from app.sandbox.worker.inquiry import PieceSink
 from app.sandbox.worker.messages import FileReply
 from app.sandbox.worker.worker import Worker
 from app.store.blobs import BlobStore
@@ -89,7 +89,7 @@ class OpenContainer:
                 async with self._blobs.open(record.id) as blob:
                     await self.put(name, blob.size, blob, file_id=record.id)
 
-    async def fetch(self, record: ContainerFileRecord, write: Write, *, limit_bytes: int) -> None:
+    async def fetch(self, record: ContainerFileRecord, write: PieceSink, *, limit_bytes: int) -> None:
         """
         Raises:
             RequestError: 404, it is not there any more, or is none that we read.

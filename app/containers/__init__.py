@@ -1,0 +1,1 @@
+"""Containers: sessions that clients name, with records of them and of the files in them."""
