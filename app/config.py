@@ -73,7 +73,9 @@ class Settings(BaseSettings):
     )
     checkout_timeout_s: float = Field(30, gt=0, description="Longest wait for a free sandbox; then 429.")
     session_limit: int | None = Field(
-        None, ge=1, description="Most sessions of a key kept between requests; default half of `EAGER_SANDBOX_LIMIT`."
+        None,
+        ge=1,
+        description="Most sessions of a key kept between requests; default half of `EAGER_SANDBOX_LIMIT`, at least 8.",
     )
     session_idle_s: float = Field(
         1200, gt=0, allow_inf_nan=False, description="A kept session expires after this long without use."

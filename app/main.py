@@ -70,6 +70,8 @@ FORM_OVERHEAD_BYTES = 64 * 1024
 PURGE_EVERY_S = 3600.0
 #: Most sandboxes by default, where they are not processes of this machine.
 SANDBOX_LIMIT = 16
+#: Most sessions of a key by default, unless half of the sandboxes are more.
+SESSION_LIMIT = 8
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -233,7 +235,7 @@ async def _open_gateway(settings: Settings, instance: Instance) -> AsyncIterator
         ) as pool,
         SessionRegistry(
             pool,
-            limit=settings.session_limit or max(1, limit // 2),
+            limit=settings.session_limit or max(SESSION_LIMIT, limit // 2),
             idle_s=settings.session_idle_s,
             directory=instance,
         ) as registry,

@@ -61,7 +61,10 @@ async def open_local() -> AsyncIterator[Opened]:
         memory_bytes=MEMORY_BYTES, processes=PROCESSES, work_bytes=32 << 20, tmp_bytes=16 << 20, shared_bytes=16 << 20
     )
     backend = LocalBackend(inspect_python(python), limits=limits, output_limit_bytes=OUTPUT_LIMIT_BYTES)
-    yield Opened(backend, _since(_of_this_process()))
+    try:
+        yield Opened(backend, _since(_of_this_process()))
+    finally:
+        await backend.close()
 
 
 def _since(before: set[str]) -> Callable[[], set[str]]:
