@@ -14,6 +14,7 @@ by name: the supervisor as a plain child process.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -83,6 +84,7 @@ class LocalBackend:
         self._egress = egress
         self._is_root = os.geteuid() == 0
         self._slots: set[int] = set()
+        self._endings: set[asyncio.Task[None]] = set()
         self._started = 0
         self._cgroups: CgroupParent | None = None if unisolated else find_parent()
         self._recipe = Recipe(
@@ -160,7 +162,7 @@ class LocalBackend:
         way_out: Exit | None = None
         zygotes = self._zygotes
 
-        async def kill() -> None:
+        async def end() -> None:
             if way_out is not None:
                 await way_out.close()
             await process.kill()
@@ -168,6 +170,13 @@ class LocalBackend:
             self._zygote_of.pop(worker, None)
             if zygotes is not None:
                 zygotes.release()
+
+        async def kill() -> None:
+            """Cancelled, it goes on to its end, for which ``close`` waits."""
+            ending = asyncio.create_task(end())
+            self._endings.add(ending)
+            ending.add_done_callback(self._endings.discard)
+            await asyncio.shield(ending)
 
         channel = Channel()
         id = f"local-{os.getpid()}-{self._started}"
@@ -216,6 +225,7 @@ class LocalBackend:
             raise SandboxForbidden(permission.advice(said))
 
     async def close(self) -> None:
+        await asyncio.gather(*self._endings, return_exceptions=True)
         for zygotes in filter(None, (self._zygotes, self._given_up)):
             await zygotes.close()
         if self._cgroups is not None:

@@ -283,3 +283,19 @@ async def test_what_a_session_does_is_charged_to_its_own_cgroup(place: Place) ->
     members = {tuple(sorted(group.read_text().split())) for group in groups}
     assert len(members) == len(place.workers)
     assert all(len(group) == 2 for group in members)  # its supervisor and its interpreter
+
+
+async def test_what_libraries_noted_at_their_import_is_a_copy_for_each_session(place: Place) -> None:
+    read = """
+import hashlib, os
+files = sorted(os.path.join(folder, name) for folder, _, names in os.walk("/tmp") for name in names)
+notes = {file: open(file, "rb").read() for file in files if "own" not in file}
+print(len(notes), hashlib.sha256(repr(notes).encode()).hexdigest())
+"""
+    before = await printed(place.workers[1], read)
+    assert not before.startswith("0 ")
+    await printed(place.workers[0], read + "for file in notes:\n    open(file, 'w').write('poison')\n")
+    assert await printed(place.workers[1], read) == before
+    late = await place.backend.start("first" + SECRET)
+    assert await printed(late, read) == before
+    await late.close()
