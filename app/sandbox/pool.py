@@ -328,6 +328,8 @@ class Pool:
                 return
             self._starting.append(owner)
         self._offer(worker)
+        if worker in self._taken and len(self._shelf) > self._starters:  # its caller has left
+            self._retire(worker)
         self._start_for_callers()
 
     async def _attempt(self, owner: str | None, delay: float) -> Worker | None:
