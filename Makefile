@@ -31,7 +31,7 @@ format: install ## format, and fix what the linter can
 
 LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 lock: install ## write the lock files anew, after a change of dependencies
-	$(LOCK) pyproject.toml -o requirements.lock
+	$(LOCK) --extra mcp pyproject.toml -o requirements.lock
 	$(LOCK) --group dev pyproject.toml -o requirements-dev.lock
 	$(LOCK) sandbox_image/sets/core.in -c sandbox_image/sets/pins.txt -o sandbox_image/sets/core.lock
 	$(LOCK) sandbox_image/sets/full.in -c sandbox_image/sets/pins.txt -o sandbox_image/sets/full.lock

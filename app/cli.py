@@ -62,9 +62,9 @@ def serve(
     from app.config import unknown_variables
 
     settings = _settings()
-    if fd is None and not settings.api_keys and not is_loopback(host):
+    if fd is None and settings.is_open and not is_loopback(host):
         _fail(f"without EAGER_API_KEYS the gateway is open, so it listens on loopback only, not on {host}")
-    if not settings.api_keys and "*" in settings.cors_origins:
+    if settings.is_open and "*" in settings.cors_origins:
         _fail("without EAGER_API_KEYS the gateway is open: with EAGER_CORS_ORIGINS=* any web page could run code here")
     _log_requests(settings.log_level.upper())
     if unknown := unknown_variables(os.environ):

@@ -71,6 +71,12 @@ class Settings(BaseSettings):
         description="Most sandboxes alive at once; default 16, `local` what half of the memory holds, 4 to 256: 64 MB "
         "each, 192 MB with `exec`.",
     )
+    start_silence_s: float = Field(
+        60,
+        gt=0,
+        allow_inf_nan=False,
+        description="Longest time in which a sandbox that starts tells no further step; then it is given up.",
+    )
     checkout_timeout_s: float = Field(30, gt=0, description="Longest wait for a free sandbox; then 429.")
     session_limit: int | None = Field(
         None,
@@ -128,12 +134,25 @@ class Settings(BaseSettings):
         "no network.",
     )
     egress_limit_mb: int = Field(1024, ge=1, description="Bytes of one sandbox through that proxy, both ways.")
+    pip_index: str | None = Field(
+        None,
+        description="URL of the package index that `pip install` in a sandbox uses, through that proxy. Its host is "
+        "allowed; others that its files lie on go into `EAGER_EGRESS_ALLOW`.",
+    )
 
     # the gateway
     api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="Keys clients must present: plain, `sha256:<hex>`, or a JSON list with limits per key; "
         "empty = open, on loopback only.",
+    )
+    api_keys_file: Path | None = Field(
+        None,
+        description="More keys: a file with one on each line, or a JSON list. It is read again when it changes, and on "
+        "SIGHUP.",
+    )
+    wrong_keys_per_minute: int = Field(
+        20, ge=1, description="Most wrong keys from one address; then 429 for keys not used from there before."
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Origins whose web pages may call, such as `https://app.example`, or `*`; empty = none."
@@ -157,7 +176,12 @@ class Settings(BaseSettings):
     )
     code_tool: Literal["declared", "always"] = Field(
         "declared",
-        description="Chat completions offer the model the interpreter: if the client declares it, or `always`.",
+        description="The model is offered the interpreter if the client declares it, or `always`.",
+    )
+    hosted_tools: Literal["omit", "refuse"] = Field(
+        "omit",
+        description="Tools of `/v1/responses` that are services which are not here (`web_search`, `mcp`): left out, "
+        "with a warning in the answer, or refused.",
     )
     hint: Literal["auto", "off"] = Field(
         "auto", description="Tell the model in the interpreter's description how to write code that runs early."
@@ -190,6 +214,11 @@ class Settings(BaseSettings):
     files_url: str | None = Field(
         None, description="Where file contents are kept: any fsspec URL; default `EAGER_DATA_DIR`."
     )
+    audit_days: int = Field(
+        30,
+        ge=0,
+        description="How long a record of each execution is kept, in `audit` of `EAGER_DATA_DIR`; 0 = none is made.",
+    )
     slow_step_ms: float = Field(
         100, ge=20, description="A step that holds the event loop for longer is logged, with its stack."
     )
@@ -199,6 +228,11 @@ class Settings(BaseSettings):
     def database(self) -> str:
         """The database's URL."""
         return self.database_url or f"sqlite+aiosqlite:///{self.data_dir}/eager.db"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether no key is asked for."""
+        return not self.api_keys and self.api_keys_file is None
 
     @property
     def database_setting(self) -> str:
@@ -215,6 +249,24 @@ class Settings(BaseSettings):
     def _understand(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         Rules.parse(value)
         return value
+
+    @field_validator("pip_index")
+    @classmethod
+    def _is_index(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        place = urlsplit(value)
+        if place.scheme not in ("http", "https") or not place.hostname or "*" in place.netloc or place.query:
+            raise ValueError("it is no http or https URL of an index")
+        if place.username is not None:
+            raise ValueError("a user or password in it could be read by all code")
+        Rules.parse([_rule_for(value)])
+        return value
+
+    @property
+    def egress_rules(self) -> tuple[str, ...]:
+        """What code may reach, the package index included."""
+        return self.egress_allow if self.pip_index is None else (*self.egress_allow, _rule_for(self.pip_index))
 
     @field_validator("api_keys", mode="before")
     @classmethod
@@ -261,6 +313,7 @@ class Settings(BaseSettings):
         "jupyter_url",
         "database_url",
         "files_url",
+        "api_keys_file",
         mode="before",
     )
     @classmethod
@@ -304,3 +357,10 @@ def settings_table() -> str:
         text = "" if default in (None, "") else f"`{str(default).lower() if isinstance(default, bool) else default}`"
         rows.append(f"| `EAGER_{name.upper()}` | {text} | {setting.description} |\n")
     return "".join(rows)
+
+
+def _rule_for(url: str) -> str:
+    """What lets code reach the server of a URL, and no other port of it."""
+    place = urlsplit(url)
+    host = f"[{place.hostname}]" if ":" in (place.hostname or "") else place.hostname
+    return f"{host}:{place.port or (443 if place.scheme == 'https' else 80)}"

@@ -2,6 +2,7 @@
 
     EagerError
     ├── RequestError            the client asked for something we cannot do (4xx)
+    │   └── TooManyRequests     or asks too often, or for too much at once
     ├── UpstreamError           the LLM server failed
     │   ├── UpstreamUnreachable no connection, or no first byte in time
     │   ├── UpstreamRefused     it answered with an HTTP error
@@ -13,6 +14,7 @@
     └── SandboxError
         ├── SandboxUnavailable  none could be had in time
         ├── SandboxStartError   one could not be started
+        │   ├── SandboxSilent       it was too slow
         │   └── SandboxForbidden    nor can any other: the machine does not allow it
         ├── SandboxGone         it died, was killed or broke the protocol
         ├── SessionBusy         it is running something else
@@ -23,7 +25,13 @@ Code of the model that raises is none of these: it is an event.
 
 from __future__ import annotations
 
+import math
+from typing import Final
+
 from app.redaction import on_one_line, without_addresses
+
+#: OpenAI's SDKs ignore a wait longer than this and fall back to their own, shorter one (PROTOCOL.md 5).
+LONGEST_WAIT_S: Final = 60
 
 
 class EagerError(Exception):
@@ -61,6 +69,18 @@ class RequestError(EagerError):
         super().__init__(message, param=param, code=code)
         if status is not None:
             self.status = status
+
+
+class TooManyRequests(RequestError):
+    """Nothing was started; it may be tried again after ``retry_after_s``."""
+
+    status = 429
+    type = "requests"
+    code: str | None = "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.headers = {"retry-after": str(min(max(math.ceil(retry_after_s), 1), LONGEST_WAIT_S))}
 
 
 class UpstreamError(EagerError):
@@ -179,6 +199,10 @@ class SandboxUnavailable(SandboxError):
 
 class SandboxStartError(SandboxError):
     """The sandbox could not be started; what was begun of it has been removed."""
+
+
+class SandboxSilent(SandboxStartError):
+    """It said nothing for too long. The machine may be too busy."""
 
 
 class SandboxForbidden(SandboxStartError):

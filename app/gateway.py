@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from app.errors import RequestError
+from app.errors import RequestError, SessionElsewhere
 from app.ids import new_id
 from app.instance import Instance
 from app.pipeline.place import AtHand, Late, LatePlace, NewPlace, Place
@@ -22,6 +22,7 @@ from app.upstream.client import Upstream
 
 Render = Literal["none", "markdown", "interleaved"]
 CodeTool = Literal["declared", "always"]
+HostedTools = Literal["omit", "refuse"]
 Hint = Literal["auto", "off"]
 
 #: ``eager.session``: keep the session made for this request, and tell its id in ``start``.
@@ -49,6 +50,8 @@ class Gateway:
     #: is told how to write code for it, and what the aliases of models end with.
     render: Render
     code_tool: CodeTool
+    #: What becomes of tools of a request that are services which are not here.
+    hosted_tools: HostedTools
     hint: Hint
     model_suffix: str
     #: Where clients reach the gateway, None if each request tells; how long links last.
@@ -100,11 +103,24 @@ class Gateway:
             return
         wait_s = self.checkout_timeout_s
 
-        def have() -> AbstractAsyncContextManager[Session]:
+        def sandbox() -> AbstractAsyncContextManager[Session]:
             return self._keep(kept, owner, spare=True) if kept else self.pool.checkout(wait_s, owner=owner)
 
-        async with Late(have) as late:
+        async with Late(sandbox) as late:
             yield LatePlace(late, kept or "", self.pool.python_version)
+
+    async def may_use(self, name: str, *, owner: str, wait_s: float) -> bool:
+        """Whether ``place`` has no other request in the session that ``owner`` calls ``name``, and no other gateway
+        holds it. It is waited for, for a while: code that was stopped may be ending in it."""
+        id = kept_id(owner, name)
+        if not await self.registry.until_free(id, limit_s=wait_s):
+            return False
+        if not self.registry.is_alive(id, owner=owner):
+            try:
+                await self.instance.require_nowhere(id, owner=owner)
+            except SessionElsewhere:
+                return False
+        return True
 
     @asynccontextmanager
     async def _keep(self, id: str, owner: str, *, spare: bool) -> AsyncIterator[Session]:

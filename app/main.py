@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 from importlib import metadata
 from typing import NoReturn
 
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from starlette.middleware.cors import CORSMiddleware
 
@@ -21,14 +21,18 @@ from app.api.eager import routes as eager
 from app.api.edge import errors
 from app.api.edge.auth import AuthMiddleware, Keyring
 from app.api.edge.body_limit import BodyLimitMiddleware
-from app.api.edge.limits import Admission
+from app.api.edge.key_file import keys_followed
+from app.api.edge.limits import Admission, AdmissionMiddleware
+from app.api.edge.meter import Meter
 from app.api.edge.open_requests import OpenRequests, ShutdownMiddleware
 from app.api.edge.origins import EXPOSED_HEADERS, OriginMiddleware, Origins
 from app.api.edge.request_id import RequestIdMiddleware
+from app.api.edge.wrong_keys import WrongKeys
 from app.api.files import routes as files
+from app.api.mcp import routes as mcp
 from app.api.metrics import Metrics
 from app.api.responses import create as responses
-from app.api.responses import stored
+from app.api.responses import stored, upgrade
 from app.api.services import Services
 from app.api.sessions import file_routes as session_files
 from app.api.sessions import routes as sessions
@@ -36,6 +40,7 @@ from app.api.shared import links as shared_links
 from app.api.shared import routes as shared
 from app.api.system import routes as system
 from app.api.tools import code_tool_names
+from app.audit import Audit
 from app.config import MiB, Settings
 from app.containers.host import ContainerHost
 from app.errors import EagerError, SandboxStartError, StorageError
@@ -43,7 +48,6 @@ from app.gateway import Gateway
 from app.instance import Instance
 from app.sandbox.backend import Backend
 from app.sandbox.docker.backend import DockerBackend
-from app.sandbox.docker.container import DockerLimits
 from app.sandbox.docker.engines import Engines
 from app.sandbox.egress.exchange import EgressLimits
 from app.sandbox.egress.proxy import Egress
@@ -51,11 +55,12 @@ from app.sandbox.egress.rules import Rules
 from app.sandbox.jupyter.backend import JupyterBackend, Kernels
 from app.sandbox.jupyter.local_kernels import LocalKernels
 from app.sandbox.jupyter.server_kernels import ServerKernels
+from app.sandbox.limits import SandboxLimits
 from app.sandbox.local.backend import LocalBackend
 from app.sandbox.local.environment import find_environment
-from app.sandbox.local.recipe import LocalLimits
 from app.sandbox.pool import Pool
 from app.sandbox.registry import SessionRegistry
+from app.sandbox.starts import Starts, machine_is_short
 from app.store.blobs import BlobStore
 from app.store.database import Store, open_store
 from app.store.deployment_key import deployment_key
@@ -77,15 +82,29 @@ SESSION_LIMIT = 8
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The application. Sandboxes and connections are opened by its lifespan, and closed by it."""
     settings = settings or Settings()
-    keyring = Keyring(settings.api_keys)
+    wrong = WrongKeys(settings.wrong_keys_per_minute)
+    keyring = Keyring(settings.api_keys, closed=not settings.is_open, wrong=wrong)
     open_requests = OpenRequests()
+    audit = Audit(settings.data_dir / "audit", backend=settings.sandbox, days=settings.audit_days)
     admission = Admission(
-        limit=settings.request_limit, queue_limit=settings.request_limit, wait_s=settings.queue_timeout_s
+        limit=settings.request_limit,
+        queue_limit=settings.request_limit,
+        wait_s=settings.queue_timeout_s,
+        fraction=keyring.fraction,
+        meter=Meter(on_execution=audit.note),
     )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with _open_services(settings, admission, open_requests) as app.state.services:
+        async with AsyncExitStack() as opened:
+            with _failing_with_name_of("EAGER_API_KEYS_FILE"):
+                await opened.enter_async_context(
+                    keys_followed(settings.api_keys_file, keyring, configured=settings.api_keys)
+                )
+            with _failing_with_name_of("EAGER_DATA_DIR"):
+                await opened.enter_async_context(audit.kept())
+            services = _open_services(settings, keyring, audit, admission, open_requests)
+            app.state.services = await opened.enter_async_context(services)
             yield
 
     # A redirection names scheme, host and path as we see them: behind a proxy it would lead to plain HTTP, or astray.
@@ -97,8 +116,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         max_upload_bytes=settings.max_upload_mb * MiB + FORM_OVERHEAD_BYTES,
         timeout_s=settings.body_timeout_s,
     )
+    app.add_middleware(AdmissionMiddleware, admission=admission)
     app.add_middleware(AuthMiddleware, keyring=keyring)
-    app.add_middleware(OriginMiddleware, origins=Origins(settings.cors_origins, open=len(keyring) == 0))
+    app.add_middleware(OriginMiddleware, origins=Origins(settings.cors_origins, open=settings.is_open))
     app.add_middleware(ShutdownMiddleware, open_requests=open_requests)
     app.add_middleware(RequestIdMiddleware)
     if settings.cors_origins:
@@ -109,19 +129,21 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             allow_headers=["*"],
             expose_headers=EXPOSED_HEADERS,
         )
-    _include_routes(app, admission)
+    _include_routes(app)
     return app
 
 
-def _include_routes(app: FastAPI, admission: Admission) -> None:
+def _include_routes(app: FastAPI) -> None:
     app.include_router(system.open_router)
     app.include_router(shared.open_router)
+    app.include_router(upgrade.router)
     for module in (
         system,
         shared,
         eager,
         push,
         chat,
+        mcp,
         sessions,
         session_files,
         files,
@@ -130,12 +152,12 @@ def _include_routes(app: FastAPI, admission: Admission) -> None:
         containers,
         container_files,
     ):
-        app.include_router(module.router, dependencies=[Depends(admission.admitted)])
+        app.include_router(module.router)
 
 
 @asynccontextmanager
 async def _open_services(
-    settings: Settings, admission: Admission, open_requests: OpenRequests
+    settings: Settings, keyring: Keyring, audit: Audit, admission: Admission, open_requests: OpenRequests
 ) -> AsyncIterator[Services]:
     async with AsyncExitStack() as opened:
         with _failing_with_name_of("EAGER_FILES_URL" if settings.files_url else "EAGER_DATA_DIR"):
@@ -146,7 +168,7 @@ async def _open_services(
         with _failing_with_name_of(settings.database_setting):
             instance = Instance(store)
             await opened.enter_async_context(instance.alive())
-        gateway = await opened.enter_async_context(_open_gateway(settings, instance))
+        gateway = await opened.enter_async_context(_open_gateway(settings, instance, keyring))
         secret = settings.secret_key.get_secret_value() if settings.secret_key else None
         with _failing_with_name_of("EAGER_DATA_DIR"):
             key = deployment_key(secret, settings.data_dir)
@@ -161,7 +183,7 @@ async def _open_services(
         )
         async with asyncio.TaskGroup() as tasks:
             housekeeping = (
-                tasks.create_task(_purge_now_and_then(store, blobs)),
+                tasks.create_task(_purge_now_and_then(store, blobs, audit)),
                 tasks.create_task(instance.keep_alive(gateway.registry)),
             )
             yield Services(
@@ -191,18 +213,20 @@ def _failing_with_name_of(setting: str) -> Iterator[None]:
         raise EagerError(f"{setting}: {reason}") from error
 
 
-async def _purge_now_and_then(store: Store, blobs: BlobStore) -> NoReturn:
+async def _purge_now_and_then(store: Store, blobs: BlobStore, audit: Audit) -> NoReturn:
     """What has expired is removed at the start and every hour. A store that is away for a while stops nothing."""
     while True:
         with suppress(StorageError):  # which has been logged
             await store.purge()
             await files.purge_files(store, blobs)
             await shared_links.purge_shared(store, blobs)
+        with suppress(OSError):
+            await audit.purge()
         await asyncio.sleep(PURGE_EVERY_S)
 
 
 @asynccontextmanager
-async def _open_gateway(settings: Settings, instance: Instance) -> AsyncIterator[Gateway]:
+async def _open_gateway(settings: Settings, instance: Instance, keyring: Keyring) -> AsyncIterator[Gateway]:
     egress = _egress(settings)
     backend = create_backend(settings, egress)
     if isinstance(backend, LocalBackend):
@@ -232,6 +256,9 @@ async def _open_gateway(settings: Settings, instance: Instance) -> AsyncIterator
             limit=limit,
             forking=backend if isinstance(backend, LocalBackend) else None,
             has_room=engines.has_room if engines else lambda: True,
+            fraction=keyring.fraction,
+            starts=Starts(is_short=machine_is_short),
+            patience_s=settings.start_silence_s,
         ) as pool,
         SessionRegistry(
             pool,
@@ -260,6 +287,7 @@ async def _open_gateway(settings: Settings, instance: Instance) -> AsyncIterator
                 events=settings.events,
                 render=settings.render,
                 code_tool=settings.code_tool,
+                hosted_tools=settings.hosted_tools,
                 hint=settings.hint,
                 model_suffix=settings.model_suffix,
                 public_url=settings.public_url.rstrip("/") if settings.public_url else None,
@@ -275,9 +303,9 @@ async def _open_gateway(settings: Settings, instance: Instance) -> AsyncIterator
 
 
 def _egress(settings: Settings) -> Egress | None:
-    if not settings.egress_allow:
+    if not settings.egress_rules:
         return None
-    return Egress(Rules.parse(settings.egress_allow), limits=EgressLimits(bytes=settings.egress_limit_mb * MiB))
+    return Egress(Rules.parse(settings.egress_rules), limits=EgressLimits(bytes=settings.egress_limit_mb * MiB))
 
 
 def create_backend(settings: Settings, egress: Egress | None) -> Backend:
@@ -295,18 +323,20 @@ def create_backend(settings: Settings, egress: Egress | None) -> Backend:
         )
     if settings.sandbox == "jupyter":
         if egress is not None:
-            raise SandboxStartError("EAGER_EGRESS_ALLOW: what a Jupyter kernel reaches is not ours to decide")
-        return JupyterBackend(_kernels(settings), output_limit_bytes=output_limit_bytes, preload=settings.preload)
+            raise SandboxStartError(
+                "EAGER_EGRESS_ALLOW, EAGER_PIP_INDEX: what a Jupyter kernel reaches is not ours to decide"
+            )
+        return JupyterBackend(
+            _kernels(settings),
+            output_limit_bytes=output_limit_bytes,
+            preload=settings.preload,
+            start_timeout_s=settings.start_silence_s,
+        )
     return LocalBackend(
         find_environment(settings.sandbox_env),
-        limits=LocalLimits(
-            memory_bytes=settings.memory_mb * MiB,
-            processes=settings.processes,
-            cpus=settings.cpus,
-            work_bytes=settings.work_mb * MiB,
-            tmp_bytes=settings.work_mb * MiB,
-        ),
+        limits=_limits(settings),
         output_limit_bytes=output_limit_bytes,
+        start_timeout_s=settings.start_silence_s,
         supervisor_options=_supervisor_options(settings),
         unisolated=settings.unisolated,
         egress=egress,
@@ -321,21 +351,27 @@ def _docker(settings: Settings, engine: str | None, egress: Egress | None) -> Do
         engine=engine,
         runtime=settings.docker_runtime,
         transport=settings.docker_transport,
-        limits=DockerLimits(
-            memory_bytes=settings.memory_mb * MiB,
-            processes=settings.processes,
-            cpus=settings.cpus,
-            work_bytes=settings.work_mb * MiB,
-            tmp_bytes=settings.work_mb * MiB,
-        ),
+        limits=_limits(settings),
         output_limit_bytes=settings.output_limit_mb * MiB,
+        start_timeout_s=settings.start_silence_s,
         supervisor_options=_supervisor_options(settings),
         egress=egress,
     )
 
 
+def _limits(settings: Settings) -> SandboxLimits:
+    return SandboxLimits(
+        memory_bytes=settings.memory_mb * MiB,
+        processes=settings.processes,
+        cpus=settings.cpus,
+        work_bytes=settings.work_mb * MiB,
+        tmp_bytes=settings.work_mb * MiB,
+    )
+
+
 def _supervisor_options(settings: Settings) -> list[str]:
-    return ["--preload", ",".join(settings.preload)] if settings.preload else []
+    options = ["--preload", ",".join(settings.preload)] if settings.preload else []
+    return options + (["--pip-index", settings.pip_index] if settings.pip_index else [])
 
 
 def _kernels(settings: Settings) -> Kernels:

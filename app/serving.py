@@ -8,6 +8,7 @@ import logging
 import signal
 import socket
 from collections.abc import Callable
+from typing import Any
 
 import anyio
 import uvicorn
@@ -58,6 +59,12 @@ def run_server(app: FastAPI, host: str, port: int, fd: int | None) -> bool:
 class WebSocketProtocol(WebSocketsSansIOProtocol):
     """uvicorn's, which closes connections at once when the server stops. Ours go on as other requests do, and are ended
     by the application."""
+
+    async def send(self, message: Any) -> None:
+        """A refusal is a handshake that is over; uvicorn logs it as an error of the application's."""
+        await super().send(message)
+        if self.initial_response is not None and self.close_sent:
+            self.handshake_complete = True
 
     def shutdown(self) -> None:
         if not self.handshake_complete or self.close_sent:

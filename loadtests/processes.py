@@ -65,6 +65,7 @@ async def gateway(upstream: Server, backend: str, **settings: str) -> AsyncItera
             "EAGER_UPSTREAM_BASE_URL": f"{upstream.url}/v1",
             "EAGER_UPSTREAM_API_KEY": "bench",
             "EAGER_API_KEYS": "",
+            "EAGER_API_KEYS_FILE": "",
             "EAGER_SANDBOX": backend,
             "EAGER_DATA_DIR": data,
             "EAGER_CHECKOUT_TIMEOUT_S": "60",

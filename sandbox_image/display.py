@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Final
 
-from sandbox_image import fonts
+from sandbox_image import bokeh_charts, fonts
 from sandbox_image.drawing_warnings import ProgramPlace
 from sandbox_image.figures import Figures
 from sandbox_image.imports import ImportWatch
@@ -44,7 +44,9 @@ class Displays:
                 "pandas": show_all_columns,
                 "plotly.io": _plotly_as_json,
                 "altair": _altair_as_json,
+                "bokeh.io": lambda io: bokeh_charts.show_by(io, self.publish),
                 "matplotlib.font_manager": fonts.add,
+                "matplotlib.text": fonts.watch,
             }
         )
         if "IPython.display" in sys.modules:

@@ -17,6 +17,11 @@ _MAX_TEXT = 1024 * 1024
 _MAX_EVALUE = 64 * 1024
 #: What CPython itself passes on from 3.13: with ``sys.tracebacklimit`` the last entries are shown, and not the first.
 _LIMIT = getattr(traceback, "BUILTIN_EXCEPTION_LIMIT", None)
+#: plotly's own advice is to install what needs a browser.
+_NO_PICTURES_OF_PLOTLY = (
+    "plotly can make no picture in this sandbox, which has no browser: fig.show() shows the chart, and "
+    "fig.write_html(...) saves it"
+)
 _NO_INPUT = "input() is not available: the program has no standard input"
 
 
@@ -54,6 +59,8 @@ def describe(error: BaseException, filename: str, phase: Literal["compile", "run
     if isinstance(error, EOFError) and error.args == ("EOF when reading a line",):
         error.add_note(_NO_INPUT)
         hint = f" ({_NO_INPUT})"
+    if isinstance(error, ValueError) and "Kaleido" in _message(error):
+        error.add_note(_NO_PICTURES_OF_PLOTLY)
     if isinstance(error, ModuleNotFoundError) and (where := missing.note(error.name)):
         error.add_note(where)
     return {

@@ -31,7 +31,7 @@ from sandbox_image.base_interpreter import BaseInterpreter, End, Raised, is_coro
 from sandbox_image.block import BlockCode, SourcePiece
 from sandbox_image.channel import SupervisorChannel
 from sandbox_image.mime import Bundle
-from sandbox_image.namespace import use_work_folder
+from sandbox_image.namespace import use_python_path, use_work_folder
 from sandbox_image.own_pages import PageRanges, take
 from sandbox_image.process import die_with_parent
 from sandbox_image.protocol import INTERPRETER, PROGRESS, encode_message
@@ -75,6 +75,7 @@ class Interpreter(BaseInterpreter):
         self._default_recursion_limit = sys.getrecursionlimit()
         self._trace: Any = None
         use_work_folder()
+        use_python_path()
 
     def steps(self, pages: PageRanges = ()) -> Iterator[object]:
         ahead: Iterator[object] | None = take(pages)

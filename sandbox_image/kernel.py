@@ -70,6 +70,7 @@ class KernelInterpreter(BaseInterpreter):
         shell.user_module, shell.user_ns = self._main, self._main.__dict__
         shell.display_pub.publish = self._displays.publish
         shell.display_pub.clear_output = self._displays.clear_output
+        shell.set_hook("show_in_pager", _print_page, 0)  # of ``name?``: ipykernel's is a window of the notebook
 
     def execute(self, message: dict[str, Any]) -> None:
         self._interrupts.leave()  # ipykernel has set a handler of its own
@@ -188,6 +189,10 @@ class KernelInterpreter(BaseInterpreter):
                 ours = any(file is stream for stream in self._streams)
                 if not ours or getattr(file, "_flush_pending", True):
                     file.flush()
+
+
+def _print_page(shell: Any, page: Any, *options: Any, **more: Any) -> None:
+    print(page["text/plain"] if isinstance(page, dict) else page)
 
 
 def _keep_order(stdout: Any, stderr: Any) -> None:

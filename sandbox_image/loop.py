@@ -310,7 +310,7 @@ class Supervisor:
             case "reset":
                 self._bury("reset", "")
             case "ping":
-                pong = {"t": "pong", "id": orders.number(order, "id")}
+                pong = {"t": "pong", "id": orders.number(order, "id"), "cpu_ms": process.cpu_ms()}
                 self._gateway.write(encode_message(CONTROL, pong))
             case "checkpoint":
                 self._transactions.checkpoint(orders.number(order, "id"))

@@ -9,6 +9,7 @@ import math
 import sys
 from typing import Any, Final
 
+from sandbox_image import bokeh_charts
 from sandbox_image.drawing_warnings import ProgramPlace, told_at
 from sandbox_image.failures import as_text, clean, headline, without_runner
 
@@ -46,6 +47,8 @@ def bundle(value: object, place: ProgramPlace) -> tuple[Bundle, Bundle]:
             return {}, {}
         if is_figure(value):
             data["image/png"] = figure_png(value, place)
+        elif bokeh_charts.is_chart(value):
+            data = bokeh_charts.representations(value)
         elif any(mime.startswith("application/vnd.vegalite.") for mime in data):
             _draw_vega_lite(data)
     except Exception as error:
@@ -170,14 +173,14 @@ def _call(method: Any, *values: object, **options: Any) -> Any:
     """A representation that fails is one that does not exist; the text remains."""
     try:
         return method(*values, **options)
-    except Exception:
+    except (Exception, SystemExit):
         return None
 
 
 def _text(value: object) -> str:
     try:
         return clean(repr(value), MAX_BUNDLE)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return clean(f"<{_type_name(value)} object, whose repr() fails with {headline(error)}>")
 
 

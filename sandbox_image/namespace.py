@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import os
 import sys
+from importlib import machinery
 from importlib.machinery import SourceFileLoader
 from types import ModuleType
 
@@ -41,3 +42,17 @@ def use_work_folder() -> None:
     if sys.path and os.path.abspath(sys.path[0] or ".") in {_ROOT, os.path.join(_ROOT, "sandbox_image")}:
         del sys.path[0]
     sys.path[:] = [os.getcwd(), *filter(None, sys.path)]
+
+
+def use_python_path() -> None:
+    """What PYTHONPATH names, as Python does at its start. A folder need not exist yet: an import that does not find it
+    would have it looked over for good."""
+    kinds = (
+        (machinery.ExtensionFileLoader, machinery.EXTENSION_SUFFIXES),
+        (machinery.SourceFileLoader, machinery.SOURCE_SUFFIXES),
+        (machinery.SourcelessFileLoader, machinery.BYTECODE_SUFFIXES),
+    )
+    folders = [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
+    for folder in folders:
+        sys.path_importer_cache[folder] = machinery.FileFinder(folder, *kinds)
+    sys.path[1:1] = folders

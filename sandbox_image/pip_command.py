@@ -1,16 +1,25 @@
 """Program. Stands in the place of pip's ``__main__`` in a sandbox, whose libraries are read-only and where there is no
 network: ``install`` says at once what is there and what cannot be, ``uninstall`` that it cannot; all else is pip's own.
 
+With an index (EAGER_PIP_INDEX) what is missing is installed into a folder of the session, in which its programs look
+for modules. Two steps: pip resolves against all that is installed, and what that finds is installed as it is, because
+with ``--target`` alone pip would install pandas anew beneath whatever needs it.
+
 A file by itself: it is copied into the package ``pip`` (``take_its_place``).
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import re
 import shutil
 import sys
+import tempfile
 from importlib import metadata
+from typing import Any
+from urllib.parse import urlsplit
 
 _NO_NETWORK = "this sandbox has no network; `pip list` shows the libraries that are installed"
 #: With a way out (EAGER_EGRESS_ALLOW) an index may be within reach.
@@ -47,7 +56,21 @@ _WITH_VALUE = frozenset(
         "--upgrade-strategy",
     }
 )
+#: In the folder of temporary files: where a session's own libraries are.
+_FOLDER = "python-packages"
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
+
+
+def environment(index: str, temporary: str, path: str) -> dict[str, str]:
+    """Variables for user code that may install from ``index``, whose URL it is; ``path`` is its PATH."""
+    folder, place = os.path.join(temporary, _FOLDER), urlsplit(index)
+    trusted = {"PIP_TRUSTED_HOST": place.netloc} if place.scheme == "http" else {}
+    return trusted | {
+        "PIP_INDEX_URL": index,
+        "PIP_NO_CACHE_DIR": "1",
+        "PYTHONPATH": folder,
+        "PATH": f"{path}:{os.path.join(folder, 'bin')}",
+    }
 
 
 def main(arguments: list[str]) -> int:
@@ -63,8 +86,14 @@ def main(arguments: list[str]) -> int:
     elsewhere = _way_out() and {word.partition("=")[0] for word in words} & {"-t", "--target", "--prefix", "--root"}
     if command == "install" and not elsewhere and not {"-h", "--help"} & set(words):
         wanted = _requirements(words)
+        if os.environ.get("PIP_INDEX_URL"):
+            return _install_from_index(words, wanted)
         if wanted is not None:
             return _install(wanted)
+    return _pip(arguments)
+
+
+def _pip(arguments: list[str]) -> int:
     from pip._internal.cli.main import main as run_pip  # type: ignore[import-not-found, unused-ignore]
 
     return int(run_pip(arguments) or 0)
@@ -99,6 +128,14 @@ def _requirements(words: list[str]) -> list[str] | None:
 
 
 def _install(wanted: list[str]) -> int:
+    missing = _tell_installed(wanted)
+    if not missing:
+        return 0
+    return _fail(f"cannot install {', '.join(missing)}: {_READ_ONLY if _way_out() else _NO_NETWORK}")
+
+
+def _tell_installed(wanted: list[str]) -> list[str]:
+    """Says what is there, and returns the rest."""
     missing = []
     for text in wanted:
         installed = _installed(text)
@@ -107,9 +144,37 @@ def _install(wanted: list[str]) -> int:
         else:
             version, folder = installed
             print(f"Requirement already satisfied: {text} in {folder} ({version})")
-    if not missing:
+    return missing
+
+
+def _install_from_index(words: list[str], wanted: list[str] | None) -> int:
+    """``wanted`` as of ``_requirements``."""
+    if wanted is not None and not _tell_installed(wanted):
         return 0
-    return _fail(f"cannot install {', '.join(missing)}: {_READ_ONLY if _way_out() else _NO_NETWORK}")
+    with tempfile.TemporaryDirectory() as folder:
+        report = os.path.join(folder, "report.json")
+        if status := _pip(["install", "--dry-run", "--quiet", "--report", report, *words]):
+            return status
+        with open(report, encoding="utf-8") as file:
+            found: list[dict[str, Any]] = json.load(file)["install"]
+    if not found:
+        return 0
+    target = os.path.join(tempfile.gettempdir(), _FOLDER)
+    pins = [_pinned(entry["metadata"]["name"], entry["download_info"]) for entry in found]
+    if status := _pip(["install", "--quiet", "--no-deps", "--upgrade", "--target", target, *pins]):
+        return status
+    names = sorted(f"{entry['metadata']['name']}-{entry['metadata']['version']}" for entry in found)
+    print(f"Successfully installed {' '.join(names)}")
+    return 0
+
+
+def _pinned(name: str, download: dict[str, Any]) -> str:
+    """The very thing that pip has found (PEP 610)."""
+    url = download["url"]
+    if version_control := download.get("vcs_info"):
+        return f"{name} @ {version_control['vcs']}+{url}@{version_control['commit_id']}"
+    digest = (download.get("archive_info") or {}).get("hashes", {}).get("sha256")
+    return f"{name} @ {url}#sha256={digest}" if digest else f"{name} @ {url}"
 
 
 def _installed(text: str) -> tuple[str, str] | None:
@@ -131,11 +196,18 @@ def _installed(text: str) -> tuple[str, str] | None:
 
 def _uninstall(names: list[str]) -> int:
     there = []
+    own = os.path.join(tempfile.gettempdir(), _FOLDER, "")
     for name in names:
-        if _NAME.fullmatch(name) and _installed(name):
-            there.append(name)
-        else:
+        installed = _installed(name) if _NAME.fullmatch(name) else None
+        if installed is None:
             print(f"WARNING: Skipping {name} as it is not installed.", file=sys.stderr)
+        elif os.path.join(installed[1], "") == own:
+            for file in metadata.files(name) or ():
+                with contextlib.suppress(OSError):
+                    os.unlink(file.locate())
+            print(f"Successfully uninstalled {name}-{installed[0]}")
+        else:
+            there.append(name)
     return _fail(f"cannot uninstall {', '.join(there)}: the libraries of this sandbox are read-only") if there else 0
 
 

@@ -29,7 +29,7 @@ Rules.
 Messages to the supervisor (kind 0):
     {"op": "interrupt", "id": n}         id of the execution to interrupt
     {"op": "reset"}
-    {"op": "ping", "id": n}              -> {"t": "pong", "id": n}
+    {"op": "ping", "id": n}              -> {"t": "pong", "id": n, "cpu_ms": n}
     {"op": "put", "id": n, "path": "a/b.csv", "size": bytes}   followed by kind 4 frames of that many bytes in all
     {"op": "get", "id": n, "path": "a/b.csv", "limit": bytes}  -> kind 4 frames, then the ``file`` message
     {"op": "list", "id": n, "limit": entries}
@@ -37,12 +37,14 @@ Messages to the supervisor (kind 0):
     {"op": "checkpoint", "id": n} | {"op": "commit", "id": n} | {"op": "rollback", "id": n}
                                          -> {"t": "snapshot", ...}; see "Transactions"
 Messages from the supervisor (kind 0):
+    {"t": "step", "what": "import pandas"}   before ``ready``: what it does next, so that a slow start is told from one
+                                         that hangs
     {"t": "ready", "protocol": PROTOCOL_VERSION, "python": [3, 11, 7], "languages": ["python", "bash"],
      "workdir": "/mnt/data"}
     {"t": "lost", "id": n | null, "ran": k, "reason": "exit" | "signal" | "memory" | "reset" | "protocol",
      "detail": "exit status 3"}          the interpreter is gone with its state; k chunks of execution n had been
                                          finished; a ``ready`` follows
-    {"t": "pong", "id": n}
+    {"t": "pong", "id": n, "cpu_ms": n}      CPU time of all that was started so far
     {"t": "file", "id": n, "ok": bool, "error": str | null, "size": bytes,
      "entries": [{"path": str, "size": bytes, "mtime_ns": int}] | null, "truncated": bool}
     {"t": "snapshot", "id": n, "ok": bool, "error": str | null}

@@ -18,6 +18,7 @@ import io
 import os
 import stat
 import sys
+import warnings
 import weakref
 from pathlib import PurePath
 from types import FrameType, ModuleType
@@ -68,7 +69,7 @@ class SavedFigures:
     def settle(self) -> None:
         """Do what was put off: the next statement may see it, or change what was saved."""
         while self._due:
-            self._due.pop().draw_idle()
+            _redraw(self._due.pop())
         for figure, (png, state) in list(self._saved.items()):
             if state is None:
                 self._keep(figure, png, figure_state.of(figure))
@@ -109,7 +110,7 @@ class SavedFigures:
             if self._namespace is not None:
                 self._due.add(canvas)
                 return
-            canvas.draw_idle()
+            _redraw(canvas)
             if png is not None:
                 self._keep(canvas.figure, png, figure_state.of(canvas.figure))
 
@@ -134,6 +135,13 @@ class SavedFigures:
             and not sys.modules["matplotlib"].is_interactive()
         )
         return by_pyplot, is_statement
+
+
+def _redraw(canvas: Any) -> None:
+    """Saving has drawn the same just before: what there is to warn of has been said, of the program's line."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        canvas.draw_idle()
 
 
 def _is_harmless(call: tuple[str, str], namespace: dict[str, Any]) -> bool:

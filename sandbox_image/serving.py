@@ -9,12 +9,13 @@ import os
 import shutil
 import socket
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from sandbox_image import egress, first_uses, own_pages, preload, process
+from sandbox_image import egress, first_uses, own_pages, pip_command, preload, process
 from sandbox_image.loop import InterpreterBroken, Supervisor
 from sandbox_image.outlet import StreamEnded
 from sandbox_image.protocol import ProtocolError
@@ -41,17 +42,25 @@ class Preloaded:
 
 
 def preload_all(
-    modules: str, workdir: str, *, with_egress: bool, say_step: Callable[[str], None] = lambda step: None
+    modules: str,
+    workdir: str,
+    *,
+    with_egress: bool,
+    pip_index: str | None = None,
+    say_step: Callable[[str], None] = lambda step: None,
 ) -> Preloaded:
     """Import everything that user code may see, with the environment of user code.
 
     Args:
         modules: names with commas between them.
+        pip_index: URL of the package index that user code may install from.
         say_step: is told what comes next.
     """
     preload.set_environment(workdir)
     if with_egress:
         os.environ.update(egress.ENVIRONMENT)
+    if pip_index is not None:
+        os.environ.update(pip_command.environment(pip_index, tempfile.gettempdir(), os.environ["PATH"]))
     steps: _Steps = importlib.import_module("sandbox_image.interpreter").steps
     notes = []
     for name in filter(None, modules.split(",")):

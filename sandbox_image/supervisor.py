@@ -12,6 +12,7 @@ import argparse
 import os
 import socket
 import sys
+from functools import partial
 from typing import Final, NoReturn
 
 if not __package__:  # run by path: the folder of our package has to be named
@@ -19,7 +20,7 @@ if not __package__:  # run by path: the folder of our package has to be named
 
 from sandbox_image import egress, serving
 from sandbox_image.bare_stack import descend
-from sandbox_image.protocol import WORK_FOLDER
+from sandbox_image.protocol import CONTROL, WORK_FOLDER, encode_message
 
 _CANNOT_START: Final = 3
 
@@ -31,7 +32,13 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         _fill_standard_descriptors()
         read_fd, write_fd = _open_stream(options)
         os.umask(0o022)
-        preloaded = serving.preload_all(options.preload, options.workdir, with_egress=options.egress)
+        preloaded = serving.preload_all(
+            options.preload,
+            options.workdir,
+            with_egress=options.egress,
+            pip_index=options.pip_index,
+            say_step=partial(_say_step, write_fd),
+        )
         supervisor = serving.supervise(read_fd, options.workdir, options.uid, write_fd)
     except OSError as error:
         serving.say(f"cannot start: {error}")
@@ -48,6 +55,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--workdir", default=WORK_FOLDER, help="folder of the user's files (%(default)s)")
     parser.add_argument("--preload", default="", metavar="MODULES", help="libraries to import before the first fork")
     parser.add_argument("--egress", action="store_true", help="give the gateway a way out to serve; not with --stdio")
+    parser.add_argument("--pip-index", metavar="URL", help="package index that user code may install from")
     parser.add_argument("--uid", type=int, help="uid and gid of user code, if not ours (needs root)")
     return parser.parse_args(arguments)
 
@@ -73,6 +81,12 @@ def _open_stream(options: argparse.Namespace) -> tuple[int, int]:
             egress.hand_over(given)
         read_fd, write_fd = given, os.dup(given)
     return read_fd, write_fd
+
+
+def _say_step(write_fd: int, step: str) -> None:
+    frame = encode_message(CONTROL, {"t": "step", "what": step})
+    while frame:
+        frame = frame[os.write(write_fd, frame) :]
 
 
 def _connect(path: str) -> int:

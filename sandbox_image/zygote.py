@@ -46,7 +46,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     options = _parse(arguments)
     os.umask(0o022)
     tell = _step_teller(options.fd)
-    preloaded = serving.preload_all(options.preload, WORK_FOLDER, with_egress=options.egress, say_step=tell)
+    preloaded = serving.preload_all(
+        options.preload, WORK_FOLDER, with_egress=options.egress, pip_index=options.pip_index, say_step=tell
+    )
     template = _template(options)
     threads = os.listdir("/proc/self/task")
     if len(threads) != 1:  # a fork would have a part of them only, and their locks
@@ -134,6 +136,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--filter", type=int, required=True, help="file with the program that filters system calls")
     parser.add_argument("--template", type=json.loads, required=True, help="what all sandboxes have, JSON")
     parser.add_argument("--preload", default="", metavar="MODULES", help="libraries to import")
+    parser.add_argument("--pip-index", metavar="URL", help="package index that user code may install from")
     parser.add_argument("--egress", action="store_true", help="each sandbox gives the gateway a way out to serve")
     return parser.parse_args(arguments)
 

@@ -54,7 +54,7 @@ def test_several_engines_come_as_a_list_and_none_is_dockers_own(monkeypatch: pyt
     ("name", "value", "message"),
     [
         ("API_KEYS", "sha256:12", "64 hexadecimal digits"),
-        ("API_KEYS", '[{"key": "one", "concurrency": 0}]', "at least 1"),
+        ("API_KEYS", '[{"key": "one", "concurrency": 0}]', ">= 1"),
         ("API_KEYS", '["one", null]', "API key 2: a text or an object"),
         ("CORS_ORIGINS", "https://app.example/", "no origin"),
         ("CORS_ORIGINS", "app.example", "no origin"),

@@ -1,18 +1,15 @@
-"""From a request's ``eager`` object and ``X-Eager-*`` headers to the pipeline's options."""
+"""What a request asks for beside its model: in its ``eager`` object, in ``X-Eager-*`` headers, in ``metadata``."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from app.api.edge.validation import validated
 from app.api.schemas import EagerOptions
-from app.api.tools import code_tool_names
 from app.errors import RequestError
 from app.gateway import Gateway
-from app.pipeline.run import OnFailure, RunOptions
-from app.pipeline.transaction import RollbackPolicy
 
 PREFIX = "x-eager-"
 
@@ -44,52 +41,6 @@ def _value(option: str, text: str) -> Any:
         return text
     except RecursionError:
         raise RequestError("Nested too deeply.", param=f"eager.{option}") from None
-
-
-def pipeline_options(
-    options: EagerOptions,
-    gateway: Gateway,
-    headers: Mapping[str, str],
-    *,
-    sources: Collection[str],
-    max_turns: int,
-    on_error: OnFailure = "interrupt",
-    rollback: RollbackPolicy = "off",
-) -> RunOptions:
-    """The endpoint's defaults (the named arguments) and the deployment's filled in, limits applied."""
-    if options.tools == "off":
-        tools: frozenset[str] = frozenset()
-    else:
-        tools = gateway.tools if options.tools is None else code_tool_names(options.tools)
-    return RunOptions(
-        mode=options.mode,
-        on_error=options.on_error or on_error,
-        repair_from=options.repair_from,
-        max_repairs=gateway.max_repairs if options.max_repairs is None else options.max_repairs,
-        rollback=options.rollback or rollback,
-        sources=frozenset(sources if options.sources is None else options.sources),
-        tools=tools,
-        gate=options.gate or gateway.gate,
-        max_turns=min(options.max_turns or max_turns, gateway.turn_limit),
-        timeout_s=min(options.timeout_s or gateway.timeout_s, gateway.timeout_s),
-        headers=forwarded_headers(gateway, headers),
-    )
-
-
-def drop_in_options(
-    options: EagerOptions, gateway: Gateway, headers: Mapping[str, str], *, sources: Collection[str] | None = None
-) -> RunOptions:
-    """The same for OpenAI's endpoints: code runs to an answer, and what fails is repaired on the way. ``sources`` are
-    the default in the place of the deployment's."""
-    return pipeline_options(
-        options,
-        gateway,
-        headers,
-        sources=gateway.sources if sources is None else sources,
-        max_turns=gateway.turn_limit,
-        on_error="repair",
-        rollback="on_syntax_error",
-    )
 
 
 def session_id(metadata: Mapping[str, Any] | None) -> str | None:

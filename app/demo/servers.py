@@ -43,6 +43,8 @@ def _gateway_environment(upstream: str, requests: int) -> Mapping[str, str]:
         "EAGER_UPSTREAM_BASE_URL": f"{upstream}/v1",
         "EAGER_UPSTREAM_API_KEY": "replay",
         "EAGER_API_KEYS": "",
+        "EAGER_API_KEYS_FILE": "",
+        "EAGER_AUDIT_DAYS": "0",
         "EAGER_POOL_SIZE": str(requests),
         "EAGER_SANDBOX_LIMIT": str(requests),
         # Nothing is kept; a gateway that serves beside it is not taken for one that was there before.

@@ -19,6 +19,7 @@ class Chunk:
             with the comment behind another statement.
         kind: ``simple``, a clause word (``if``, ``def``, ...), ``magic`` (it holds IPython syntax, at any depth), or
             ``trivia`` (blank lines and comments at the end, nothing to run).
+        plain: ``source`` without the indentation and the prompts that IPython takes off; None: there are none.
     """
 
     index: int
@@ -28,6 +29,7 @@ class Chunk:
     line: int
     column: int
     kind: str
+    plain: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

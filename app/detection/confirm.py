@@ -46,7 +46,9 @@ class Confirmer:
         if is_large(chunk):
             self._head = chunk.index == 0 and chunk.kind == "simple"  # it may be a docstring
             return None
-        source = chunk.source.removeprefix("\ufeff") if chunk.start == 0 else chunk.source
+        source = chunk.source if chunk.plain is None else chunk.plain
+        if chunk.start == 0:
+            source = source.removeprefix("\ufeff")
         # What follows a semicolon starts with blanks, which only code before them makes legal.
         after_semicolon = chunk.column > 0 and not source.startswith("#")
         if after_semicolon:

@@ -148,7 +148,8 @@ class PromptedDetector:
             if column:
                 index = bisect_left(self._lines, chunk.start) - 1
                 column += self._taken[index][1]
-            mapped.append(replace(chunk, source=source, start=self._start, end=end, column=column))
+            plain = chunk.source
+            mapped.append(replace(chunk, source=source, plain=plain, start=self._start, end=end, column=column))
             original = original[end - self._start :]
             self._start = end
         self._original = [original]

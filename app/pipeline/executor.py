@@ -17,6 +17,7 @@ from app.events import (
     Interrupt,
     SessionLost,
 )
+from app.pipeline.accounting import execute
 from app.pipeline.block import Block, BlockStatus, code_end
 from app.pipeline.emitter import Emitter
 from app.pipeline.place import Place
@@ -121,8 +122,10 @@ class Executor:
             block.running = self._batch, self._emitter.now_s()
             await emit(ExecStart(call_id=block.call_id, batch=self._batch, chunks=chunks))
         began_s = self._emitter.now_s()
-        execution = await self._session.execute(
+        execution = await execute(
+            self._session,
             work.chunks,
+            name=self._place.name,
             block=block.name,
             final=work.final,
             cut=cut,

@@ -42,11 +42,12 @@ from app.pipeline.place import NewPlace, Place
 from app.pipeline.queue import ExecutionQueue
 from app.pipeline.stopwatch import Stopwatch
 from app.pipeline.transaction import NoTransaction, RollbackPolicy, Transaction
-from app.pipeline.usage import Usage, add_usage, estimated_usage
+from app.pipeline.usage import Usage, add_usage, estimated_usage, totals
 from app.pipeline.work_folder import WorkFolderWatch
 from app.scheduling.gate import Policy
 from app.upstream.completions import Completions
 from app.upstream.refusal import refuses_streams
+from app.usage import used_by_request
 
 log = logging.getLogger(__name__)
 
@@ -181,6 +182,7 @@ class _Request:
             usage = _usage_of(generation, stopped)
             await self._end_turn(generation, usage)
             self._usage = add_usage(self._usage, usage)
+            used_by_request().tokens += totals(usage)[2]
             told = follow_up(generation, stopped=stopped is not None, code_keys=self._options.code_keys)
             if generation.blocks and self._keep_turn is not None:
                 await self._keep_turn(turn, told)

@@ -14,9 +14,10 @@ Rules.
 1. One worker serves one session, then it is closed. What ran in it cannot be trusted back.
 2. ``limit`` counts every worker there is: starting, warm, busy and closing. The last of these, because their memory is
    still in use.
-3. Callers of one owner are served in the order in which they came. One whose deadline passes gets
+3. Each owner (an API key) has a share of the limit, and who uses least of theirs is served first (``app/shares.py``).
+   Callers of one owner are served in the order in which they came. One whose deadline passes gets
    ``SandboxUnavailable``.
-4. A caller never waits for a start while a warm worker exists that may be its.
+4. A caller whose owner may have one never waits for a start while a warm worker exists that may be its.
 5. Leaving the pool closes every worker, those in use included.
 """
 
@@ -33,18 +34,18 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
-from app.detection.chunk import Chunk
 from app.errors import SandboxError, SandboxStartError, SandboxUnavailable
 from app.sandbox.backend import Backend, Forking
-from app.sandbox.worker.messages import Display, Output, Result
+from app.sandbox.starts import Starts
+from app.sandbox.trial import tried
 from app.sandbox.worker.worker import Worker
+from app.shares import Fraction, Shares, WaitingLine, undivided
 
 log = logging.getLogger(__name__)
 
-_CHECK: Final = Chunk(index=0, source="1 + 1\n", start=0, end=6, line=1, column=0, kind="simple")
 _CHECK_TIMEOUT_S: Final = 10.0
 _BACK_OFF_S: Final = (0.1, 30.0)
-#: Starts for callers at one time; the rest wait for these.
+#: Forks for callers at one time; the rest wait for these.
 _MOST_FORKS: Final = 8
 
 
@@ -74,6 +75,9 @@ class Pool:
         limit: workers that may exist at once.
         forking: the backend, where its starts are forks.
         has_room: whether the backend has a place for one more now; when that changes, ``look_again`` is to be called.
+        fraction: of each owner.
+        starts: how many begin at once.
+        patience_s: for the first line of code of a worker.
         sleep, jitter: for tests; jitter gives a factor.
     """
 
@@ -85,12 +89,15 @@ class Pool:
         limit: int,
         forking: Forking | None = None,
         has_room: Callable[[], bool] = lambda: True,
+        fraction: Fraction = undivided,
+        starts: Starts | None = None,
+        patience_s: float = _CHECK_TIMEOUT_S,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = lambda: random.uniform(0.5, 1.5),  # noqa: S311 - not a secret
     ) -> None:
         #: Grammar of the sandboxes: the latest one's; ours while there was none.
         self.python_version = sys.version_info[:2]
-        #: Called when somebody has to wait and no room is left: it may discard a worker that can be spared.
+        #: Called when somebody has to wait (``shortage``): it may discard a worker that can be spared.
         self.on_shortage: Callable[[], None] | None = None
         if not 0 < warm <= limit:
             raise ValueError(f"cannot keep {warm} of at most {limit} sandboxes warm")
@@ -99,13 +106,16 @@ class Pool:
         self._starters = warm
         self._limit = limit
         self._backend_has_room = has_room
+        self._starts = starts or Starts()
+        self._patience_s = patience_s
         self._sleep, self._jitter = sleep, jitter
         self._tasks = asyncio.TaskGroup()
         self._closed = False
         self._shelf: deque[Worker] = deque()
-        self._busy: set[Worker] = set()
+        self._shares = Shares(limit, fraction=fraction)  # of what is busy, and of what is closing after that
+        self._busy: dict[Worker, str] = {}  # and whose it is
         self._closing: set[Worker] = set()
-        self._waiting: deque[tuple[asyncio.Future[Worker], str]] = deque()
+        self._waiting: WaitingLine[Worker] = WaitingLine()
         self._starting: list[str | None] = []  # for whom
         self._last_owner: str | None = None
         self._room = asyncio.Event()  # set when some may have come
@@ -155,7 +165,7 @@ class Pool:
         self._closed = True
         for task in (*self._starter_tasks, *self._forks):
             task.cancel()
-        for future, _ in self._waiting:
+        for future in self._waiting.all():
             if not future.done():
                 future.set_exception(SandboxUnavailable("the gateway is shutting down"))
         for worker in (*self._shelf, *self._busy):
@@ -183,12 +193,10 @@ class Pool:
             raise SandboxUnavailable("the gateway is shutting down")
         loop = asyncio.get_running_loop()
         asked = loop.time()
-        future: asyncio.Future[Worker] = loop.create_future()
-        waiting = (future, owner)
-        self._waiting.append(waiting)
+        future = self._waiting.join(owner)
         self._match()
         self._start_for_callers()
-        if self.on_shortage is not None and self.is_short():
+        if self.on_shortage is not None and self.shortage():
             self.on_shortage()
         try:
             async with asyncio.timeout(deadline_s):
@@ -202,15 +210,15 @@ class Pool:
                 self.discard(future.result())
             raise
         finally:
-            if waiting in self._waiting:
-                self._waiting.remove(waiting)
+            self._waiting.leave(owner, future)
             self._checkout_s += loop.time() - asked
         self._checked_out += 1
         return future.result()
 
     def look_again(self) -> None:
-        """The backend may have room for a worker that it had not."""
-        self._on_room()
+        """There may be room for a worker that there was not for."""
+        self._room.set()
+        self._start_for_callers()
 
     def discard(self, worker: Worker) -> None:
         """The session is over. The worker is closed in the background; giving it back twice does no harm."""
@@ -220,48 +228,57 @@ class Pool:
 
     # -------------------------------------------------- decisions: nothing here waits
 
-    def is_short(self) -> bool:
-        """Whether more callers wait than workers are on their way, at the limit."""
-        return len(self._waiting) > len(self._starting) + len(self._closing) and not self._has_room()
+    def shortage(self) -> list[str]:
+        """Owners of callers that wait while nothing is on its way for them."""
+        owners = list(self._waiting.keys())
+        if len(self._waiting) > len(self._starting) + len(self._closing) and not self._has_room():
+            return owners
+        return [] if self._closing else [owner for owner in owners if not self._shares.may_take(owner)]
+
+    def is_below_share(self, owner: str) -> bool:
+        return self._shares.used(owner) < self._shares.share(owner)
+
+    def exceeds_share(self, owner: str) -> bool:
+        """Whether it uses what is others', who have left it idle."""
+        return self._shares.exceeds(owner)
 
     def _match(self) -> None:
-        """Give warm workers to those who wait, first come, first served."""
-        for waiting in list(self._waiting):
-            future, owner = waiting
-            if future.done():  # cancelled; its caller has not run yet
-                self._waiting.remove(waiting)
-            elif (worker := self._warm_for(owner)) is not None:
-                self._waiting.remove(waiting)
-                self._shelf.remove(worker)
-                self._taken.pop(worker).set()
-                self._busy.add(worker)
-                self._last_owner = owner
-                future.set_result(worker)
+        """Give warm workers to those who wait and may have one."""
+        owners = list(self._waiting.keys())
+        while self._shelf and (owner := self._shares.next(owners)) is not None:
+            worker = self._warm_for(owner)
+            future = None if worker is None else self._waiting.pop(owner)
+            if worker is None or not self._waiting.length(owner):
+                owners.remove(owner)
+            if worker is None or future is None:  # cancelled; its caller has not run yet
+                continue
+            self._shelf.remove(worker)
+            self._taken.pop(worker).set()
+            self._busy[worker] = self._last_owner = owner
+            self._shares.take(owner)
+            future.set_result(worker)
 
     def _warm_for(self, owner: str) -> Worker | None:
         if self._forking is None:
-            return self._shelf[0] if self._shelf else None
+            return self._shelf[0]
         return next((worker for worker in self._shelf if self._forking.may_serve(worker, owner)), None)
 
     def _start_for_callers(self) -> None:
-        """A fork for each of those who wait and for whom none is on its way."""
+        """A fork for each of those who wait, may have one, and for whom none is on its way."""
         if self._forking is None or not self._forking.is_quick or self._closed:
             return
         coming = Counter(self._starting)
-        for owner in [owner for future, owner in self._waiting if not future.done()]:
-            if coming[owner]:
-                coming[owner] -= 1
-            elif self._has_room() and len(self._forks) < _MOST_FORKS:
+        for owner in list(self._waiting.keys()):
+            while self._waiting.length(owner) > coming[owner] and self._shares.may_take(owner, coming[owner] + 1):
+                if not self._has_room() or len(self._forks) == _MOST_FORKS:
+                    if self._shelf and not self._closing:  # it is for others
+                        self._retire(self._shelf[0])
+                    return
+                coming[owner] += 1
                 self._starting.append(owner)
                 task = self._tasks.create_task(self._fork_for(owner))
                 self._forks.add(task)
                 task.add_done_callback(self._forks.discard)
-            elif self._shelf and not self._closing:  # of others
-                self._retire(self._shelf[0])
-
-    def _on_room(self) -> None:
-        self._room.set()
-        self._start_for_callers()
 
     def _offer(self, worker: Worker) -> asyncio.Event:
         """Put a worker on the shelf. The event is set when it is gone from there."""
@@ -281,15 +298,16 @@ class Pool:
 
     def _retire(self, worker: Worker) -> None:
         """Take a worker out of service, and have it closed."""
+        owner = None
         if worker in self._taken:
             self._shelf.remove(worker)
             self._taken.pop(worker).set()
         elif worker in self._busy:
-            self._busy.remove(worker)
+            owner = self._busy.pop(worker)
         else:
             return
         self._closing.add(worker)
-        self._tasks.create_task(self._close(worker))
+        self._tasks.create_task(self._close(worker, owner))
 
     def _has_room(self) -> bool:
         alive = len(self._starting) + len(self._shelf) + len(self._busy) + len(self._closing)
@@ -298,7 +316,10 @@ class Pool:
     def _unavailable(self, waited_s: float) -> SandboxError:
         if self._last_error is not None:
             return SandboxStartError(f"no sandbox could be started: {self._last_error.message}")
-        return SandboxUnavailable(f"no sandbox came free within {waited_s:g} s; {len(self._busy)} are in use")
+        message = f"no sandbox came free within {waited_s:g} s; {len(self._busy)} are in use"
+        if self._starting:
+            message += f", {len(self._starting)} being started ({self._starts.describe()})"
+        return SandboxUnavailable(message)
 
     # ------------------------------------------------------------------- tasks
 
@@ -308,7 +329,8 @@ class Pool:
             while not self._has_room():
                 self._room.clear()
                 await self._room.wait()
-            owner = self._waiting[0][1] if self._waiting else self._last_owner
+            owner = self._shares.next(self._waiting.keys())
+            owner = self._last_owner if owner is None else owner
             self._starting.append(owner)
             worker = await self._attempt(owner, delay)
             if worker is None:
@@ -324,7 +346,7 @@ class Pool:
         while (worker := await self._attempt(owner, delay)) is None:
             await self._sleep(delay * self._jitter())
             delay = min(delay * 2, longest)
-            if not self._has_room() or all(other != owner for _, other in self._waiting):
+            if not self._has_room() or not self._waiting.length(owner):
                 return
             self._starting.append(owner)
         self._offer(worker)
@@ -349,32 +371,27 @@ class Pool:
         return worker
 
     async def _start(self, owner: str | None) -> Worker:
-        """A worker that has run a line of code."""
-        worker = await (self._backend.start() if self._forking is None else self._forking.start(owner))
-        try:
-            execution = await worker.execute(
-                [_CHECK], block="check", final=True, sink=_ignore, timeout_s=_CHECK_TIMEOUT_S, trial=True
-            )
-            if execution.status != "ok":
-                raise SandboxStartError(f"sandbox {worker.id} fails its first line: {execution}")
-        except BaseException:
-            await worker.close()
-            raise
+        """A worker that has run a line of code. A fork costs no CPU that it would have to wait for."""
+        if self._forking is not None and self._forking.is_quick:
+            worker = await tried(self._forking.start(owner), self._patience_s)
+        else:
+            async with self._starts.turn():
+                start = self._forking.start(owner) if self._forking is not None else self._backend.start()
+                worker = await tried(start, self._patience_s)
         self.python_version = worker.python_version
         return worker
 
-    async def _close(self, worker: Worker) -> None:
+    async def _close(self, worker: Worker, owner: str | None) -> None:
         try:
             await worker.close()
         except Exception:  # one sandbox that resists must not end the pool
             log.exception("sandbox %s could not be closed", worker.id)
         finally:
             self._closing.discard(worker)
-            self._on_room()
-
-
-async def _ignore(message: Output | Display | Result) -> None:
-    """Sink of the first line."""
+            if owner is not None:
+                self._shares.give_back(owner)
+                self._match()  # somebody may have one now who could not before
+            self.look_again()
 
 
 def _has_worker(future: asyncio.Future[Worker]) -> bool:

@@ -5,7 +5,8 @@ request at a time, expires when nobody has used it for ``idle_s``, and when an o
 longest makes room.
 
 A *spare* session is one that nobody asked to keep (the container of ``{"type": "auto"}``). It does not count against
-the owner's limit while it is used, and it makes room for anybody when sandboxes are short.
+the owner's limit while it is used, and it makes room for anybody when sandboxes are short. So does any session of an
+owner that has more than its share of the sandboxes (``app/shares.py``).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -44,10 +45,17 @@ class _Named:
     worker: Worker
     idle_s: float
     spare: bool
-    busy: bool = False
+    free: asyncio.Event = field(default_factory=asyncio.Event)
     created_at: float = field(default_factory=time.time)
     last_used_at: float = field(default_factory=time.time)
     expiry: asyncio.TimerHandle | None = None
+
+    def __post_init__(self) -> None:
+        self.free.set()
+
+    @property
+    def busy(self) -> bool:
+        return not self.free.is_set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +203,16 @@ class SessionRegistry:
         session = await self._find(id, owner)
         await session.worker.interrupt()
 
+    async def until_free(self, id: str, *, limit_s: float) -> bool:
+        """Wait while another request uses the session, or makes it; whether it could be used at once then."""
+        session = self._sessions.get(id)
+        if session is None:
+            return id not in self._opening_ids
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await session.free.wait()
+        return not session.busy
+
     @asynccontextmanager
     async def use(self, id: str, *, owner: str) -> AsyncIterator[Worker]:
         """The session's worker, for this caller alone.
@@ -209,13 +227,13 @@ class SessionRegistry:
         if session.busy:
             raise SessionBusy(f"session {id} is busy")
         self._check_alive(session)
-        session.busy = True
+        session.free.clear()
         if session.expiry is not None:
             session.expiry.cancel()
         try:
             yield session.worker
         finally:
-            session.busy = False
+            session.free.set()
             session.last_used_at = time.time()
             if session.worker.death is not None:
                 self._drop(session)
@@ -255,12 +273,19 @@ class SessionRegistry:
         own = [session for session in self._sessions.values() if session.owner == owner]
         if len(own) > self._limit:
             self._displace([session for session in own if session.spare])
-        if self._pool.is_short():
-            self._give_way()
+        self._give_way()
 
     def _give_way(self) -> None:
-        """Somebody waits for a sandbox, and none can be started."""
-        self._displace([session for session in self._sessions.values() if session.spare])
+        """Somebody may wait for a sandbox, and none can be started. For an owner that has less than its share a spare
+        session of anybody goes, then any of those who have more than theirs; for others a spare one of their own."""
+        owners = self._pool.shortage()
+        if any(map(self._pool.is_below_share, owners)):
+            sessions = self._sessions.values()
+            self._displace([session for session in sessions if session.spare]) or self._displace(
+                [session for session in sessions if self._pool.exceeds_share(session.owner)]
+            )
+        else:
+            self._displace([each for each in self._sessions.values() if each.spare and each.owner in owners])
 
     def _displace(self, sessions: Iterable[_Named]) -> bool:
         """Close that which has not been used for longest; whether there was one."""

@@ -88,6 +88,14 @@ class Session(Protocol):
         """
         ...
 
+    async def cpu_s(self) -> float | None:
+        """CPU time that its code has used so far; None where the sandbox does not know.
+
+        Raises:
+            SandboxGone: the sandbox is dead.
+        """
+        ...
+
     async def interrupt(self) -> None:
         """Stop the running execution, if any: SIGINT, a bounded wait, SIGKILL of the interpreter. The execution then
         ends with ``interrupted`` or ``lost``. Never raises."""

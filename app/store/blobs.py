@@ -65,8 +65,9 @@ class BlobStore:
             await blob.write(content)
 
     @asynccontextmanager
-    async def open(self, name: str) -> AsyncIterator[BlobReader]:
-        """
+    async def open(self, name: str, *, first: int = 0, length: int | None = None) -> AsyncIterator[BlobReader]:
+        """Read a blob, from its byte ``first`` on, ``length`` bytes of it or all.
+
         Raises:
             RequestError: 404, there is none of this name: its file was deleted since it was looked up.
         """
@@ -76,7 +77,11 @@ class BlobStore:
         except FileNotFoundError:
             raise no_such_file(name) from None
         try:
-            yield BlobReader(file, await in_thread(self._files.size, path))
+            if first:
+                await in_thread(file.seek, first)
+            if length is None:
+                length = await in_thread(self._files.size, path) - first
+            yield BlobReader(file, length)
         finally:
             await in_thread(file.close)
 
@@ -138,18 +143,16 @@ class BlobWriter:
 
 
 class BlobReader:
-    """Iterates over a blob's bytes."""
+    """Iterates over ``size`` bytes of a blob."""
 
     def __init__(self, file: Any, size: int) -> None:
         self.size = size
         self._file = file
 
-    async def seek(self, position: int) -> None:
-        """The bytes from there on are read."""
-        await in_thread(self._file.seek, position)
-
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while piece := await in_thread(self._file.read, PIECE):
+        left = self.size
+        while left and (piece := await in_thread(self._file.read, min(PIECE, left))):
+            left -= len(piece)
             yield piece
 
 

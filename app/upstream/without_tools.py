@@ -1,7 +1,7 @@
 """For models that know no tools: the interpreter that we declared is described in words instead.
 
 Servers refuse such a request as a whole, each in its own words ("does not support tools"). It is sent once more, and
-the model told to write its code in a fence.
+the model told to write its code in a fence. Tools of a front end, which cannot know what the model can, are left out.
 """
 
 from __future__ import annotations

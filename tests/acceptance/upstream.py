@@ -4,6 +4,7 @@ asked.
     NAME                  the stream tests/streams/NAME.sse, byte for byte; NAME/7 cuts it into pieces of 7 bytes
     status-429            that HTTP error
     program, program/50   the last user message as a call of ``python``, in tokens of 4 characters; at 50 a second
+    gpt-5.5               the last user message as a call: a list of a function's name and its arguments
     prefaced              the same behind a sentence
     halting/50            the same, all at once, but after 50 tokens it waits until the client has left
     cut                   a connection that breaks in the middle of the program
@@ -79,6 +80,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_json(200, _document(body))
         elif results is not None:
             self._send_stream(_sse(*_sentence(f"The tool said: {results}"), usage=True), 0)
+        elif model == "gpt-5.5":
+            name, arguments = json.loads(_text(body["messages"][-1]["content"]))
+            self._send_stream(_sse(*_call(name, json.dumps(arguments)), usage=True), 0)
         elif model in ("program", "prefaced", "halting", "cut"):
             self._play(asked, model, float(detail or 0))
         else:
@@ -172,6 +176,12 @@ def _program(code: str) -> list[dict[str, Any]]:
     pieces = [json.dumps(code[start : start + 4])[1:-1] for start in range(0, len(code), 4)]
     calls = [head, *({"index": 0, "function": {"arguments": piece}} for piece in [*pieces, '"}'])]
     return [_delta({"tool_calls": [call]}) for call in calls]
+
+
+def _call(name: str, arguments: str) -> list[dict[str, Any]]:
+    head = {"index": 0, "id": "call_c", "type": "function", "function": {"name": name, "arguments": ""}}
+    calls = [head, {"index": 0, "function": {"arguments": arguments}}]
+    return [*(_delta({"tool_calls": [call]}) for call in calls), _delta({}, "tool_calls")]
 
 
 def _sse(*chunks: dict[str, Any], usage: bool, end: bool = True) -> bytes:

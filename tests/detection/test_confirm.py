@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+from app.detection import create_detector
 from app.detection.chunk import Chunk, SyntaxProblem
 from app.detection.confirm import Confirmer, is_large
 from app.detection.python import PythonDetector
@@ -91,3 +92,22 @@ def test_a_continuation_before_the_end_of_a_chunk_is_no_error(code: str) -> None
     assert detector.problem is None
     confirmer = Confirmer(VERSION)
     assert not any(isinstance(confirmer.confirm(chunk), SyntaxProblem) for chunk in chunks)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "  x = 1\n  print(x); y = 2\n  def f():\n      return 1\n",
+        "\tx = 1\n\tif x:\n\t\ty = 2\n",
+        ">>> x = 1\n>>> for i in x:\n...     pass\n...\n>>> y\n",
+        "In [1]: x = 1\n\nIn [2]: for i in x:\n   ...:     pass\n",
+    ],
+)
+def test_what_ipython_takes_off_is_no_error(code: str) -> None:
+    for size in (1, 5, len(code)):
+        detector, confirmer = create_detector("python", VERSION), Confirmer(VERSION)
+        pieces = [code[start : start + size] for start in range(0, len(code), size)]
+        chunks = [chunk for piece in pieces for chunk in detector.feed(piece)] + detector.flush()
+        assert [type(confirmer.confirm(chunk)) for chunk in chunks if chunk.kind != "trivia"].count(ast.Module) >= 2
+        assert not any(isinstance(confirmer.confirm(chunk), SyntaxProblem) for chunk in chunks)
+        assert "".join(chunk.source for chunk in chunks) == code

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from app.detection.chunk import Chunk
@@ -42,6 +43,11 @@ class FakeSession:
     refuses_rollback: str | None = None
     #: checkpoint, commit, rollback, and the sources of each execution, in order.
     history: list[str] = field(default_factory=list)
+    #: What each question for CPU time is answered.
+    cpu: Iterator[float | None] = field(default_factory=lambda: itertools.repeat(None))
+
+    async def cpu_s(self) -> float | None:
+        return next(self.cpu)
 
     async def execute(
         self,

@@ -21,13 +21,12 @@ import pytest
 
 from app.sandbox.backend import Backend
 from app.sandbox.docker.backend import GATEWAY_LABEL, DockerBackend
-from app.sandbox.docker.container import DockerLimits
 from app.sandbox.docker.users import SHARED_UID, Users
 from app.sandbox.jupyter.backend import JupyterBackend
 from app.sandbox.jupyter.local_kernels import LocalKernels
+from app.sandbox.limits import SandboxLimits
 from app.sandbox.local.backend import LocalBackend
 from app.sandbox.local.environment import inspect_python
-from app.sandbox.local.recipe import LocalLimits
 from app.sandbox.pool import Pool, PoolStatistics
 from app.sandbox.worker.worker import Worker
 from tests.backends import SANDBOX_ENV, SANDBOX_IMAGE, require_backend
@@ -57,7 +56,7 @@ Opener = Callable[[], AbstractAsyncContextManager[Opened]]
 @asynccontextmanager
 async def open_local() -> AsyncIterator[Opened]:
     python = Path(sys.base_prefix, "bin", f"python3.{sys.version_info.minor}")
-    limits = LocalLimits(
+    limits = SandboxLimits(
         memory_bytes=MEMORY_BYTES, processes=PROCESSES, work_bytes=32 << 20, tmp_bytes=16 << 20, shared_bytes=16 << 20
     )
     backend = LocalBackend(inspect_python(python), limits=limits, output_limit_bytes=OUTPUT_LIMIT_BYTES)
@@ -95,7 +94,7 @@ async def open_docker(transport: Literal["unix", "attach"], runtime: str | None 
         image=SANDBOX_IMAGE,
         runtime=runtime,
         transport=transport,
-        limits=DockerLimits(
+        limits=SandboxLimits(
             memory_bytes=MEMORY_BYTES,
             processes=PROCESSES,
             work_bytes=32 << 20,

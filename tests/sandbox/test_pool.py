@@ -324,12 +324,11 @@ async def test_however_many_wait_no_more_starts_are_under_way_than_workers_are_k
         await asyncio.gather(*callers)
 
 
-async def test_a_sandbox_that_does_not_answer_its_first_line_is_not_warm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.sandbox.pool._CHECK_TIMEOUT_S", 0.01)
+async def test_a_sandbox_that_does_not_answer_its_first_line_is_not_warm() -> None:
     clock = Clock(most=1)
     async with FakeBackend() as backend:
         backend.silent = True
-        async with Pool(backend, warm=1, limit=2, sleep=clock) as pool:
+        async with Pool(backend, warm=1, limit=2, patience_s=0.01, sleep=clock) as pool:
             await clock.asked.wait()
             assert backend.alive == {}
             assert pool.statistics().warm == 0
@@ -380,3 +379,39 @@ async def test_one_who_waits_without_room_anywhere_asks_for_a_session_that_can_b
         with pytest.raises(SandboxUnavailable):
             await pool.acquire(0.01)
         assert asked == 1
+
+
+# ------------------------------------------------------------------- shares
+
+
+async def test_who_comes_while_another_owner_waits_in_a_crowd_is_served_first() -> None:
+    async with (
+        FakeBackend() as backend,
+        asyncio.TaskGroup() as tasks,
+        Pool(backend, warm=1, limit=8, sleep=Clock(), fraction=lambda owner: 0.5) as pool,
+        asyncio.timeout(60),
+    ):
+        held = [await pool.acquire(50, owner="flood") for _ in range(6)]
+        flood = [tasks.create_task(pool.acquire(50, owner="flood")) for _ in range(20)]
+        await until(backend, lambda: pool.statistics().waiting == 20)
+        for _ in range(2):  # what is kept for others
+            await pool.acquire(50, owner="calm")
+        late = tasks.create_task(pool.acquire(50, owner="calm"))
+        await until(backend, lambda: pool.statistics().waiting == 21)
+        pool.discard(held.pop())
+        await late
+        assert pool.statistics().waiting == 20
+        for each in flood:
+            each.cancel()
+        await asyncio.gather(*flood, return_exceptions=True)
+
+
+async def test_a_caller_is_told_what_is_being_started() -> None:
+    async with FakeBackend() as backend:
+        backend.gate.clear()
+        async with Pool(backend, warm=1, limit=1, sleep=Clock()) as pool:
+            await backend.changed.wait()
+            with pytest.raises(SandboxUnavailable, match=r"1 being started \(for \d+ s; 0 more wait .* load is"):
+                await pool.acquire(0.01)
+            backend.gate.set()
+            await pool.acquire(5)

@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager
 import pytest
 
 from app.errors import RequestError, SandboxGone, SandboxUnavailable, SessionBusy
+from app.sandbox.pool import Pool
 from app.sandbox.registry import SessionRegistry
 from app.sandbox.worker.states import State
 from tests.sandbox.fakes import chunks_of, run
-from tests.sandbox.test_pool import FakeBackend, fake_pool, until
+from tests.sandbox.test_pool import Clock, FakeBackend, fake_pool, until
 
 
 @asynccontextmanager
@@ -211,3 +212,39 @@ async def test_of_two_that_make_one_session_at_once_the_second_is_refused() -> N
             await registry.create(owner="a", deadline_s=0.1, id="ses_one")
         await registry.delete(held, owner="a")
         assert (await first).id == "ses_one"
+
+
+async def test_who_waits_for_a_session_has_it_when_it_is_free_and_only_one_of_several() -> None:
+    async with fake_registry() as (registry, _):
+        id = (await registry.create(owner="a", deadline_s=5)).id
+        assert await registry.until_free(id, limit_s=0)
+        assert await registry.until_free("ses_unknown", limit_s=0)
+
+        async def take() -> bool:
+            if not await registry.until_free(id, limit_s=30):
+                return False
+            async with registry.use(id, owner="a"):
+                await asyncio.sleep(0)
+            return True
+
+        async with registry.use(id, owner="a"):
+            assert not await registry.until_free(id, limit_s=0)
+            waiting = [asyncio.create_task(take()) for _ in range(3)]
+            await asyncio.sleep(0)
+        assert sorted([await task for task in waiting]) == [False, False, True]
+
+
+async def test_a_session_beyond_the_share_of_its_owner_makes_room_for_who_has_less() -> None:
+    async with (
+        FakeBackend() as backend,
+        Pool(backend, warm=1, limit=4, sleep=Clock(), fraction=lambda owner: 0.5) as pool,
+        SessionRegistry(pool, idle_s=60, limit=8) as registry,
+        asyncio.timeout(60),
+    ):
+        hoard = [(await registry.create(owner="hoarder", deadline_s=50)).id for _ in range(3)]
+        mine = [(await registry.create(owner="other", deadline_s=50)).id for _ in range(2)]
+        assert [entry.id for entry in registry.list(owner="hoarder")] == hoard[1:]
+        assert [entry.id for entry in registry.list(owner="other")] == mine
+        with pytest.raises(SandboxUnavailable):  # each has its share
+            await registry.create(owner="other", deadline_s=0.01)
+        assert [entry.id for entry in registry.list(owner="hoarder")] == hoard[1:]

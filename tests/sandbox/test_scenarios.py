@@ -70,6 +70,24 @@ async def test_two_sessions_do_not_see_each_other(pool: Pool) -> None:
         assert await printed(second, "import os\nprint('x' in globals(), os.listdir())\n") == "False []\n"
 
 
+async def test_cpu_time_counts_children_and_interpreters_that_are_no_more(pool: Pool) -> None:
+    burn = "import time\nwhile time.process_time() < {}:\n    pass\n"
+    async with pool.checkout(60) as worker:
+        before = await worker.cpu_s()
+        if before is None:
+            pytest.skip("a kernel does not tell")
+        child = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {burn.format(0.3)!r}])\n"
+        await run(worker, chunks_of(child))
+        after_child = await worker.cpu_s()
+        assert after_child is not None
+        assert after_child - before >= 0.29
+        lost = "import os\n" + burn.format(0.3) + "os._exit(1)\n"
+        await run(worker, chunks_of(lost))
+        after_loss = await worker.cpu_s()
+        assert after_loss is not None
+        assert after_loss - after_child >= 0.15  # it had used some before
+
+
 async def test_output_comes_while_the_code_runs(pool: Pool) -> None:
     async with pool.checkout(60) as worker, asyncio.TaskGroup() as tasks:
         sink = Recorder()

@@ -118,17 +118,20 @@ _NAMES = ["x", "y", "z", "count"]
 
 
 class Scripts:
-    """Generated scripts: ``next(scripts)`` is the next one of the seed."""
+    """Generated scripts: ``next(scripts)`` is the next one of the seed. Each runs a few hundred commands at most: loops
+    go round twice, and no function calls another, or the calls of one would multiply those of the next."""
 
     def __init__(self, seed: int) -> None:
         self._random = Random(seed)
         self._functions = self._loops = 0
+        self._in_function = False
 
     def __iter__(self) -> Scripts:
         return self
 
     def __next__(self) -> str:
         self._functions = self._loops = 0
+        self._in_function = False
         parts = [":\n"]  # before it bash has no PIPESTATUS, and ours has
         parts += [self._option() for _ in range(self._random.choice((0, 0, 1, 2)))]
         parts += [self._line(2) for _ in range(self._random.randrange(2, 12))]
@@ -196,7 +199,7 @@ class Scripts:
                 f"(( {name} = {name} + 1 ))",
                 f"[[ ${{{name}-}} == 1 ]]",
                 "nosuch",
-                f"f{self._random.randrange(self._functions)} 2>/dev/null" if self._functions else "f 2>/dev/null",
+                self._call(),
                 'echo "$#:$*"',
                 "shift 2>/dev/null",
                 "cd . >/dev/null",
@@ -214,13 +217,20 @@ class Scripts:
             ]
         )
 
+    def _call(self) -> str:
+        known = self._functions and not self._in_function
+        return f"f{self._random.randrange(self._functions)} 2>/dev/null" if known else "f 2>/dev/null"
+
     def _body(self, depth: int) -> str:
         lines = [self._line(depth) for _ in range(self._random.randrange(1, 4))]
         return "".join("  " + line if not line.startswith("cat <<") else line for line in lines) + "  :\n"
 
     def _compound(self, depth: int) -> str:
+        kind = self._random.randrange(8)
+        if kind == 3:
+            return self._function(depth)
         body = self._body(depth)
-        match self._random.randrange(8):
+        match kind:
             case 0:
                 return f"if {self._list()}; then\n{body}else\n{self._body(depth)}fi\n"
             case 1:
@@ -228,9 +238,6 @@ class Scripts:
             case 2:
                 self._loops += 1
                 return f"n{self._loops}=0\nwhile (( n{self._loops}++ < 2 )); do\n{body}done\n"
-            case 3:
-                self._functions += 1
-                return f"f{self._functions - 1}() {{\n{body}  return {self._random.randrange(3)}\n}}\n"
             case 4:
                 return f"(\n{body})\n"
             case 5:
@@ -239,6 +246,13 @@ class Scripts:
                 return f"case ${{x-}} in\n  1)\n{body}    ;;\n  *) {self._command()} ;;\nesac\n"
             case _:
                 return f"if {self._command()}; then {self._command()}; fi\n"
+
+    def _function(self, depth: int) -> str:
+        outside, self._in_function = self._in_function, True
+        body = self._body(depth)
+        self._in_function = outside
+        self._functions += 1
+        return f"f{self._functions - 1}() {{\n{body}  return {self._random.randrange(3)}\n}}\n"
 
     def _heredoc(self) -> str:
         word = self._random.choice(["EOF", "'EOF'", "X"])

@@ -101,11 +101,11 @@ class Supervised:
         return self._frames.pop(0)
 
     def message(self) -> dict[str, Any]:
-        """The next frame, which has to be a message."""
+        """The next frame, which has to be a message; steps of its start are left out."""
         kind, payload = self.frame()
         assert kind in (CONTROL, INTERPRETER), (kind, payload[:80])
         message: dict[str, Any] = json.loads(payload)
-        return {"kind": kind, **message}
+        return self.message() if message["t"] == "step" else {"kind": kind, **message}
 
     def until(self, type: str) -> tuple[dict[str, Any], str, str, list[dict[str, Any]]]:
         """Read up to the message of this type. Returns it, stdout, stderr, and the messages before it."""

@@ -90,10 +90,10 @@ def test_a_child_process_can_draw(figures: Interpreter) -> None:
 @pytest.mark.parametrize(
     ("code", "line"),
     [
-        ("plt.title('中文字')\nplt.plot([1])\nplt.show()\n", 6),
-        ("plt.title('中文字')\nplt.plot([1]);\n", 5),
-        ("fig = plt.figure()\nplt.title('中文字')\nfig\n", 6),
-        ("def show():\n    plt.show()\nplt.title('中文字')\nshow()\n", 5),
+        ("plt.title('ሀሁሂ')\nplt.plot([1])\nplt.show()\n", 6),
+        ("plt.title('ሀሁሂ')\nplt.plot([1]);\n", 5),
+        ("fig = plt.figure()\nplt.title('ሀሁሂ')\nfig\n", 6),
+        ("def show():\n    plt.show()\nplt.title('ሀሁሂ')\nshow()\n", 5),
     ],
     ids=["shown", "left open", "by name", "in a function"],
 )
@@ -106,6 +106,6 @@ def test_a_font_that_lacks_characters_is_told_once_each_time(figures: Interprete
         place, _, said = first.partition(": UserWarning: ")
         assert place.endswith(f".py:{line}")
         assert said.startswith("3 characters are missing from the font")  # named from matplotlib 3.9 on
-        assert said.endswith(": 中文字")
+        assert said.endswith(": ሀሁሂ")
         assert turn.stderr.count("Warning") == 1
     figures.run("matplotlib.rcdefaults()\n")

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +24,8 @@ from tests.sandbox_image.shell_scripts import WRITTEN, Scripts
 
 ROOT = Path(__file__).parents[2]
 FULL = os.environ.get("EAGER_FULL") == "1"
+#: For one script, and for the pieces of all.
+_PATIENCE_S = 100.0 if not FULL else 100_000.0
 #: Runs the chunks of each line with the sandbox's shell, and prints [output, status].
 _ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/", "LANG": "C.UTF-8"}
 _DRIVER = """
@@ -54,18 +58,36 @@ for number, line in enumerate(sys.stdin):
 """
 
 
+def _run(command: list[str], folder: Path, *, given: str | None = None, out: Any = None) -> tuple[int, str, str]:
+    """Status, output and errors. What takes too long ends with all that it has started."""
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        stdin=subprocess.DEVNULL if given is None else subprocess.PIPE,
+        stdout=out or subprocess.PIPE,
+        stderr=out or subprocess.PIPE,
+        text=True,
+        env=_ENVIRONMENT,
+        start_new_session=True,
+    )
+    with process:
+        try:
+            said, failed = process.communicate(given, timeout=_PATIENCE_S)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return process.returncode, said or "", failed or ""
+
+
 def whole(script: str, folder: Path) -> tuple[str, int]:
     """As bash runs it from a file."""
     folder.mkdir()
     (folder / "main.sh").write_text(script)
     with (folder.parent / "whole.out").open("w+b") as out:
-        command = ["bash", "main.sh"]
-        done = subprocess.run(
-            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=_ENVIRONMENT, check=False
-        )
+        status, _, _ = _run(["bash", "main.sh"], folder, out=out)
         out.seek(0)
         text = out.read().decode("utf-8", "replace")
-    return text, done.returncode if done.returncode >= 0 else 128 - done.returncode
+    return text, status if status >= 0 else 128 - status
 
 
 def in_pieces(scripts: Sequence[str], folder: Path) -> list[tuple[str, int, bool]]:
@@ -78,11 +100,9 @@ def in_pieces(scripts: Sequence[str], folder: Path) -> list[tuple[str, int, bool
         wrong.append(detector.problem is not None)
     folder.mkdir()
     command = [sys.executable, "-c", _DRIVER, str(ROOT)]
-    done = subprocess.run(
-        command, cwd=folder, input="\n".join(lines), capture_output=True, text=True, env=_ENVIRONMENT, check=False
-    )
-    assert done.stderr == ""
-    answers = map(json.loads, done.stdout.splitlines())
+    _, answered, failed = _run(command, folder, given="\n".join(lines))
+    assert failed == ""
+    answers = map(json.loads, answered.splitlines())
     return [(text, status, problem) for (text, status), problem in zip(answers, wrong, strict=True)]
 
 

@@ -130,7 +130,9 @@ def test_messages_sent_in_pieces_are_put_together(sandbox: Supervised) -> None:
     ping = encode_frame(CONTROL, b'{"op":"ping","id":7}')
     for byte in ping + ping:
         sandbox.stream.sendall(bytes([byte]))
-    assert [sandbox.message(), sandbox.message()] == [{"kind": CONTROL, "t": "pong", "id": 7}] * 2
+    for answer in (sandbox.message(), sandbox.message()):
+        assert answer.pop("cpu_ms") >= 0
+        assert answer == {"kind": CONTROL, "t": "pong", "id": 7}
 
 
 def test_output_between_executions_comes_as_it_is_written(sandbox: Supervised, tmp_path: Path) -> None:
@@ -198,7 +200,8 @@ def test_a_program_that_does_not_read_its_messages_holds_up_nobody_else(sandbox:
     assert sandbox.frame() == (STDOUT, b"holding\n")
     sandbox.execute(3, "#" * 3_000_000)  # more than the channel holds
     sandbox.control(op="ping", id=5)
-    assert sandbox.message() == {"kind": CONTROL, "t": "pong", "id": 5}
+    answer = sandbox.message()
+    assert (answer["t"], answer["id"]) == ("pong", 5)
     sandbox.execute(4, "pass")  # as if it had answered
     number, _, reason, detail = lost(sandbox)
     assert (number, reason, detail) == (2, "protocol", "the interpreter answered a message it did not read")
@@ -589,7 +592,10 @@ def test_the_stream_may_be_a_socket_the_gateway_listens_on(tmp_path: Path) -> No
             stream, _ = listener.accept()
             with stream:
                 stream.settimeout(PATIENCE_S)
-                assert b'"ready"' in stream.recv(1000)
+                received = b""
+                while b'"ready"' not in received:
+                    received += stream.recv(1000)
+                assert b'"step"' in received
         assert process.returncode == 0
 
 

@@ -32,6 +32,18 @@ async def test_bytes_come_back_as_they_were_written_in_whatever_pieces(blobs: Bl
     assert await blobs.read("file-1") == content
 
 
+@pytest.mark.parametrize(
+    ("first", "length"), [(0, 0), (0, 1), (5, None), (PIECE - 1, 2), (1, 2 * PIECE), (2 * PIECE, 1), (7, 2 * PIECE - 6)]
+)
+async def test_a_part_of_a_blob_is_read(blobs: BlobStore, first: int, length: int | None) -> None:
+    content = os.urandom(2 * PIECE + 1)
+    await blobs.put("file-1", content)
+    expected = content[first:] if length is None else content[first : first + length]
+    async with blobs.open("file-1", first=first, length=length) as reader:
+        assert reader.size == len(expected)
+        assert b"".join([piece async for piece in reader]) == expected
+
+
 async def test_a_blob_can_be_replaced_and_deleted(blobs: BlobStore) -> None:
     await blobs.put("file-1", b"old, and longer")
     await blobs.put("file-1", b"new")

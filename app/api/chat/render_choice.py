@@ -10,42 +10,36 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.api.aliases import without_suffix
-from app.api.edge.auth import Caller
-from app.api.schemas import CompletionRequest, EagerOptions
+from app.api.model_requests import ALL_SOURCES, ModelRequest
+from app.api.schemas import CompletionRequest
 from app.api.turn_texts import is_parsed
-from app.gateway import Gateway
 from app.render.code_blocks import Style
 
-_ALL_SOURCES = frozenset({"tool", "fence", "tag"})
 #: Of the alias, where the deployment names no style: what code says is shown as soon as it has said it.
 ALIAS_STYLE: Style = "interleaved"
 
 
 @dataclass(frozen=True)
 class RenderChoice:
-    """``style`` is None where nothing is rendered; ``model`` what the upstream calls the model; ``sources`` where code
-    is looked for if the request does not say, None for the deployment's default."""
+    """``style`` is None where nothing is rendered; ``sources`` where code is looked for if the request does not say,
+    None for the deployment's default."""
 
     style: Style | None
     code_tool: bool
     hint: bool
-    model: str
     sources: frozenset[str] | None
 
 
-def choose(body: CompletionRequest, asked: EagerOptions, gateway: Gateway, caller: Caller) -> RenderChoice:
-    model, is_alias = without_suffix(body.model, gateway.model_suffix)
-    render = caller.render or gateway.render
-    if is_alias and render == "none":
+def choose(body: CompletionRequest, asked: ModelRequest) -> RenderChoice:
+    gateway = asked.services.gateway
+    render = asked.caller.render or gateway.render
+    if asked.by_alias and render == "none":
         render = ALIAS_STYLE
-    render = asked.render or render
-    code_tool = asked.code_tool or ("always" if is_alias else caller.code_tool or gateway.code_tool)
+    render = asked.options.render or render
     style: Style | None = None if render == "none" or is_parsed(body.response_format) else render
     return RenderChoice(
         style=style,
-        code_tool=code_tool == "always" and not is_parsed(body.response_format),
-        hint=(asked.hint or gateway.hint) == "auto",
-        model=model,
-        sources=_ALL_SOURCES if is_alias else None,
+        code_tool=asked.offers_interpreter and not is_parsed(body.response_format),
+        hint=(asked.options.hint or gateway.hint) == "auto",
+        sources=ALL_SOURCES if asked.by_alias else None,
     )

@@ -7,15 +7,18 @@ the text name, and put back when the conversation comes again.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any, Final
 
 import msgspec
 
 from app.api.shared.links import Links
+from app.api.turn_texts import OnlyJson, Paragraphs, TurnTexts, is_parsed
 from app.errors import StorageError
 from app.events import ChatMessage, Event
+from app.gateway import Gateway
 from app.pipeline.emitter import SendEvent
 from app.pipeline.run import RunOptions
 from app.render.answer import MarkdownAnswer
@@ -25,6 +28,8 @@ from app.store.hidden_calls import HiddenCalls
 
 #: Conversations are gone on with for so long.
 TTL_S = 30 * 24 * 3600
+#: Who stops an answer and asks on finds its code ending. It is given 0.5 s, and then its interpreter is killed.
+BUSY_S = 5
 #: Turns of one conversation that are looked up: the latest ones.
 MAX_TURNS = 500
 
@@ -55,9 +60,26 @@ def _key(id: str) -> str:
     return f"render {id}"
 
 
-def new_conversation() -> str:
-    """A name for a session that nobody has asked to keep: the next question builds on this one."""
+async def session_of(conversation: Remembered, gateway: Gateway, *, owner: str) -> str:
+    """The name of the session in which the conversation goes on, which nobody has asked to keep: the one of its last
+    code, or a new one where another answer is using that (two answers side by side), or another gateway holds it."""
+    if (name := conversation.session) and await gateway.may_use(name, owner=owner, wait_s=BUSY_S):
+        return name
     return f"conversation {secrets.token_hex(12)}"
+
+
+class PlainAnswer:
+    """Sends an answer in the words of the model, of which nothing has to be remembered."""
+
+    keep_turn: Final = None
+
+    def __init__(self, send: SendEvent, response_format: Mapping[str, Any] | None) -> None:
+        self._send = send
+        self._texts: TurnTexts = OnlyJson() if is_parsed(response_format) else Paragraphs()
+
+    async def show(self, event: Event) -> None:
+        for shown in self._texts.feed(event):
+            await self._send(shown)
 
 
 @dataclass

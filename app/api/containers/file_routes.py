@@ -11,10 +11,11 @@ from starlette.responses import Response
 from app.api.containers.schemas import file_object
 from app.api.edge.auth import AuthenticatedCaller, Caller
 from app.api.edge.openapi import BYTES
+from app.api.files.download import Download, saved_as
 from app.api.files.filenames import base_name
 from app.api.files.lookup import find_files
 from app.api.files.multipart import read_form
-from app.api.files.spool import Spool, SpooledFile, Write
+from app.api.files.spool import Spool, Write, spooled
 from app.api.listing import list_object, page_query
 from app.api.services import InjectedServices, Services
 from app.errors import RequestError, SessionBusy
@@ -97,7 +98,8 @@ async def get_file_content(
         async with services.containers.use(container_id, owner=caller.name) as container:
             await container.fetch(record, write, limit_bytes=services.max_file_bytes)
 
-    return SpooledFile(fetch, filename=record.path.rpartition("/")[2], max_bytes=services.max_file_bytes)
+    spool = spooled(fetch, max_bytes=services.max_file_bytes)
+    return Download(spool, saved_as(record.path.rpartition("/")[2]))
 
 
 @router.delete("/{file_id}")

@@ -32,7 +32,7 @@ from app.api.edge.auth import AuthenticatedCaller, Caller
 from app.api.edge.last_resort import failure_of
 from app.api.edge.validation import validated
 from app.api.event_stream import failed
-from app.api.options import pipeline_options, with_headers
+from app.api.model_requests import ModelRequest
 from app.api.schemas import EagerOptions
 from app.api.services import InjectedServices, Services
 from app.api.wellformed import well_formed
@@ -40,11 +40,11 @@ from app.errors import RequestError, ShuttingDown, UpstreamBroken
 from app.events import Done, Event
 from app.ids import new_id
 from app.json_size import TooManyValues, check_text
-from app.pipeline.run import run
 
 log = logging.getLogger(__name__)
 
-#: Longest wait for the app's next message. One without text (``{"code": ""}``) counts.
+#: Longest wait for the app's first message, and for its next one. One without text (``{"code": ""}``) counts.
+FIRST_S = 10.0
 SILENCE_S = 120.0
 #: Messages read ahead of generation: while it waits for code, we still hear that the app has left.
 READ_AHEAD = 16
@@ -125,33 +125,30 @@ class _Push:
 
     async def _request(self) -> None:
         first = await self._open()
-        if first.model:
-            self._caller.require_model(first.model)
-        asked = with_headers(first.eager, self._socket.headers)
-        _require_one_turn(asked)
-        gateway = self._services.gateway
-        options = pipeline_options(asked, gateway, self._socket.headers, sources=("tool", "fence", "tag"), max_turns=1)
-        async with gateway.place(asked.session, owner=self._caller.name) as place:
-            await run(
-                {"model": first.model, "messages": []},
+        asked = ModelRequest.of(self._socket, self._services, self._caller, model=first.model, options=first.eager)
+        _require_one_turn(asked.options)
+        options = asked.run_options(max_turns=1, whole=False)
+        async with asked.place() as place:
+            await asked.run(
+                {"model": asked.model, "messages": []},
                 replace(options, tools=options.tools | {TOOL}),
-                request_id=new_id("eager"),
+                id=new_id("eager"),
                 upstream=Pushed(self._next, close=self._inbox.close, language=first.language),
                 place=place,
                 send=self._send,
             )
 
     async def _open(self) -> PushRequest:
-        return validated(PushRequest, await self._next())
+        return validated(PushRequest, await self._next(FIRST_S))
 
-    async def _next(self) -> dict[str, Any]:
+    async def _next(self, within_s: float = SILENCE_S) -> dict[str, Any]:
         """
         Raises:
             RequestError: it is no JSON object.
             UpstreamBroken: none came.
         """
         try:
-            async with asyncio.timeout(SILENCE_S):
+            async with asyncio.timeout(within_s):
                 message = await self._inbox.get()
         except TimeoutError:
             raise UpstreamBroken("no message came") from None

@@ -2,7 +2,7 @@
 
 Keys come from the configuration, plain or as ``sha256:<hex>`` (what ``sha256sum`` prints; a fast hash is enough for
 keys that are random), or as a JSON object with limits. Only digests are kept, and a presented key is compared with all
-of them in constant time.
+of them in constant time. They may also come from a file (``key_file.py``), and be others while we run.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import Depends
@@ -23,9 +25,13 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.edge.errors import error_response
+from app.api.edge.wrong_keys import WrongKeys, address_of
 from app.errors import RequestError
 from app.gateway import CodeTool, Render
+from app.sandbox.egress.rules import Rules
 
+#: Of the paths that callers with keys alone reach.
+_PREFIXES: Final = ("/v1/", "/mcp")
 _NAMES_MODELS = re.compile(r"model|fallback", re.IGNORECASE)
 HASHED = re.compile(r"sha256:([0-9a-fA-F]{64})")
 
@@ -38,6 +44,10 @@ class Caller:
         models: patterns (``gpt-*``) of the models it may use.
         concurrency: requests it may have running at once.
         render, code_tool: as in a request's ``eager`` object, where that does not say.
+        weight: how large its share is, beside those of the other keys (``app/shares.py``).
+        tokens_per_minute, cpu_seconds_per_minute: of upstreams' answers with their prompts, and of its code.
+        stored_mb: of what it has uploaded and what its containers and links keep.
+        egress_allow: what its code may reach, in place of the deployment's list.
     """
 
     name: str
@@ -46,6 +56,11 @@ class Caller:
     concurrency: int | None = None
     render: Render | None = None
     code_tool: CodeTool | None = None
+    weight: float = 1.0
+    tokens_per_minute: int | None = None
+    cpu_seconds_per_minute: float | None = None
+    stored_mb: int | None = None
+    egress_allow: tuple[str, ...] | None = None
 
     def require_model(self, model: str) -> None:
         """
@@ -81,6 +96,21 @@ class Caller:
         return self.models is None or any(fnmatchcase(model, pattern) for pattern in self.models)
 
 
+class NoKey(RequestError):
+    """No key was sent that is good for anything."""
+
+    status = 401
+    code: str | None = "invalid_api_key"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.headers = {"www-authenticate": "Bearer"}
+
+
+class WrongKey(NoKey):
+    """A key that nobody has."""
+
+
 #: Everybody, when no keys are configured.
 ANYONE = Caller("anyone")
 
@@ -92,39 +122,98 @@ class _KeyEntry(msgspec.Struct, forbid_unknown_fields=True):
     sha256: str | None = None
     name: str | None = None
     models: tuple[str, ...] | None = None
-    requests_per_minute: int | None = None
-    concurrency: int | None = None
+    requests_per_minute: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    concurrency: Annotated[int, msgspec.Meta(ge=1)] | None = None
     render: Render | None = None
     code_tool: CodeTool | None = None
+    weight: Annotated[float, msgspec.Meta(gt=0, le=1000)] = 1.0
+    tokens_per_minute: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    cpu_seconds_per_minute: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    stored_mb: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    egress_allow: tuple[str, ...] | None = None
+    expires: str | None = None
+
+    def caller(self, name: str) -> Caller:
+        """Who has the key."""
+        fields = {field: getattr(self, field) for field in Caller.__slots__ if field != "name"}
+        return Caller(name, **fields)
+
+
+@dataclass(frozen=True, slots=True)
+class _KnownKey:
+    caller: Caller
+    expires_at: float | None
 
 
 class Keyring:
-    """The configured keys. An empty one lets everybody in."""
+    """The configured keys. An empty one lets everybody in, unless it is ``closed``: then it lets in nobody.
 
-    def __init__(self, entries: Iterable[str] = ()) -> None:
+    ``wrong`` keeps those away who try one key after the other.
+    """
+
+    def __init__(
+        self,
+        entries: Iterable[str] = (),
+        *,
+        closed: bool = False,
+        wrong: WrongKeys | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         """
         Raises:
             ValueError: an entry is no key, or two keys of one name disagree. The text of a key is never in the message.
         """
-        self._callers: dict[bytes, Caller] = {}
-        by_name: dict[str, Caller] = {}
-        for position, entry in enumerate(entries, 1):
-            digest, caller = _parse(entry.strip(), position)
-            if by_name.setdefault(caller.name, caller) != caller:
-                raise ValueError(f"API key {position}: another key named {caller.name!r} has other limits")
-            self._callers[digest] = caller
+        self._closed = closed
+        self._wrong = wrong or WrongKeys()
+        self._clock = clock
+        self._keys: dict[bytes, _KnownKey] = {}
+        self._weights: dict[str, float] = {}
+        self.replace(entries)
 
     def __len__(self) -> int:
-        return len(self._callers)
+        return len(self._keys)
+
+    def __repr__(self) -> str:
+        return f"<Keyring of {len(self)} keys>"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody is let in."""
+        return not self._keys and not self._closed
+
+    def replace(self, entries: Iterable[str]) -> None:
+        """Other keys from now on. What was let in goes on.
+
+        Raises:
+            ValueError: as the constructor; nothing has changed then.
+        """
+        keys: dict[bytes, _KnownKey] = {}
+        by_name: dict[str, Caller] = {}
+        for position, entry in enumerate(entries, 1):
+            digest, key = _parse(entry.strip(), position)
+            caller = key.caller
+            if by_name.setdefault(caller.name, caller) != caller:
+                raise ValueError(f"API key {position}: another key named {caller.name!r} has other limits")
+            keys[digest] = key
+        self._keys = keys
+        self._weights = {name: caller.weight for name, caller in by_name.items()}
+
+    def callers(self) -> Iterator[Caller]:
+        """Of all keys, those that have expired included."""
+        return iter({key.caller.name: key.caller for key in self._keys.values()}.values())
+
+    def fraction(self, name: str) -> float:
+        """The part of everything that is a caller's, by the weights of all (``app/shares.py``)."""
+        total = sum(self._weights.values())
+        if not total:
+            return 1.0
+        # One whose key was withdrawn still holds what it has, and gets no more than the least of the others.
+        return self._weights.get(name, min(self._weights.values())) / total
 
     def find(self, key: str) -> Caller | None:
         """Whose key this is. All keys are compared, so that the time taken tells nothing."""
-        presented = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
-        found = None
-        for digest, caller in self._callers.items():
-            if hmac.compare_digest(digest, presented):
-                found = caller
-        return found
+        found = self._find(key)
+        return None if found is None or self._has_expired(found) else found.caller
 
     def authenticate(self, authorization: str | None) -> Caller:
         """Who sends this ``Authorization`` header.
@@ -132,24 +221,52 @@ class Keyring:
         Raises:
             RequestError: 401.
         """
-        if not self._callers:
+        if self.is_open:
             return ANYONE
         scheme, _, key = (authorization or "").partition(" ")
         key = key.strip()
         if scheme.lower() != "bearer" or not key:
-            raise _unauthorized(
-                "You didn't provide an API key. Send it in the header 'Authorization: Bearer YOUR_KEY'."
-            )
-        caller = self.find(key)
-        if caller is None:
-            raise _unauthorized("Incorrect API key provided.")
+            raise NoKey("You didn't provide an API key. Send it in the header 'Authorization: Bearer YOUR_KEY'.")
+        found = self._find(key)
+        if found is None:
+            raise WrongKey("Incorrect API key provided.")
+        if self._has_expired(found):
+            raise NoKey("The API key has expired.")
+        return found.caller
+
+    async def admit(self, authorization: str | None, address: str) -> Caller:
+        """The same, from an address.
+
+        Raises:
+            RequestError: 401; 429, too many wrong keys came from there.
+        """
+        try:
+            caller = self.authenticate(authorization)
+        except WrongKey:
+            await self._wrong.note(address)
+            raise
+        if not self.is_open:
+            await self._wrong.require_trusted(address, caller.name)
         return caller
+
+    def _find(self, key: str) -> _KnownKey | None:
+        presented = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+        found = None
+        for digest, known in self._keys.items():
+            if hmac.compare_digest(digest, presented):
+                found = known
+        return found
+
+    def _has_expired(self, key: _KnownKey) -> bool:
+        return key.expires_at is not None and key.expires_at <= self._clock()
 
 
 class AuthMiddleware:
     """Refuses strangers before a byte of their body is read: FastAPI parses bodies before any dependency runs."""
 
-    def __init__(self, app: ASGIApp, *, keyring: Keyring, prefix: str = "/v1/", but: str = "/v1/shared/") -> None:
+    def __init__(
+        self, app: ASGIApp, *, keyring: Keyring, prefix: str | tuple[str, ...] = _PREFIXES, but: str = "/v1/shared/"
+    ) -> None:
         """``but``: what can be fetched by everybody who knows its link."""
         self._app = app
         self._keyring = keyring
@@ -160,7 +277,7 @@ class AuthMiddleware:
         asks = scope["type"] in ("http", "websocket")
         if asks and scope["path"].startswith(self._prefix) and not self._is_open(scope):
             try:
-                caller = self._keyring.authenticate(Headers(scope=scope).get("authorization"))
+                caller = await self._keyring.admit(Headers(scope=scope).get("authorization"), address_of(scope))
             except RequestError as error:
                 await error_response(error)(scope, receive, send)
                 return
@@ -198,7 +315,7 @@ def split_keys(text: str) -> tuple[str, ...]:
     return tuple(entry if isinstance(entry, str) else json.dumps(entry) for entry in entries)
 
 
-def _parse(entry: str, position: int) -> tuple[bytes, Caller]:
+def _parse(entry: str, position: int) -> tuple[bytes, _KnownKey]:
     fields = _KeyEntry(key=entry)
     if entry.startswith("{"):
         try:
@@ -208,14 +325,21 @@ def _parse(entry: str, position: int) -> tuple[bytes, Caller]:
     if (fields.key is None) == (fields.sha256 is None):
         raise ValueError(f"API key {position}: give either 'key' or 'sha256'")
     digest = _digest(fields.key or f"sha256:{(fields.sha256 or '').removeprefix('sha256:')}", position)
-    for limit in (fields.requests_per_minute, fields.concurrency):
-        if limit is not None and limit < 1:
-            raise ValueError(f"API key {position}: a limit must be at least 1")
-    name = fields.name or f"key-{digest.hex()[:12]}"
-    caller = Caller(
-        name, fields.models, fields.requests_per_minute, fields.concurrency, fields.render, fields.code_tool
-    )
-    return digest, caller
+    try:
+        Rules.parse(fields.egress_allow or ())
+        expires_at = None if fields.expires is None else _moment(fields.expires)
+    except ValueError as error:
+        raise ValueError(f"API key {position}: {error}") from None
+    return digest, _KnownKey(fields.caller(fields.name or f"key-{digest.hex()[:12]}"), expires_at)
+
+
+def _moment(text: str) -> float:
+    """A date (its beginning) or a time as in RFC 3339; UTC where it does not say."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"'expires' is a date or a time, such as 2027-01-31, not {text!r}") from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _digest(key: str, position: int) -> bytes:
@@ -239,9 +363,3 @@ def _texts(value: Any) -> Iterator[str]:
             waiting += [value["model"]] if "model" in value else [*value.keys(), *value.values()]
         elif isinstance(value, list):
             waiting += value
-
-
-def _unauthorized(message: str) -> RequestError:
-    error = RequestError(message, code="invalid_api_key", status=401)
-    error.headers = {"www-authenticate": "Bearer"}
-    return error

@@ -9,12 +9,11 @@ from uuid import uuid4
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
 from app.api.edge.auth import AuthenticatedCaller
 from app.api.edge.openapi import BYTES
-from app.api.event_stream import until_client_leaves
-from app.api.files.filenames import attachment, base_name
+from app.api.files.download import Download, saved_as
+from app.api.files.filenames import base_name
 from app.api.files.lookup import find_file
 from app.api.files.multipart import read_form
 from app.api.listing import list_object
@@ -129,7 +128,7 @@ async def get_file(caller: AuthenticatedCaller, services: InjectedServices, file
 async def get_file_content(caller: AuthenticatedCaller, services: InjectedServices, file_id: str) -> Response:
     """The bytes, as they were sent."""
     record = await find_file(services.store, caller, file_id)
-    return BlobResponse(services.blobs, record.id, filename=record.filename)
+    return Download(services.blobs.open(record.id), saved_as(record.filename))
 
 
 @router.delete("/{file_id}")
@@ -145,36 +144,6 @@ async def purge_files(store: Store, blobs: BlobStore) -> None:
     for id in await store.files.expired():
         await blobs.delete(id)
         await store.files.forget(id)
-
-
-class BlobResponse(Response):
-    """Sends a blob piece by piece; stops reading it when the client leaves."""
-
-    def __init__(self, blobs: BlobStore, name: str, *, filename: str) -> None:
-        self._blobs = blobs
-        self._name = name
-        self.status_code = 200
-        self.background = None
-        self.body = b""
-        self.init_headers(
-            {
-                "content-type": "application/octet-stream",
-                "content-disposition": attachment(filename),
-                "x-content-type-options": "nosniff",
-            }
-        )
-        del self.headers["content-length"]
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await until_client_leaves(receive, self._send(send))
-
-    async def _send(self, send: Send) -> None:
-        async with self._blobs.open(self._name) as blob:
-            self.headers["content-length"] = str(blob.size)
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            async for piece in blob:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _expires_after_s(fields: Mapping[str, str]) -> int | None:

@@ -8,16 +8,11 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self
 
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
-
-from app.api.edge.errors import error_response
-from app.api.event_stream import until_client_leaves
-from app.api.files.filenames import attachment
-from app.errors import EagerError, RequestError
+from app.errors import RequestError
 from app.store.blobs import in_thread
 
 #: Smaller files stay in memory. Larger ones go to a file without a name, which cannot be left behind.
@@ -68,35 +63,13 @@ class Spool:
             yield piece
 
 
-class SpooledFile(Response):
-    """Sends a file that ``fetch`` reads from a sandbox. What goes wrong on the way is an error, not half a file."""
+@asynccontextmanager
+async def spooled(fetch: Callable[[Write], Awaitable[None]], *, max_bytes: int) -> AsyncIterator[Spool]:
+    """A file that ``fetch`` reads from a sandbox.
 
-    def __init__(self, fetch: Callable[[Write], Awaitable[None]], *, filename: str, max_bytes: int) -> None:
-        self._fetch = fetch
-        self._max_bytes = max_bytes
-        self.status_code = 200
-        self.background = None
-        self.body = b""
-        self.init_headers(
-            {
-                "content-type": "application/octet-stream",
-                "content-disposition": attachment(filename),
-                "x-content-type-options": "nosniff",
-            }
-        )
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await until_client_leaves(receive, self._run(scope, receive, send))
-
-    async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with Spool(max_bytes=self._max_bytes) as spool:
-            try:
-                await self._fetch(spool.write)
-            except EagerError as error:
-                await error_response(error)(scope, receive, send)
-                return
-            self.headers["content-length"] = str(spool.size)
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            async for piece in spool:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    Raises:
+        RequestError: 413, the file is too large; or as ``fetch``.
+    """
+    async with Spool(max_bytes=max_bytes) as spool:
+        await fetch(spool.write)
+        yield spool

@@ -14,6 +14,7 @@ from app.api.responses.place import ContainerPlace
 from app.api.responses.request import envelope, includes_logprobs, includes_outputs, includes_reasoning
 from app.api.responses.schemas import ResponsesRequest
 from app.api.responses.sealed_reasoning import ReasoningSeal
+from app.api.responses.tools import Tools
 from app.errors import SandboxError
 from app.events import CodeEnd, Error, Event, Start
 from app.pipeline.emitter import SendEvent
@@ -37,6 +38,7 @@ class Answer:
         *,
         owner: str,
         store: Store,
+        tools: Tools,
         seal: ReasoningSeal,
         carry_events: bool,
         created_at: float,
@@ -49,11 +51,12 @@ class Answer:
         self._store = store
         self._stream = ResponseStream(
             id,
-            envelope=envelope(request, created_at=created_at),
+            envelope=envelope(request, warnings=tools.warnings, created_at=created_at),
             include_outputs=includes_outputs(request),
             include_logprobs=includes_logprobs(request),
             include_reasoning=includes_reasoning(request),
             seal=partial(seal.seal, owner=owner),
+            clients=tools.clients,
             carry_events=carry_events,
         )
         self._emitted: list[Emitted] = []

@@ -12,32 +12,29 @@ from uuid import uuid4
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from app.api.aliases import without_suffix
-from app.api.edge.auth import AuthenticatedCaller, Caller
+from app.api.edge.auth import AuthenticatedCaller
 from app.api.edge.openapi import STREAMED
 from app.api.event_stream import EventDocument, EventStream
 from app.api.files.lookup import file_names, find_files
-from app.api.idempotency import idempotent
-from app.api.options import drop_in_options, session_id, with_headers
+from app.api.model_requests import ModelRequest
+from app.api.options import session_id
 from app.api.responses.answer import Answer
 from app.api.responses.history import History, load_history
 from app.api.responses.place import NoPlace, container_place
-from app.api.responses.request import file_ids, require_supported, tools_of, upstream_body
+from app.api.responses.request import file_ids, is_json, require_supported, tools_of, upstream_body
 from app.api.responses.schemas import ResponsesRequest
 from app.api.responses.sealed_reasoning import ReasoningSeal
 from app.api.responses.tools import ContainerChoice, Tools
 from app.api.schemas import EagerOptions
 from app.api.services import InjectedServices
-from app.api.tools import code_keys, code_tool_names
+from app.api.tools import code_tool_names
 from app.api.turn_texts import OnlyJson, is_parsed
-from app.containers.host import ContainerHost
 from app.containers.open_container import OpenContainer
 from app.errors import RequestError
 from app.events import Done, Error, Event
 from app.pipeline.emitter import SendEvent
 from app.pipeline.place import Place
-from app.pipeline.run import RunOptions, run
-from app.store.database import Store
+from app.pipeline.run import RunOptions
 from app.store.files import FileRecord
 from app.upstream.completions import Completions
 
@@ -51,40 +48,33 @@ async def create_response(
     gateway, store = services.gateway, services.store
     seal = ReasoningSeal(services.deployment_key)
     upstream = gateway.require_upstream()
-    body = body.model_copy(update={"model": without_suffix(body.model, gateway.model_suffix)[0]})
-    caller.require_model(body.model)
-    caller.require_models(body.model_extra or {})
+    asked = ModelRequest.of(request, services, caller, model=body.model, options=body.eager, others=body.model_extra)
+    body = body.model_copy(update={"model": asked.model})
     require_supported(body)
-    tools = tools_of(body)
-    asked = with_headers(body.eager, request.headers)
-    _require_no_session(asked)
-    options = drop_in_options(asked, gateway, request.headers)
+    offered = asked.offers_interpreter and not is_json(body)
+    tools = tools_of(body, interpreter=offered, refuse=gateway.hosted_tools == "refuse")
+    _require_no_session(asked.options)
+    options = asked.drop_in_options(whole=not body.stream)
     choice = tools.container
     if choice is None and not options.sources <= {"tool"}:
         choice = ContainerChoice()  # code in the text, which was asked for, needs no tool
-    asked_tools = code_tool_names(asked.tools) if isinstance(asked.tools, list) and choice else frozenset()
+    named = asked.options.tools
+    asked_tools = code_tool_names(named) if isinstance(named, list) and choice else frozenset()
     code_tools = asked_tools | ({tools.code_tool} if tools.code_tool else frozenset())
-    options = replace(options, tools=code_tools, own_tools=tools.undeclared(code_tools), whole=not body.stream)
+    options = replace(options, tools=code_tools, own_tools=tools.undeclared(code_tools))
     answer = Answer(
         f"resp_{uuid4().hex}",
         body,
         owner=caller.name,
         store=store,
+        tools=tools,
         seal=seal,
-        carry_events=gateway.events if asked.events is None else asked.events,
+        carry_events=asked.carries_events,
         created_at=time.time(),
     )
-    creation = _Creation(body, tools, choice, options, caller, answer, upstream, store, services.containers, seal)
+    creation = _Creation(body, tools, choice, options, asked, answer, upstream, seal)
     response = EventStream(creation.run, answer) if body.stream else EventDocument(creation.run, answer.document)
-    return idempotent(
-        request,
-        caller,
-        await request.body(),
-        response,
-        keys=store.idempotency_keys,
-        instance=gateway.instance.id,
-        streaming=bool(body.stream),
-    )
+    return await asked.answer(request, response, streaming=bool(body.stream))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +82,16 @@ class _Creation:
     """What a response runs. All that it names is looked up here: a request that is repeated by its idempotency key is
     answered also when that is gone.
 
-    ``choice`` is None if no code can run; ``options`` are complete but for the tools' schemas.
+    ``choice`` is None if no code can run.
     """
 
     request: ResponsesRequest
     tools: Tools
     choice: ContainerChoice | None
     options: RunOptions
-    caller: Caller
+    asked: ModelRequest
     answer: Answer
     upstream: Completions
-    store: Store
-    containers: ContainerHost
     seal: ReasoningSeal
 
     async def run(self, send: SendEvent) -> None:
@@ -111,12 +99,11 @@ class _Creation:
         Raises:
             EagerError: as ``pipeline.run``; or what the request names is not there, or not well formed.
         """
-        history = await load_history(self.request, self.store, owner=self.caller.name)
+        history = await load_history(self.request, self.asked.services.store, owner=self.asked.caller.name)
         records = await self._files(history)
         names = file_names(records)
-        opened = partial(self.seal.opened, owner=self.caller.name)
+        opened = partial(self.seal.opened, owner=self.asked.caller.name)
         chat = upstream_body(self.request, self.tools, history.items, file_names=names, opened=opened)
-        options = replace(self.options, code_keys=code_keys(chat, self.options.tools))
         self.answer.own_items = history.own
         last: list[Event] = []
         texts = OnlyJson() if is_parsed(chat.get("response_format")) else None
@@ -129,7 +116,7 @@ class _Creation:
                     await self.answer.relay(shown, send)
 
         async with self._place(history, names, records) as place:
-            await run(chat, options, request_id=self.answer.id, upstream=self.upstream, place=place, send=relay)
+            await self.asked.run(chat, self.options, id=self.answer.id, upstream=self.upstream, place=place, send=relay)
         for event in last:  # who goes on from here at once finds the container free
             await self.answer.relay(event, send)
 
@@ -144,7 +131,9 @@ class _Creation:
         wanted, attached = self.choice.file_ids, file_ids(history.items)
         earlier = {*attached}.difference(own, wanted)
         ids = [*wanted, *attached]
-        return await find_files(self.store, self.caller, ids, param="tools.file_ids", optional=earlier)
+        return await find_files(
+            self.asked.services.store, self.asked.caller, ids, param="tools.file_ids", optional=earlier
+        )
 
     @asynccontextmanager
     async def _place(
@@ -159,8 +148,8 @@ class _Creation:
 
         async with container_place(
             self.choice,
-            self.containers,
-            owner=self.caller.name,
+            self.asked.services.containers,
+            owner=self.asked.caller.name,
             used_before=history.container_id,
             keep_as=session_id(self.request.metadata),
             fill=fill,

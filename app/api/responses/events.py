@@ -8,7 +8,8 @@ held back: they ride, in their true order, in ``eager`` on events of the open it
                            | added, summary_part.added, summary_text.delta+, .done, summary_part.done, item.done
                            | added, part.added, text.delta+, annotation*, text.done, part.done, item.done
                            | added, part.added, refusal.delta+, refusal.done, part.done, item.done
-                           | added, arguments.delta, arguments.done, item.done }*,
+                           | added, arguments.delta, arguments.done, item.done
+                           | added, item.done }*,
     completed | incomplete | error, failed
 """
 
@@ -20,6 +21,7 @@ from typing import Any
 import msgspec
 
 from app.api.responses.citations import cite
+from app.api.responses.client_tools import ClientTools
 from app.api.responses.items import (
     CodeItem,
     DoneStatus,
@@ -30,11 +32,11 @@ from app.api.responses.items import (
     ReasoningItem,
     code_status,
     flat_annotation,
-    function_call,
     image_item,
     text_logprobs,
 )
 from app.api.responses.outputs import shown
+from app.api.responses.usage import response_usage
 from app.events import (
     ChunkDetected,
     CodeEnd,
@@ -58,7 +60,6 @@ from app.events import (
     TurnEnd,
 )
 from app.extraction.assistant_message import join_details, merge_fields
-from app.pipeline.usage import Usage, count, totals
 
 #: Type of an event, and its data.
 Emitted = tuple[str, dict[str, Any]]
@@ -81,6 +82,9 @@ CARRIED = (
 #: Fields of a delta that have a place among OpenAI's items.
 _OWN_ITEMS = frozenset({"reasoning_details", "images", "annotations"})
 
+#: Of the ids of items.
+_PREFIXES = frozenset({"apc", "ci", "ctc", "fc", "ig", "lsh", "msg", "rs", "sh", "tsc"})
+
 #: Why an answer may be cut short, in OpenAI's words.
 INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
@@ -102,6 +106,7 @@ class ResponseStream:
         include_logprobs: bool = False,
         include_reasoning: bool = False,
         seal: Callable[[Mapping[str, Any]], str] = str,
+        clients: ClientTools | None = None,
         carry_events: bool = False,
         container_id: str | None = None,
     ) -> None:
@@ -111,6 +116,7 @@ class ResponseStream:
             envelope: the response's fields that do not change (``request.envelope``).
             include_reasoning: whether the client is given what of the model's reasoning it may bring back.
             seal: makes that, from fields of the upstream's message.
+            clients: the tools that the client runs, whose calls become items of their kinds.
             carry_events: whether our own events ride along in ``eager``. The summary always does.
             container_id: known to the client; None if it is what ``start`` says.
         """
@@ -122,6 +128,7 @@ class ResponseStream:
         self._include_logprobs = include_logprobs
         self._include_reasoning = include_reasoning
         self._seal = seal
+        self._clients = clients or ClientTools()
         self._turn = 0
         #: The turn of the last item that is no reasoning: what the same one thinks behind that is late.
         self._spoken_turn = -1
@@ -201,7 +208,7 @@ class ResponseStream:
             case ToolCall():
                 self._spoken_turn = self._turn
                 self._close_message()
-                drafts, call = function_call(self._new_id("fc"), event)
+                drafts, call = self._clients.call_item(self._own_id(), event)
                 self._emit(drafts)
                 self._finish_item(call)
 
@@ -365,28 +372,15 @@ class ResponseStream:
         return shown(item, outputs=self._include_outputs, reasoning=self._include_reasoning)
 
     def _new_id(self, prefix: str) -> str:
-        return f"{prefix}_{self._id.removeprefix('resp_')}_{len(self.output_items)}"
+        return f"{prefix}_{self._own_id()}"
+
+    def _own_id(self) -> str:
+        """Of the next item, behind the prefix of its kind."""
+        return f"{self._id.removeprefix('resp_')}_{len(self.output_items)}"
 
 
 def response_id_of(item_id: str) -> str | None:
     """The response that an item came from, by its id; None if the id is not one of ours."""
     prefix, _, rest = item_id.partition("_")
     name, _, number = rest.rpartition("_")
-    return f"resp_{name}" if prefix in ("ci", "fc", "ig", "msg", "rs") and name and number.isdecimal() else None
-
-
-def response_usage(usage: Usage | None) -> dict[str, Any]:
-    """Usage in the words of this API; zeros where the upstream never told."""
-    prompt, completion, total = totals(usage)
-    return {
-        "input_tokens": prompt,
-        "input_tokens_details": {"cached_tokens": _detail(usage, "prompt_tokens_details", "cached_tokens")},
-        "output_tokens": completion,
-        "output_tokens_details": {"reasoning_tokens": _detail(usage, "completion_tokens_details", "reasoning_tokens")},
-        "total_tokens": total,
-    }
-
-
-def _detail(usage: Usage | None, group: str, name: str) -> int:
-    details = (usage or {}).get(group)
-    return count(details, name) if isinstance(details, dict) else 0
+    return f"resp_{name}" if prefix in _PREFIXES and name and number.isdecimal() else None

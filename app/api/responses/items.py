@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from app.api.responses.outputs import Outputs
@@ -217,8 +218,9 @@ def text_logprobs(told: Any) -> list[Logprob]:
     return [{**entry, "top_logprobs": entry.get("top_logprobs") or []} for entry in entries]
 
 
-def function_call(id: str, call: ToolCall) -> tuple[list[Draft], dict[str, Any]]:
-    """A call that is the client's to run, all at once: its events but for ``output_item.done``, and the item.
+def function_call(id: str, call: ToolCall, named: Mapping[str, str]) -> tuple[list[Draft], dict[str, Any]]:
+    """A call of a function of the client's, all at once: its events but for ``output_item.done``, and the item.
+    ``named`` is the function's name, and its namespace if it has one.
 
     Some upstreams write nothing where a function takes nothing. OpenAI never does here, and clients parse it unseen.
     """
@@ -228,12 +230,12 @@ def function_call(id: str, call: ToolCall) -> tuple[list[Draft], dict[str, Any]]
         "type": "function_call",
         "status": "completed",
         "call_id": call.id,
-        "name": call.name,
+        **named,
         "arguments": arguments,
     }
     drafts: list[Draft] = [
         ("response.output_item.added", {"item": {**item, "status": "in_progress", "arguments": ""}}),
         ("response.function_call_arguments.delta", {"item_id": id, "delta": arguments}),
-        ("response.function_call_arguments.done", {"item_id": id, "name": call.name, "arguments": arguments}),
+        ("response.function_call_arguments.done", {"item_id": id, "name": named["name"], "arguments": arguments}),
     ]
     return drafts, item

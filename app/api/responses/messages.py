@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from app.api.responses.client_items import as_function_item
+from app.api.responses.client_tools import ClientTools
 from app.errors import RequestError
 from app.events import ChatMessage
 from app.extraction.assistant_message import merge_fields, with_reasoning
@@ -24,8 +26,26 @@ FunctionResult = tuple[str, list[dict[str, Any]]]
 #: Roles of messages; ``developer`` is known to OpenAI's own servers only.
 ROLES = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
 
-#: Items that say nothing to a chat upstream.
-SKIPPED = {"compaction", "image_generation_call"}
+#: Items that say nothing to a chat upstream: what services did whose results are in the messages behind them, and what
+#: only their own server can read.
+SKIPPED = {
+    "additional_tools",
+    "compaction",
+    "compaction_trigger",
+    "computer_call",
+    "computer_call_output",
+    "configuration_update",
+    "file_search_call",
+    "image_generation_call",
+    "mcp_approval_request",
+    "mcp_approval_response",
+    "mcp_list_tools",
+    "program",
+    "program_output",
+    "tool_search_call",
+    "tool_search_output",
+    "web_search_call",
+}
 
 
 class Conversation:
@@ -34,6 +54,7 @@ class Conversation:
     Args:
         code_tool: name of the tool that replayed code calls are said to have been.
         file_names: names of the files that messages refer to by id; they lie in the container. Others do not any more.
+        clients: tools of the client's, whose calls are said to have been of functions.
         opened: the fields in an ``encrypted_content``; None if it was not signed here.
     """
 
@@ -42,6 +63,7 @@ class Conversation:
         *,
         code_tool: str,
         file_names: Mapping[str, str],
+        clients: ClientTools | None = None,
         opened: Callable[[object], dict[str, Any] | None] = lambda _: None,
     ) -> None:
         self._opened = opened
@@ -51,6 +73,7 @@ class Conversation:
         self._thought: ChatMessage | None = None
         self._code_tool = code_tool
         self._file_names = file_names
+        self._clients = clients or ClientTools()
         self._messages: list[ChatMessage] = []
         self._results: dict[int, FunctionResult] = {}
         self._calls: dict[int, ChatMessage] = {}
@@ -60,6 +83,7 @@ class Conversation:
         Raises:
             RequestError: an item is not well formed, or a call and its result do not go together.
         """
+        items = [as_function_item(item, self._clients) for item in items]
         self._results = self._pair(items, param)
         for position, item in enumerate(items):
             self._add(item, position, f"{param}.{position}")
@@ -81,6 +105,8 @@ class Conversation:
                 _text(item, "call_id", param)
             case "code_interpreter_call":
                 self._code_call(item, param)
+            case "mcp_call":
+                self._service_call(item, param)
             case "reasoning":
                 self._think(self._opened(item.get("encrypted_content")) or {})
             case str() if kind in SKIPPED:
@@ -159,6 +185,13 @@ class Conversation:
         cut = "\n[The code did not run to its end.]" if item.get("status") == "incomplete" else ""
         self._ask([call])
         self._answer(call["id"], _logs(item.get("outputs")) + cut)
+
+    def _service_call(self, item: Item, param: str) -> None:
+        """A call that another server has run for the model, with what came of it."""
+        name = "__".join(filter(None, (str(item.get("server_label") or ""), _text(item, "name", param))))
+        call = _call(_text(item, "id", param), name, _text(item, "arguments", param))
+        self._ask([call])
+        self._answer(call["id"], str(item.get("output") or item.get("error") or ""))
 
     def _end_calls(self, param: str) -> None:
         """Function calls in a row are one turn of the model, and all of their results follow it."""

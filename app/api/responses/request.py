@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from app.api.responses.client_tools import loaded_tools
 from app.api.responses.events import response_id_of
 from app.api.responses.messages import Conversation
 from app.api.responses.schemas import ResponsesRequest
 from app.api.responses.tools import Tools, translate_tools
 from app.api.tools import INTERPRETER_NAME
+from app.api.turn_texts import is_parsed
 from app.errors import RequestError
 from app.ids import is_id
 from app.store.item_parts import Item
@@ -72,7 +74,9 @@ def upstream_body(
     Raises:
         RequestError: the items are not well formed.
     """
-    conversation = Conversation(code_tool=tools.code_tool or INTERPRETER_NAME, file_names=file_names, opened=opened)
+    conversation = Conversation(
+        code_tool=tools.code_tool or INTERPRETER_NAME, file_names=file_names, clients=tools.clients, opened=opened
+    )
     messages = conversation.translate(items)
     if request.instructions:
         messages = [{"role": "system", "content": request.instructions}, *messages]
@@ -117,9 +121,13 @@ def _response_format(text: dict[str, Any] | None) -> dict[str, Any] | None:
             raise RequestError("The format is text, json_object or json_schema.", param="text.format")
 
 
-def envelope(request: ResponsesRequest, *, created_at: float) -> dict[str, Any]:
+def envelope(
+    request: ResponsesRequest, *, warnings: Sequence[Mapping[str, Any]] = (), created_at: float
+) -> dict[str, Any]:
     """The fields of the response object that are the same from its beginning to its end."""
+    warned: dict[str, Any] = {"eager": list(warnings)} if warnings else {}
     return {
+        **warned,
         "object": "response",
         "created_at": int(created_at),  # many languages' clients read no fraction
         "background": False,
@@ -147,12 +155,24 @@ def envelope(request: ResponsesRequest, *, created_at: float) -> dict[str, Any]:
     }
 
 
-def tools_of(request: ResponsesRequest) -> Tools:
+def tools_of(request: ResponsesRequest, *, interpreter: bool = False, refuse: bool = False) -> Tools:
     """
+    Args:
+        interpreter: the model has it also where the client does not declare it.
+        refuse: services that are not here, in place of leaving them out with a warning.
+
     Raises:
-        RequestError: a tool that cannot be had here.
+        RequestError: a tool that is not well formed, or cannot be had here.
     """
-    return translate_tools(request.tools, request.tool_choice)
+    tools = request.tools
+    if interpreter and not any(tool.get("type") == "code_interpreter" for tool in tools):
+        tools = [*tools, {"type": "code_interpreter"}]
+    return translate_tools(tools, request.tool_choice, loaded=loaded_tools(request.input), refuse=refuse)
+
+
+def is_json(request: ResponsesRequest) -> bool:
+    """Whether the client parses the answer."""
+    return is_parsed(_response_format(request.text))
 
 
 def includes_outputs(request: ResponsesRequest) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from app.api.schemas import EagerOptions
+from app.api.schemas import MAX_TOOLS, EagerOptions
 from app.api.wellformed import well_formed
 from app.store.item_parts import Item
 
@@ -20,7 +20,7 @@ class ResponsesRequest(BaseModel):
     input: str | list[Item]
     stream: bool | None = False
     instructions: str | None = None
-    tools: list[dict[str, Any]] = Field(default_factory=list, max_length=128)
+    tools: list[dict[str, Any]] = Field(default_factory=list, max_length=MAX_TOOLS)
     tool_choice: str | dict[str, Any] = "auto"
     include: list[str] | None = None
     previous_response_id: str | None = Field(None, min_length=1, max_length=128)

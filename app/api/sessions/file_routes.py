@@ -10,7 +10,8 @@ from starlette.responses import Response
 
 from app.api.edge.auth import AuthenticatedCaller
 from app.api.edge.openapi import BYTES
-from app.api.files.spool import Spool, SpooledFile, Write
+from app.api.files.download import Download, saved_as
+from app.api.files.spool import Spool, Write, spooled
 from app.api.services import InjectedServices
 from app.errors import RequestError
 from app.sandbox.worker.messages import FileReply
@@ -80,7 +81,7 @@ async def get_session_file(
             reply = await worker.get_file(path, limit_bytes=limit_bytes, sink=write)
         _check(reply, status=404)
 
-    return SpooledFile(fetch, filename=path.rpartition("/")[2], max_bytes=limit_bytes)
+    return Download(spooled(fetch, max_bytes=limit_bytes), saved_as(path.rpartition("/")[2]))
 
 
 @router.delete("/{path:any_path}")

@@ -7,16 +7,14 @@ from email.utils import formatdate
 
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope, Send
 
 from app.api.edge.auth import AuthenticatedCaller
 from app.api.edge.openapi import BYTES
-from app.api.event_stream import until_client_leaves
+from app.api.files.download import Download
 from app.api.files.filenames import attachment
 from app.api.services import InjectedServices
 from app.api.shared.links import INLINE, PREFIX
 from app.errors import RequestError
-from app.store.blobs import BlobStore
 from app.store.shared import SharedRecord
 
 #: A page that shows a figure has no key.
@@ -38,13 +36,14 @@ async def get_shared(request: Request, services: InjectedServices, token: str, n
     if request.headers.get("if-none-match") == headers["etag"]:
         return Response(status_code=304, headers=headers)
     first, last = _range(request.headers.get("range"), request.headers.get("if-range"), record, headers["etag"])
-    headers["content-length"] = str(last - first + 1)
-    partial = last - first + 1 < record.bytes
+    length = last - first + 1
+    partial = length < record.bytes
     if partial:
         headers["content-range"] = f"bytes {first}-{last}/{record.bytes}"
     media_type = record.media_type if record.media_type in _IMAGES else "application/octet-stream"
     headers["content-type"] = media_type
-    return SharedResponse(services.blobs, record.id, first=first, status=206 if partial else 200, headers=headers)
+    opening = services.blobs.open(record.id, first=first, length=length)
+    return Download(opening, headers, status=206 if partial else 200)
 
 
 @router.delete("/{token}/{name}")
@@ -53,35 +52,6 @@ async def revoke_shared(caller: AuthenticatedCaller, services: InjectedServices,
     if not await services.store.shared.revoke_link(token, owner=caller.name):
         raise _no_such_link()
     return JSONResponse({"object": "shared.deleted", "deleted": True})
-
-
-class SharedResponse(Response):
-    """Sends a part of a blob piece by piece; stops reading it when the client leaves. ``headers`` tell its length."""
-
-    def __init__(self, blobs: BlobStore, id: str, *, first: int, status: int, headers: dict[str, str]) -> None:
-        self._blobs = blobs
-        self._id = id
-        self._first = first
-        self._length = int(headers["content-length"])
-        self.status_code = status
-        self.background = None
-        self.body = b""
-        self.init_headers(headers)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await until_client_leaves(receive, self._run(send))
-
-    async def _run(self, send: Send) -> None:
-        async with self._blobs.open(self._id) as blob:
-            await blob.seek(self._first)
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            left = self._length
-            async for piece in blob:
-                await send({"type": "http.response.body", "body": piece[:left], "more_body": True})
-                left -= len(piece)
-                if left <= 0:
-                    break
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _headers(record: SharedRecord, *, now: float) -> dict[str, str]:

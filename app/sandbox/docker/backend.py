@@ -31,7 +31,7 @@ from typing import Any, Final, Literal
 import sandbox_image
 from app.errors import SandboxStartError
 from app.sandbox.docker.attach import AttachedChannel
-from app.sandbox.docker.container import DockerLimits, container_config, is_gvisor
+from app.sandbox.docker.container import container_config, is_gvisor
 from app.sandbox.docker.engine import Engine, EngineError
 from app.sandbox.docker.owner import Owner
 from app.sandbox.docker.rendezvous import (
@@ -44,6 +44,7 @@ from app.sandbox.docker.rendezvous import (
 )
 from app.sandbox.docker.users import Users, uids_of
 from app.sandbox.egress.proxy import Egress, Exit
+from app.sandbox.limits import SandboxLimits
 from app.sandbox.worker.stderr_tail import StderrTail
 from app.sandbox.worker.transport import Channel, connect_socket
 from app.sandbox.worker.worker import Worker
@@ -52,14 +53,12 @@ log = logging.getLogger(__name__)
 
 Transport = Literal["unix", "attach"]
 
-DEFAULT_LIMITS: Final = DockerLimits()
+DEFAULT_LIMITS: Final = SandboxLimits()
 SECCOMP_PROFILE: Final = Path(sandbox_image.__file__).with_name("seccomp.json")
 GATEWAY_LABEL: Final = "eager.gateway"
 OWNER_LABEL: Final = "eager.owner"
 #: A container that was created and not started within this time never will be.
 _ABANDONED_AFTER_S: Final = 600
-#: For the supervisor to come to its socket: it does so before it imports anything.
-_CONNECT_TIMEOUT_S: Final = 10.0
 #: runc ends one process, and the supervisor tells which.
 _GVISOR_HINT: Final = "gVisor ends all of a sandbox that runs out of memory or of processes"
 
@@ -71,6 +70,7 @@ class DockerBackend:
         engine: its address; None as for the Docker client.
         runtime: None is the engine's default.
         socket_folder: where the folders of the Unix sockets are made; None is the folder for temporary files.
+        start_timeout_s: longest silence of a sandbox that starts.
         engine_timeout_s: of any one call of the engine.
         users: None finds out which uids the engine can give to containers.
         egress: the way out of the sandboxes; it needs the transport ``unix``.
@@ -85,7 +85,7 @@ class DockerBackend:
         engine: str | None = None,
         runtime: str | None = None,
         transport: Literal["auto", "unix", "attach"] = "auto",
-        limits: DockerLimits = DEFAULT_LIMITS,
+        limits: SandboxLimits = DEFAULT_LIMITS,
         output_limit_bytes: int = 32 << 20,
         start_timeout_s: float = 60.0,
         engine_timeout_s: float = 15.0,
@@ -306,7 +306,7 @@ class DockerBackend:
 
     async def _accept(self, name: str, rendezvous: Rendezvous, container: str, tail: StderrTail) -> socket.socket:
         try:
-            async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+            async with asyncio.timeout(self._start_timeout_s):
                 connection = await rendezvous.wait_connected()
         except (TimeoutError, SandboxStartError) as error:
             said = tail.text() or "it said nothing"
@@ -356,7 +356,7 @@ class DockerBackend:
         except SandboxStartError as error:
             await worker.close()
             said = tail.text() or "it said nothing"
-            raise SandboxStartError(f"{error.message}; {said}") from error
+            raise type(error)(f"{error.message}; {said}") from error
         except BaseException:
             await worker.close()
             raise

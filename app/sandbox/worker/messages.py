@@ -74,6 +74,12 @@ class Finished(msgspec.Struct, frozen=True, tag_field="t", tag="done"):
     line: Count | None = None
 
 
+class Step(msgspec.Struct, frozen=True, tag_field="t", tag="step"):
+    """What a sandbox that starts does next."""
+
+    what: Annotated[str, msgspec.Meta(max_length=1024)]
+
+
 class Ready(msgspec.Struct, frozen=True, tag_field="t", tag="ready"):
     """A fresh interpreter is waiting."""
 
@@ -94,6 +100,7 @@ class Lost(msgspec.Struct, frozen=True, tag_field="t", tag="lost"):
 
 class Pong(msgspec.Struct, frozen=True, tag_field="t", tag="pong"):
     id: int
+    cpu_ms: Count | None = None
 
 
 class FileEntry(msgspec.Struct, frozen=True):
@@ -128,5 +135,5 @@ class CheckpointReply(msgspec.Struct, frozen=True, tag_field="t", tag="snapshot"
         return None if self.ok else self.error or "unknown"
 
 
-SupervisorMessage = Ready | Lost | Pong | FileReply | CheckpointReply
+SupervisorMessage = Step | Ready | Lost | Pong | FileReply | CheckpointReply
 InterpreterMessage = Display | Result | Failure | Finished

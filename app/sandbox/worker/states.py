@@ -35,6 +35,7 @@ class State(enum.Enum):
 #: (state, what the sandbox says) -> next state. Whatever is not here is a violation. "reset" is a ``lost`` with that
 #: reason; "lost before" one that does not name the execution in flight (worker.py, rule 6).
 TRANSITIONS: Final[dict[tuple[State, str], State]] = {
+    (State.STARTING, "step"): State.STARTING,
     (State.STARTING, "ready"): State.IDLE,
     (State.IDLE, "lost"): State.RECOVERING,
     (State.EXECUTING, "say"): State.EXECUTING,

@@ -28,6 +28,11 @@ class SupervisorCalls(ABC):
         """Ask the supervisor, not the interpreter, whether it is there."""
         await self._ask({"op": "ping"}, Pong)
 
+    async def cpu_s(self) -> float | None:
+        """See ``Session.cpu_s``."""
+        spent_ms = (await self._ask({"op": "ping"}, Pong)).cpu_ms
+        return None if spent_ms is None else spent_ms / 1e3
+
     async def checkpoint(self) -> str | None:
         """See ``Session.checkpoint``."""
         return (await self._ask({"op": "checkpoint"}, CheckpointReply)).reason

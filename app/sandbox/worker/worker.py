@@ -47,6 +47,7 @@ from app.sandbox.worker.messages import (
     Output,
     Ready,
     Result,
+    Step,
 )
 from app.sandbox.worker.outbox import HIGH_WATER, LOW_WATER, Outbox
 from app.sandbox.worker.states import HURRIED, State
@@ -311,7 +312,9 @@ class Worker(Life, SupervisorCalls):
 
     def _on_supervisor(self, payload: bytes) -> None:
         message = decode_supervisor(payload)
-        if isinstance(message, Ready):
+        if isinstance(message, Step):
+            self._on_step(message)
+        elif isinstance(message, Ready):
             self._on_ready(message)
         elif isinstance(message, Lost):
             self._on_lost(message)

@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -207,3 +208,34 @@ async def test_other_endpoints_take_an_alias_for_its_model(gateway: Served, path
         answer = await http.post(path, json={"model": ALIAS, **asked})
     assert answer.status_code == 200, answer.text
     assert gateway.upstream.requests[0]["model"] == "m"
+
+
+async def test_two_answers_side_by_side_to_one_question_run_apart(gateway: Served) -> None:
+    one_turn(gateway)
+    text = await ask(gateway, user("q"))
+    body = {"messages": [user("q"), {"role": "assistant", "content": text}, user("r")], "model": ALIAS}
+    async with gateway.http() as http:
+        (session,) = (await http.get("/v1/sessions")).json()["data"]
+        async with gateway.registry.use(session["id"], owner="a"):
+            with patch("app.api.chat.rendering.BUSY_S", 0):
+                one_turn(gateway)
+                answer = await http.post("/v1/chat/completions", json=body)
+    assert answer.status_code == 200
+    assert len(gateway.backend.used()) == 2
+
+
+async def test_the_tools_of_a_front_end_are_left_out_where_the_model_knows_none(gateway: Served) -> None:
+    gateway.upstream.refusals = [UpstreamRefused("no tools here", status=400, type="invalid_request_error")]
+    gateway.upstream.delta({"content": "Hi."})
+    gateway.upstream.finish("stop")
+    own = {"type": "function", "function": {"name": "search", "parameters": {}}}
+    assert await ask(gateway, user("q"), tools=[own]) == "Hi."
+    assert "tools" not in gateway.upstream.requests[1]
+
+
+async def test_a_front_end_that_wants_its_tool_called_is_told_that_the_model_knows_none(gateway: Served) -> None:
+    gateway.upstream.refusals = [UpstreamRefused("no tools here", status=400, type="invalid_request_error")]
+    own = {"type": "function", "function": {"name": "search", "parameters": {}}}
+    body = {"model": ALIAS, "messages": [user("q")], "tools": [own], "tool_choice": "required"}
+    async with gateway.http() as http:
+        assert (await http.post("/v1/chat/completions", json=body)).status_code == 400

@@ -194,10 +194,51 @@ def test_a_key_for_some_models_holds_for_every_field_that_names_one(fields: dict
 
 
 async def test_a_request_is_authenticated_once(tmp_path: Path) -> None:
-    with patch.object(Keyring, "find", autospec=True, side_effect=Keyring.find) as compared:
+    with patch.object(Keyring, "authenticate", autospec=True, side_effect=Keyring.authenticate) as compared:
         async with served(tmp_path) as gateway, gateway.http() as http:
             answer = await http.post("/v1/files", files={"file": ("x", b"1")}, data={"purpose": "user_data"})
             assert answer.status_code == 200
             assert compared.call_count == 1
             assert (await http.get("/v1/files")).json()["data"] == [answer.json()]
             assert compared.call_count == 2
+
+
+def test_a_key_ends_when_it_says_so() -> None:
+    clock = iter([86_399.0, 86_399.0, 86_400.0, 86_400.0, 86_400.0])
+    entries = [
+        json.dumps({"key": "date", "name": "app", "expires": "1970-01-02"}),
+        json.dumps({"key": "time", "name": "app", "expires": "1970-01-03T01:00:00+01:00"}),
+    ]
+    ring = Keyring(entries, clock=lambda: next(clock))
+    for valid in ({"date", "time"}, {"time"}):
+        assert {key for key in ("date", "time") if ring.find(key)} == valid
+    with pytest.raises(RequestError, match="has expired") as refused:
+        ring.authenticate("Bearer date")
+    assert refused.value.status == 401
+
+
+def test_keys_have_parts_of_everything_by_their_weights() -> None:
+    ring = Keyring(
+        ['{"key": "a", "name": "a"}', '{"key": "a2", "name": "a"}', '{"key": "b", "name": "b", "weight": 3}']
+    )
+    assert (ring.fraction("a"), ring.fraction("b"), ring.fraction("withdrawn")) == (0.25, 0.75, 0.25)
+    assert Keyring().fraction("anyone") == Keyring(["k"]).fraction("key-x") == 1.0
+
+
+def test_other_keys_that_are_none_change_nothing() -> None:
+    ring = Keyring(["one"])
+    with pytest.raises(ValueError, match="API key 2"):
+        ring.replace(["two", "{}"])
+    assert ring.find("one")
+    ring.replace([])
+    assert ring.is_open
+    assert not Keyring(closed=True).is_open
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [{"weight": 0}, {"tokens_per_minute": 0}, {"expires": "soon"}, {"egress_allow": ["https://a.example"]}],
+)
+def test_limits_that_make_no_sense_are_refused(limits: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="API key 1"):
+        Keyring([json.dumps({"key": "k", **limits})])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import httpx
 import pytest
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from limits.aio.storage import MemoryStorage
@@ -15,7 +16,9 @@ from starlette.responses import StreamingResponse
 
 from app.api.edge.auth import ANYONE, AuthMiddleware, Caller, Keyring
 from app.api.edge.errors import install
-from app.api.edge.limits import Admission, RateLimiter, Slots, TooManyRequests
+from app.api.edge.limits import Admission, AdmissionMiddleware, RateLimiter, Slots
+from app.errors import TooManyRequests
+from app.usage import used_by_request
 
 NEVER_S = 1000.0
 
@@ -76,8 +79,8 @@ async def test_a_free_slot_is_promised_so_that_a_newcomer_does_not_overtake() ->
             assert first.done()
 
 
-async def _hold_once(slots: Slots) -> None:
-    async with slots.slot():
+async def _hold_once(slots: Slots, key: str = "") -> None:
+    async with slots.slot(key):
         pass
 
 
@@ -171,25 +174,99 @@ async def test_a_callers_own_limit_comes_before_everybodys() -> None:
     assert admission.statistics().used == 0
 
 
-async def test_the_dependency_holds_a_place_until_a_stream_has_ended() -> None:
-    admission = Admission(limit=1, queue_limit=0, wait_s=NEVER_S)
-    app = FastAPI(dependencies=[Depends(admission.admitted)])
+def guarded(admission: Admission, *keys: str) -> FastAPI:
+    """Of keys, or of anybody; to be given routes under /v1/."""
+    app = FastAPI()
     install(app)
-    app.add_middleware(AuthMiddleware, keyring=Keyring(), prefix="/")
+    app.add_middleware(AdmissionMiddleware, admission=admission)
+    app.add_middleware(AuthMiddleware, keyring=Keyring(keys))
+    return app
+
+
+def client_of(app: FastAPI, key: str = "none") -> httpx.AsyncClient:
+    headers = {"authorization": f"Bearer {key}"}
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway", headers=headers)
+
+
+async def test_a_place_is_held_until_a_stream_has_ended() -> None:
+    admission = Admission(limit=1, queue_limit=0, wait_s=NEVER_S)
+    app = guarded(admission)
     used: list[int] = []
 
-    @app.get("/stream")
+    @app.get("/v1/stream")
     async def stream() -> StreamingResponse:
         async def pieces():  # type: ignore[no-untyped-def]
             used.append(admission.statistics().used)
             yield "a"
-            async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as other:
-                refused = await other.get("/stream")
+            async with client_of(app) as other:
+                refused = await other.get("/v1/stream")
             yield f"{refused.status_code} {refused.headers['retry-after']}"
 
         return StreamingResponse(pieces())
 
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
-        assert (await client.get("/stream")).text == "a429 60"
+    async with client_of(app) as client:
+        assert (await client.get("/v1/stream")).text == "a429 60"
     assert used == [1]
     assert admission.statistics().used == 0
+
+
+async def test_a_body_that_is_being_sent_holds_a_place() -> None:
+    admission = Admission(limit=1, queue_limit=0, wait_s=NEVER_S)
+    app = guarded(admission)
+
+    @app.post("/v1/echo")
+    async def echo(body: dict[str, str]) -> dict[str, str]:
+        return body
+
+    async def slowly() -> AsyncIterator[bytes]:
+        assert admission.statistics().used == 1
+        async with client_of(app) as other:
+            assert (await other.post("/v1/echo", json={})).status_code == 429
+        yield b"{}"
+
+    async with client_of(app) as client:
+        answer = await client.post("/v1/echo", content=slowly(), headers={"content-type": "application/json"})
+    assert answer.json() == {}
+
+
+async def test_who_comes_while_another_key_floods_is_served_at_once_and_the_flood_waits_in_its_own_line() -> None:
+    slots = Slots(8, queue_limit=8, wait_s=NEVER_S, fraction=lambda key: 0.5)
+    async with asyncio.TaskGroup() as tasks, AsyncExitStack() as held:
+        for _ in range(6):  # all but the reserve
+            await held.enter_async_context(slots.slot("flood"))
+        flood = [tasks.create_task(_hold_once(slots, "flood")) for _ in range(6)]
+        await until_waiting(slots, 6)
+        with pytest.raises(TooManyRequests):  # the rest of the line, too, is for others
+            async with slots.slot("flood"):
+                pytest.fail("it has its part of the line")
+        async with asyncio.timeout(20):
+            for _ in range(2):
+                await held.enter_async_context(slots.slot("calm"))
+            late = tasks.create_task(_hold_once(slots, "calm"))
+            await until_waiting(slots, 7)
+            await held.aclose()
+            await late
+            await asyncio.gather(*flood)
+    assert (slots.statistics().used, slots.statistics().waiting) == (0, 0)
+
+
+async def test_what_a_request_has_used_is_charged_when_it_has_ended() -> None:
+    admission = Admission(limit=2, queue_limit=0, wait_s=NEVER_S)
+    caller = Caller("app", tokens_per_minute=100, cpu_seconds_per_minute=2)
+    async with admission.admit(caller):
+        used_by_request().tokens += 60
+    async with admission.admit(caller):
+        used_by_request().tokens += 60  # one may go beyond
+    with pytest.raises(TooManyRequests, match="100 tokens per minute") as refused:
+        async with admission.admit(caller):
+            pytest.fail("beyond its tokens")
+    assert 1 <= int(refused.value.headers["retry-after"]) <= 60
+    other = Caller("other", cpu_seconds_per_minute=2)
+    async with admission.admit(other):
+        assert used_by_request().meters_cpu
+        used_by_request().cpu_s += 2.5
+    with pytest.raises(TooManyRequests, match="2 seconds of CPU per minute"):
+        async with admission.admit(other):
+            pytest.fail("beyond its CPU time")
+    async with admission.admit(ANYONE):
+        assert not used_by_request().meters_cpu

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from app.api.edge.body_limit import BodyLimitMiddleware
 from app.api.edge.errors import install
 from app.api.edge.request_id import RequestIdMiddleware
-from app.api.files.routes import BlobResponse
+from app.api.files.download import Download, saved_as
 from app.store.blobs import BlobReader, BlobStore
 
 SIZE = 64 * 1024 * 1024
@@ -51,8 +51,8 @@ async def port(blobs: WatchedBlobs) -> AsyncIterator[int]:
     app.add_middleware(RequestIdMiddleware)
 
     @app.get("/blob")
-    async def download() -> BlobResponse:
-        return BlobResponse(blobs, "file-1", filename="x")
+    async def download() -> Download:
+        return Download(blobs.open("file-1"), saved_as("x"))
 
     @app.post("/v1/body")
     async def body(body: dict[str, str]) -> int:

@@ -10,6 +10,7 @@ ITEM_KEYS = {
     "code_interpreter_call": {"id", "type", "status", "code", "container_id", "outputs"},
     "message": {"id", "type", "status", "content", "role"},
     "function_call": {"id", "type", "status", "call_id", "name", "arguments"},
+    "custom_tool_call": {"id", "type", "status", "call_id", "name", "input"},
     "reasoning": {"id", "type", "status", "summary"},
     "image_generation_call": {"id", "type", "status", "result"},
 }
@@ -31,6 +32,7 @@ ITEM_EVENTS = {
         "response.content_part.done",
     },
     "function_call": {"response.function_call_arguments.delta", "response.function_call_arguments.done"},
+    "custom_tool_call": {"response.custom_tool_call_input.delta", "response.custom_tool_call_input.done"},
     "reasoning": {
         "response.reasoning_summary_part.added",
         "response.reasoning_summary_text.delta",
@@ -117,6 +119,8 @@ def _lint_item(events: list[Emitted], index: int, *, include_outputs: bool) -> d
             assert "".join(part["text"] for part in done["summary"]) == joined
         case "function_call":
             assert _one(events, "response.function_call_arguments.done")["arguments"] == joined == done["arguments"]
+        case "custom_tool_call":
+            assert _one(events, "response.custom_tool_call_input.done")["input"] == joined == done["input"]
     return done  # type: ignore[no-any-return]
 
 

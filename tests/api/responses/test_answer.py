@@ -5,6 +5,7 @@ import json
 import pytest
 
 from app.api.responses.answer import Answer
+from app.api.responses.request import tools_of
 from app.api.responses.schemas import ResponsesRequest
 from app.api.responses.sealed_reasoning import ReasoningSeal
 from app.events import Error, ErrorBody, Event, Start, Token
@@ -22,7 +23,16 @@ async def test_an_answer_that_failed_is_stored_when_its_client_learns_of_it_unle
     request = ResponsesRequest(model="m", input="x", stream=True)
     async with open_store("sqlite+aiosqlite://") as store:
         seal = ReasoningSeal(b"key")
-        answer = Answer("resp_1", request, owner="a", store=store, seal=seal, carry_events=False, created_at=0)
+        answer = Answer(
+            "resp_1",
+            request,
+            owner="a",
+            store=store,
+            tools=tools_of(request),
+            seal=seal,
+            carry_events=False,
+            created_at=0,
+        )
         seen: list[str | None] = []
 
         async def send(event: Event) -> None:

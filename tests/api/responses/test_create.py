@@ -553,7 +553,7 @@ async def test_a_client_that_leaves_takes_its_code_with_it(gateway: Served) -> N
         ({"background": True}, "background"),
         ({"max_tool_calls": 1}, "max_tool_calls"),
         ({"eager": {"session": "new"}}, "eager.session"),
-        ({"tools": [{"type": "web_search"}]}, "tools.0.type"),
+        ({"tools": [{"type": "function"}]}, "tools.0.name"),
         ({"tools": [], "tool_choice": {"type": "code_interpreter"}}, "tool_choice"),
         ({"input": [{"type": "item_reference", "id": "msg_1_0"}]}, "input.0.id"),
         ({"input": None}, "input"),
@@ -647,3 +647,49 @@ async def test_the_same_idempotency_key_does_not_run_code_twice(gateway: Served)
         second = await http.post("/v1/responses", json=body(), headers=headers)
     assert first.json() == second.json()
     assert len(gateway.upstream.requests) == 2
+
+
+async def test_what_the_model_was_not_told_of_is_in_the_answer(gateway: Served) -> None:
+    gateway.upstream.delta({"content": "Hi."})
+    gateway.upstream.finish("stop", USAGE)
+    answer = await ask(gateway, body(tools=[{"type": "web_search"}, INTERPRETER]))
+    [warning] = answer["eager"]
+    assert (warning["type"], warning["code"], warning["param"]) == ("warning", "tool_unavailable", "tools.0")
+    assert [tool["function"]["name"] for tool in gateway.upstream.requests[0]["tools"]] == ["python"]
+
+
+async def test_a_deployment_may_refuse_services_that_are_not_here(tmp_path: Path) -> None:
+    async with served(tmp_path, hosted_tools="refuse") as gateway:
+        answer = await ask(gateway, body(tools=[{"type": "web_search"}]), 400)
+    assert answer["error"]["param"] == "tools.0.type"
+
+
+@pytest.mark.parametrize("asked", [{"eager": {"code_tool": "always"}}, {"model": "m:eager"}], ids=str)
+async def test_the_model_has_the_interpreter_also_where_the_client_declares_none(
+    gateway: Served, asked: dict[str, Any]
+) -> None:
+    writes(gateway, "x = 1\n")
+    answer = await ask(gateway, {**body(tools=[]), **asked})
+    assert [item["type"] for item in answer["output"]] == ["code_interpreter_call", "message"]
+    assert answer["tools"] == []
+
+
+async def test_a_conversation_with_a_tool_of_a_namespace_goes_on(gateway: Served) -> None:
+    """Stored, and brought back by its client: the model sees the same."""
+    namespace = {"type": "namespace", "name": "ns", "tools": [{"type": "custom", "name": "note"}]}
+    function = {"name": "ns__note", "arguments": '{"input": "x"}'}
+    gateway.upstream.delta({"tool_calls": [{"index": 0, "id": "call_n", "type": "function", "function": function}]})
+    gateway.upstream.finish(usage=USAGE)
+    first = await ask(gateway, body(tools=[namespace]))
+    [call] = first["output"]
+    assert (call["type"], call["namespace"], call["input"]) == ("custom_tool_call", "ns", "x")
+    output = {"type": "custom_tool_call_output", "call_id": "call_n", "output": "noted"}
+    for again in (
+        {"previous_response_id": first["id"], "input": [output]},
+        {"input": [{"role": "user", "content": "Go."}, call, output]},
+    ):
+        says(gateway, "Done.")
+        await ask(gateway, body(tools=[namespace], **again))
+        assistant, result = gateway.upstream.requests[-1]["messages"][-2:]
+        assert assistant["tool_calls"][0]["function"] == function
+        assert result == {"role": "tool", "tool_call_id": "call_n", "content": "noted"}

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.api.responses.events import Emitted, ResponseStream, response_id_of, response_usage
+from app.api.responses.events import Emitted, ResponseStream, response_id_of
 from app.api.responses.request import envelope
 from app.api.responses.schemas import ResponsesRequest
+from app.api.responses.usage import response_usage
 from app.events import (
     ChunkDetected,
     CodeEnd,

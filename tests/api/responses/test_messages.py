@@ -205,7 +205,7 @@ def test_upstream_sees_every_call_followed_by_its_result_or_the_client_an_error(
     ("item", "param"),
     [
         ({}, "input.0.type"),
-        ({"type": "web_search_call"}, "input.0.type"),
+        ({"type": "made_up_call"}, "input.0.type"),
         ({"type": ["message"]}, "input.0.type"),
         ({"role": "critic", "content": ""}, "input.0.role"),
         ({"role": "user"}, "input.0.content"),

@@ -102,7 +102,6 @@ def interpreter(**container: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("tools", "choice", "param"),
     [
-        ([{"type": "web_search"}], "auto", "tools.0.type"),
         ([{"type": "function"}], "auto", "tools.0.name"),
         ([{}], "auto", "tools.0.type"),
         ([{"type": "code_interpreter", "container": 3}], "auto", "tools.0.container"),

@@ -1,7 +1,8 @@
 import json
 
 from app.sandbox.docker.backend import SECCOMP_PROFILE
-from app.sandbox.docker.container import DockerLimits, container_config
+from app.sandbox.docker.container import container_config
+from app.sandbox.limits import SandboxLimits
 from sandbox_image.protocol import WORK_FOLDER
 
 
@@ -10,7 +11,7 @@ def config_of(**changes: object) -> dict[str, object]:
         "image": "image",
         "arguments": ["--stdio"],
         "labels": {},
-        "limits": DockerLimits(),
+        "limits": SandboxLimits(),
         "seccomp_profile": "{}",
         "runtime": None,
         "uid": 300_007,
@@ -27,7 +28,7 @@ def host_config(config: dict[str, object]) -> dict[str, object]:
 
 
 def test_every_writable_file_system_is_bounded_in_bytes_and_in_files() -> None:
-    limits = DockerLimits(work_bytes=32 << 20, tmp_bytes=16 << 20, shared_bytes=8 << 20)
+    limits = SandboxLimits(work_bytes=32 << 20, tmp_bytes=16 << 20, shared_bytes=8 << 20)
     tmpfs = host_config(config_of(limits=limits))["Tmpfs"]
     assert isinstance(tmpfs, dict)
     assert {path: options.split(",")[:2] for path, options in tmpfs.items()} == {
@@ -55,7 +56,7 @@ def test_the_user_of_a_container_owns_its_work_folder() -> None:
 
 
 def test_threads_of_gvisor_do_not_count_as_the_program_s() -> None:
-    limits = DockerLimits(processes=40)
+    limits = SandboxLimits(processes=40)
     assert host_config(config_of(limits=limits))["PidsLimit"] == 44
     pids_limit = host_config(config_of(limits=limits, runtime="runsc"))["PidsLimit"]
     assert isinstance(pids_limit, int)

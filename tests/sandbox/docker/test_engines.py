@@ -366,7 +366,7 @@ async def test_a_pool_serves_on_while_one_engine_is_away_and_uses_it_again_after
 async def test_a_caller_waits_for_room_on_an_engine_and_spare_sessions_make_some() -> None:
     async with Farm(FakeEngine("a"), FakeEngine("b"), limit=1) as farm, pool_over(farm, warm=1, limit=10) as pool:
         held = [await pool.acquire(5), await pool.acquire(5)]
-        assert pool.is_short() is False
+        assert pool.shortage() == []
         pool.on_shortage = lambda: pool.discard(held[0])
         third = await pool.acquire(5)
         assert third.id[0] == held[0].id[0]

@@ -18,11 +18,12 @@ from app.config import Settings
 from app.errors import SandboxForbidden, SandboxStartError
 from app.main import create_app
 from app.sandbox.backend import probe
+from app.sandbox.limits import SandboxLimits
 from app.sandbox.local import backend as local
 from app.sandbox.local import recipe
 from app.sandbox.local.backend import LocalBackend, StartBy
 from app.sandbox.local.environment import Environment, inspect_python
-from app.sandbox.local.recipe import FIRST_UID, LocalLimits
+from app.sandbox.local.recipe import FIRST_UID
 from app.sandbox.local.zygote import ZYGOTE_UID
 from app.sandbox.worker.worker import Worker
 from tests.backends import SANDBOX_ENV, require_backend
@@ -32,7 +33,7 @@ from tests.sandbox.fakes import chunks_of, run
 pytestmark = pytest.mark.local
 
 STARTS: list[StartBy] = ["exec", "zygote"]
-LIMITS = LocalLimits(memory_bytes=128 << 20, processes=32, work_bytes=8 << 20)
+LIMITS = SandboxLimits(memory_bytes=128 << 20, processes=32, work_bytes=8 << 20)
 
 
 @pytest.fixture(autouse=True)

@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 
 from app.errors import SandboxError, SandboxStartError
+from app.sandbox.limits import SandboxLimits
 from app.sandbox.local import backend as local
 from app.sandbox.local import forked
 from app.sandbox.local.backend import LocalBackend
 from app.sandbox.local.environment import Environment, inspect_python
-from app.sandbox.local.recipe import LocalLimits
 from app.sandbox.local.zygote import Zygote
 from app.sandbox.local.zygotes import Zygotes
 from app.sandbox.worker.worker import Worker
@@ -30,7 +30,7 @@ from tests.sandbox.backends import leaves_nothing, printed
 
 pytestmark = pytest.mark.local
 
-LIMITS = LocalLimits(memory_bytes=128 << 20, processes=32, work_bytes=8 << 20)
+LIMITS = SandboxLimits(memory_bytes=128 << 20, processes=32, work_bytes=8 << 20)
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -211,10 +211,10 @@ async def test_a_sandbox_with_no_room_in_its_cgroup_is_told_of(environment: Envi
         if backend._cgroups is None:
             pytest.skip("no writable cgroup")
         await (await backend.start()).close()
-        backend._limits = LocalLimits(processes=-1)
+        backend._limits = SandboxLimits(processes=-1)
         with pytest.raises(SandboxStartError, match=r"no interpreter|Resource temporarily"):
             await backend.start()
-        backend._limits = LocalLimits(memory_bytes=64 << 10)
+        backend._limits = SandboxLimits(memory_bytes=64 << 10)
         with pytest.raises(SandboxStartError):
             await backend.start()
         backend._limits = LIMITS

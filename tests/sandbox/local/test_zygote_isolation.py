@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from app.sandbox.local.backend import LocalBackend
 from app.sandbox.local.environment import inspect_python
-from app.sandbox.local.recipe import LocalLimits
+from app.sandbox.local.recipe import SandboxLimits
 from app.sandbox.worker.worker import Worker
 from tests.backends import SANDBOX_ENV, require_backend
 from tests.sandbox.backends import printed
@@ -22,7 +22,7 @@ from tests.sandbox.backends import printed
 pytestmark = [pytest.mark.local, pytest.mark.asyncio(loop_scope="module")]
 
 OWNERS = ("first", "first", "first", "second", "second", "second")
-LIMITS = LocalLimits(processes=50, open_files=400)
+LIMITS = SandboxLimits(processes=50, open_files=400)
 PRELOAD = "ssl,sqlite3,uuid,secrets,tempfile,multiprocessing,numpy,pandas,matplotlib.pyplot"
 #: Of the owner of some sessions: what the others must not find in their memory.
 SECRET = "Zm9sbG93IHRoZSB3aGl0ZSByYWJiaXQ"

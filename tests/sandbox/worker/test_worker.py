@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.errors import SandboxGone, SandboxStartError, SessionBusy
+from app.errors import SandboxGone, SandboxSilent, SandboxStartError, SessionBusy
 from app.sandbox.worker.messages import Display, Output, Result
 from app.sandbox.worker.outbox import HIGH_WATER
 from app.sandbox.worker.states import TRANSITIONS, State
@@ -232,6 +232,34 @@ async def test_a_sandbox_that_does_not_get_ready_is_a_start_error() -> None:
     async with unready_worker() as (worker, _):
         with pytest.raises(SandboxStartError, match="not ready"):
             await worker.wait_ready(0.01)
+
+
+async def test_a_sandbox_that_tells_its_steps_has_all_of_the_time_again_and_the_last_one_is_in_the_error() -> None:
+    async with unready_worker() as (worker, sandbox):
+        waiting = asyncio.ensure_future(worker.wait_ready(1000))
+        while worker._waiting_for_steps is None:
+            await asyncio.sleep(0)
+        limit, _ = worker._waiting_for_steps
+        before = limit.when()
+        await sandbox.control(t="step", what="import pandas")
+        while limit.when() == before:
+            await asyncio.sleep(0)
+        limit.reschedule(0)  # as if that time had passed
+        with pytest.raises(SandboxSilent, match="nothing for 1000 s behind 'import pandas'"):
+            await waiting
+
+
+async def test_a_start_of_too_many_steps_and_a_step_after_it_end_the_sandbox() -> None:
+    async with unready_worker() as (worker, sandbox):
+        for number in range(1001):
+            await sandbox.control(t="step", what=f"import {number}")
+        with pytest.raises(SandboxStartError, match="1000 steps"):
+            await worker.wait_ready(20)
+    async with fake_worker() as (worker, sandbox):
+        await sandbox.control(t="step", what="import pandas")
+        while worker.death is None:
+            await asyncio.sleep(0)
+        assert "'step' in state idle" in worker.death
 
 
 async def test_another_version_of_the_protocol_is_a_start_error() -> None:
