@@ -178,6 +178,12 @@ class Settings(BaseSettings):
         "declared",
         description="The model is offered the interpreter if the client declares it, or `always`.",
     )
+    pass_on: Annotated[tuple[Literal["audio", "completions", "embeddings", "images", "moderations"], ...], NoDecode] = (
+        Field(
+            ("audio", "completions", "embeddings", "images", "moderations"),
+            description="Further endpoints of OpenAI's that are passed on to the upstream; empty = none.",
+        )
+    )
     hosted_tools: Literal["omit", "refuse"] = Field(
         "omit",
         description="Tools of `/v1/responses` that are services which are not here (`web_search`, `mcp`): left out, "
@@ -214,6 +220,9 @@ class Settings(BaseSettings):
     files_url: str | None = Field(
         None, description="Where file contents are kept: any fsspec URL; default `EAGER_DATA_DIR`."
     )
+    stored_mb: int = Field(
+        65536, ge=1, description="Most bytes kept for all keys together: uploads, links, items of stored responses."
+    )
     audit_days: int = Field(
         30,
         ge=0,
@@ -239,7 +248,9 @@ class Settings(BaseSettings):
         """The variable that says where the database is."""
         return "EAGER_DATABASE_URL" if self.database_url else "EAGER_DATA_DIR"
 
-    @field_validator("preload", "code_tools", "sources", "docker_host", "egress_allow", "cors_origins", mode="before")
+    @field_validator(
+        "preload", "code_tools", "sources", "pass_on", "docker_host", "egress_allow", "cors_origins", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(item.strip() for item in value.split(",") if item.strip()) if isinstance(value, str) else value

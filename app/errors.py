@@ -8,7 +8,8 @@
     │   ├── UpstreamRefused     it answered with an HTTP error
     │   └── UpstreamBroken      the stream failed, stalled or ended in the middle
     ├── StorageError            what is kept could not be read or written
-    │   └── StorageFull         for want of space
+    │   ├── StorageFull         for want of space
+    │   └── OverQuota           its owner keeps too much already
     ├── ShuttingDown            the gateway was told to stop
     ├── ClientLeft              there is nobody to be answered
     └── SandboxError
@@ -157,6 +158,18 @@ class StorageFull(StorageError):
 
     status = 507
     code: str | None = "insufficient_storage"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.headers = {"x-should-retry": "false"}
+
+
+class OverQuota(StorageError):
+    """The owner may not keep so much. Trying again does not help."""
+
+    status = 429
+    type = "insufficient_quota"
+    code: str | None = "insufficient_quota"
 
     def __init__(self, message: str) -> None:
         super().__init__(message)

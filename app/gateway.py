@@ -50,6 +50,8 @@ class Gateway:
     #: is told how to write code for it, and what the aliases of models end with.
     render: Render
     code_tool: CodeTool
+    #: Endpoints of OpenAI's that the upstream answers.
+    pass_on: frozenset[str]
     #: What becomes of tools of a request that are services which are not here.
     hosted_tools: HostedTools
     hint: Hint

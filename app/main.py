@@ -31,8 +31,9 @@ from app.api.edge.wrong_keys import WrongKeys
 from app.api.files import routes as files
 from app.api.mcp import routes as mcp
 from app.api.metrics import Metrics
+from app.api.passed_on import routes as passed_on
 from app.api.responses import create as responses
-from app.api.responses import stored, upgrade
+from app.api.responses import stored, unavailable
 from app.api.services import Services
 from app.api.sessions import file_routes as session_files
 from app.api.sessions import routes as sessions
@@ -64,6 +65,7 @@ from app.sandbox.starts import Starts, machine_is_short
 from app.store.blobs import BlobStore
 from app.store.database import Store, open_store
 from app.store.deployment_key import deployment_key
+from app.store.quota import Quota
 from app.upstream.allowance import AnswerLimits
 from app.upstream.client import Upstream
 from app.watchdog import LoopWatchdog
@@ -136,7 +138,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def _include_routes(app: FastAPI) -> None:
     app.include_router(system.open_router)
     app.include_router(shared.open_router)
-    app.include_router(upgrade.router)
+    app.include_router(unavailable.router)
     for module in (
         system,
         shared,
@@ -144,6 +146,7 @@ def _include_routes(app: FastAPI) -> None:
         push,
         chat,
         mcp,
+        passed_on,
         sessions,
         session_files,
         files,
@@ -164,7 +167,7 @@ async def _open_services(
             blobs = BlobStore(settings.files_url or str(settings.data_dir / "files"))
             await blobs.prepare()
         with _failing_with_name_of(settings.database_setting):
-            store = await opened.enter_async_context(open_store(settings.database))
+            store = await opened.enter_async_context(open_store(settings.database, quota=_quota(settings, keyring)))
         with _failing_with_name_of(settings.database_setting):
             instance = Instance(store)
             await opened.enter_async_context(instance.alive())
@@ -227,7 +230,7 @@ async def _purge_now_and_then(store: Store, blobs: BlobStore, audit: Audit) -> N
 
 @asynccontextmanager
 async def _open_gateway(settings: Settings, instance: Instance, keyring: Keyring) -> AsyncIterator[Gateway]:
-    egress = _egress(settings)
+    egress = _egress(settings, keyring)
     backend = create_backend(settings, egress)
     if isinstance(backend, LocalBackend):
         await backend.check()
@@ -257,6 +260,7 @@ async def _open_gateway(settings: Settings, instance: Instance, keyring: Keyring
             forking=backend if isinstance(backend, LocalBackend) else None,
             has_room=engines.has_room if engines else lambda: True,
             fraction=keyring.fraction,
+            on_handover=egress.assign if egress else lambda sandbox, owner: None,
             starts=Starts(is_short=machine_is_short),
             patience_s=settings.start_silence_s,
         ) as pool,
@@ -288,6 +292,7 @@ async def _open_gateway(settings: Settings, instance: Instance, keyring: Keyring
                 render=settings.render,
                 code_tool=settings.code_tool,
                 hosted_tools=settings.hosted_tools,
+                pass_on=frozenset(settings.pass_on),
                 hint=settings.hint,
                 model_suffix=settings.model_suffix,
                 public_url=settings.public_url.rstrip("/") if settings.public_url else None,
@@ -302,10 +307,28 @@ async def _open_gateway(settings: Settings, instance: Instance, keyring: Keyring
                 egress.close()
 
 
-def _egress(settings: Settings) -> Egress | None:
-    if not settings.egress_rules:
+def _quota(settings: Settings, keyring: Keyring) -> Quota:
+    def own_limit(owner: str) -> int | None:
+        caller = keyring.caller(owner)
+        return None if caller is None or caller.stored_mb is None else caller.stored_mb * MiB
+
+    return Quota(limit_bytes=settings.stored_mb * MiB, fraction=keyring.fraction, own_limit=own_limit)
+
+
+def _egress(settings: Settings, keyring: Keyring) -> Egress | None:
+    """A key that is added later has a way out only if there was one for anybody at the start."""
+    if not settings.egress_rules and not any(caller.egress_allow for caller in keyring.callers()):
         return None
-    return Egress(Rules.parse(settings.egress_rules), limits=EgressLimits(bytes=settings.egress_limit_mb * MiB))
+
+    def rules_of(owner: str) -> Rules | None:
+        caller = keyring.caller(owner)
+        return None if caller is None or caller.egress_allow is None else Rules.parse(caller.egress_allow)
+
+    return Egress(
+        Rules.parse(settings.egress_rules),
+        limits=EgressLimits(bytes=settings.egress_limit_mb * MiB),
+        rules_of=rules_of,
+    )
 
 
 def create_backend(settings: Settings, egress: Egress | None) -> Backend:

@@ -1,11 +1,12 @@
-"""Both. The protocol spoken between the gateway and a sandbox, over one byte stream. Standard library only: the same
-file is imported by the gateway and copied into the image.
+"""Both. The protocol between the gateway and a sandbox, over one byte stream.
 
-Parties. The *gateway*; the *supervisor* (first process of the sandbox, owner of the stream); the
-*interpreter* (forked by the supervisor, runs the code of the user and is as untrusted as that code).
+The gateway imports this file, and the image holds a copy of it. So it uses the standard library only.
 
-Frames. ``u32 length (big endian, of kind + payload) | u8 kind | payload``. The kind tells who speaks, so an
-interpreter cannot speak for its supervisor whatever it writes:
+Parties. The *gateway* is at one end of the stream. The *supervisor*, the first process of the sandbox, is at the other.
+The supervisor forks the *interpreter*, which runs the user's code and is trusted as little as that code.
+
+Frames. ``u32 length (big endian, of kind + payload) | u8 kind | payload``. The kind says who speaks. The supervisor
+sets it, so an interpreter can write what it likes and still not speak for its supervisor.
 
     kind  gateway -> sandbox                  sandbox -> gateway
     0     JSON for the supervisor             JSON from the supervisor
@@ -15,16 +16,16 @@ interpreter cannot speak for its supervisor whatever it writes:
     4     bytes of the file being put         bytes of the file being got
 
 Rules.
-1. The supervisor opens with ``ready``. It sends ``ready`` again each time it has forked a new interpreter.
-2. At most one ``execute`` is in flight. It is answered by any number of stdout, stderr and ``display`` frames,
-   at most one ``result`` or ``error``, and exactly one ending message: ``done``, or ``lost`` if the
-   interpreter died. All output written before the end of the execution is sent before ``done``.
-3. ``interrupt`` raises KeyboardInterrupt in the interpreter if an execution is in flight; it has no answer of its
-   own (the execution answers). ``reset`` kills the interpreter and everything it started, and forks anew:
-   ``lost``, then ``ready``.
-4. Output between executions (late threads, daemons) is sent as it comes; the gateway decides whose it is.
-5. File operations go to the supervisor, one at a time, each answered by one ``file`` message carrying its id.
-6. A frame longer than MAX_FRAME_BYTES, of an unknown kind, or not of this schema ends the sandbox.
+1. The supervisor first sends ``ready``. It sends ``ready`` again each time it has forked a new interpreter.
+2. At most one ``execute`` is under way. It is answered by any number of stdout, stderr and ``display`` frames, by at
+   most one ``result`` or ``error``, and last by exactly one ``done``, or ``lost`` if the interpreter died. All that the
+   code wrote is sent before ``done``.
+3. ``interrupt`` raises KeyboardInterrupt in the interpreter if an execution is under way. It has no answer of its own.
+4. ``reset`` kills the interpreter and all that it started, and forks a new one. The answer is ``lost``, then ``ready``.
+5. Late threads and daemons write between executions. That output is sent as it comes, and the gateway decides to which
+   execution it belongs.
+6. The supervisor works on files, one operation at a time. Each is answered by one ``file`` message with its id.
+7. A sandbox is ended by a frame that is longer than MAX_FRAME_BYTES, is of an unknown kind or has another schema.
 
 Messages to the supervisor (kind 0):
     {"op": "interrupt", "id": n}         id of the execution to interrupt
@@ -37,14 +38,14 @@ Messages to the supervisor (kind 0):
     {"op": "checkpoint", "id": n} | {"op": "commit", "id": n} | {"op": "rollback", "id": n}
                                          -> {"t": "snapshot", ...}; see "Transactions"
 Messages from the supervisor (kind 0):
-    {"t": "step", "what": "import pandas"}   before ``ready``: what it does next, so that a slow start is told from one
-                                         that hangs
+    {"t": "step", "what": "import pandas"}   before ``ready``: what it does next. A slow start tells steps, one that
+                                         hangs does not
     {"t": "ready", "protocol": PROTOCOL_VERSION, "python": [3, 11, 7], "languages": ["python", "bash"],
      "workdir": "/mnt/data"}
     {"t": "lost", "id": n | null, "ran": k, "reason": "exit" | "signal" | "memory" | "reset" | "protocol",
-     "detail": "exit status 3"}          the interpreter is gone with its state; k chunks of execution n had been
-                                         finished; a ``ready`` follows
-    {"t": "pong", "id": n, "cpu_ms": n}      CPU time of all that was started so far
+     "detail": "exit status 3"}          the interpreter is gone with its state. It had finished k chunks of
+                                         execution n. A ``ready`` follows
+    {"t": "pong", "id": n, "cpu_ms": n}      CPU time of all processes so far
     {"t": "file", "id": n, "ok": bool, "error": str | null, "size": bytes,
      "entries": [{"path": str, "size": bytes, "mtime_ns": int}] | null, "truncated": bool}
     {"t": "snapshot", "id": n, "ok": bool, "error": str | null}
@@ -52,33 +53,37 @@ Messages from the supervisor (kind 0):
 Messages to the interpreter (kind 3):
     {"op": "execute", "id": n, "block": "c0ffee", "language": "python",
      "chunks": [[index, line, column, source], ...], "final": bool}
-        ``block`` names one piece of code written by the model (a tool call, a fence), and no other of the session:
-        chunks of one block are one program, with one file name and one docstring. ``line`` (from 1) and ``column``
-        (UTF-8 bytes, from 0) are where ``source`` starts in the code of the block. ``source`` holds one or more whole
-        top-level statements with the blank lines and comments before them. ``final`` tells that nothing follows in
-        this block: the value of its last statement, if that is an expression, is then the result. A final execution
-        may have no chunk (the end of the block was seen after its last chunk ran). With ``"cut": true`` as well the
-        block ends before its last statement, and has no result. With ``"trial": true`` the code is the gateway's own:
-        programs have yet to come.
+        ``block`` is an id for one piece of code of the model (a tool call, a fence), unique in the session. The chunks
+        of one block are one program: they share a file name and a docstring. ``source`` is one or more whole top-level
+        statements, with the blank lines and comments before them. ``line`` (from 1) and ``column`` (UTF-8 bytes, from
+        0) say where ``source`` begins in the code of the block.
+        ``final``: the block ends here. If its last statement is an expression, its value is the result. A final
+        execution may have no chunk, since the end may be seen after the last chunk has run.
+        Two more fields may be true. ``"cut"``: the block was cut off before its last statement, and has no result.
+        ``"trial"``: the code is the gateway's own, and is no program of the session.
 Messages from the interpreter (kind 3):
     {"t": "display", "id": n, "data": {mime type: str | JSON}, "metadata": {}}   shown by the running code
     {"t": "result", "id": n, "data": {mime type: str | JSON}, "metadata": {}}    value of the last statement
     {"t": "error", "id": n, "chunk": index, "ename": str, "evalue": str, "traceback": str, "line": int | null,
-     "phase": "compile" | "run"}         binary MIME data is base64 text; ``line`` counts in the code of the block
+     "phase": "compile" | "run"}         ``line`` counts in the code of the block
     {"t": "done", "id": n, "status": "ok" | "error" | "exit" | "interrupted", "ran": k, "ns": [ns of each chunk that
      was started], "code": int | null, "evalue": str | null, "line": int | null}
-                                         ``ran`` chunks finished without an error. After ``error``, ``exit`` and
-                                         ``interrupted`` the block is over: its namespace stays, a further
-                                         ``execute`` names another block. ``exit``: the code called sys.exit();
-                                         ``code`` is the exit status, 0 for success; ``evalue`` and ``line``
-                                         are the message of an exit, if it has one, and its line. A SyntaxError
-                                         has phase "compile" and status "error"; chunks before it have run.
+        ``ran`` chunks finished without an error. ``ok`` apart, the block is over: its variables stay, and the next
+        ``execute`` names another block. A SyntaxError is an ``error`` of phase ``compile``; the chunks before it have
+        run. ``exit``: the code called sys.exit(). ``code`` is the exit status (0: success), ``evalue`` its message if
+        it has one, and ``line`` where it was called.
+Binary data of a MIME type is base64 text.
 
-Transactions, while no execution is in flight. ``checkpoint`` makes the supervisor keep a copy (fork) of the interpreter
-and of the work folder, in the place of the one it has; ``commit`` drops it; ``rollback`` kills the interpreter and all
-it started and goes on with the copy, files included. The copy survives the interpreter: after ``lost`` and ``ready`` a
-``rollback`` still leads back. A rollback has no ``lost`` and no ``ready`` of its own, unless the copy is dead as well.
-``ok`` is false, with a reason, where that is not possible (threads of the program, a work folder above the limit).
+Transactions. They happen while no execution is under way. The answer is ``snapshot``. Its ``ok`` is false, with a
+reason, if the operation is not possible: the program has threads, say, or its work folder is above the limit.
+
+- ``checkpoint``: the supervisor keeps a copy (a fork) of the interpreter and of the work folder. It replaces an earlier
+  copy.
+- ``commit``: the copy is dropped.
+- ``rollback``: the interpreter and all that it started are killed. The copy goes on in its place, and the work folder
+  is put back. No ``lost`` or ``ready`` is sent, unless the copy is dead as well.
+
+The copy survives the interpreter, so a ``rollback`` is possible also after ``lost`` and ``ready``.
 
     supervisor -> interpreter (kind 3)      {"op": "copy"}, with a descriptor: one end of the copy's channel
     interpreter -> that channel (kind 3)    {"t": "copied", "pid": n} | {"t": "refused", "reason": str}

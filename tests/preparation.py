@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 #: Tests that need one have a mark of its name.
-JOBS = ("docker", "sdks", "cpython")
+JOBS = ("docker", "sdks", "browser", "cpython")
 _STATE = Path(__file__).parents[1] / ".eager" / "prepared"
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from app import main
+from app.api.edge.auth import Keyring
 from app.config import Settings
 from app.errors import EagerError, SandboxStartError
 from app.sandbox.backend import Backend
@@ -16,7 +17,7 @@ RULES = ("pypi.example", "*.internal.example:443")
 
 def backend_of(**settings: Any) -> Backend:
     given = Settings(**settings)
-    return main.create_backend(given, main._egress(given))
+    return main.create_backend(given, main._egress(given, Keyring()))
 
 
 def test_without_an_environment_for_code_the_error_says_how_to_get_one(tmp_path: Path) -> None:
@@ -51,8 +52,8 @@ def test_a_way_out_that_cannot_be_kept_narrow_is_refused(settings: dict[str, Any
 
 
 def test_without_rules_there_is_no_way_out() -> None:
-    assert main._egress(Settings()) is None
-    assert main._egress(Settings(egress_allow=RULES, egress_limit_mb=3)) is not None
+    assert main._egress(Settings(), Keyring()) is None
+    assert main._egress(Settings(egress_allow=RULES, egress_limit_mb=3), Keyring()) is not None
 
 
 @pytest.mark.parametrize(

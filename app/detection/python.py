@@ -1,14 +1,14 @@
 """Python in fragments -> its top-level statements, each at the first character that settles it.
 
 When is a statement over?
-- A simple one, and a compound one on one line that no clause can continue: at its newline, at the ``#`` of a comment
-  behind it; a simple one also at ``;``.
-- Any other compound statement: at the first character in column 0, comments aside, that cannot begin one of the
-  clauses that may still follow. ``else_x = 1`` ends an ``if`` at its underscore.
-- Everything: at the end of the code.
+- A simple statement is over at its newline, at ``;`` or at the ``#`` of a comment behind it.
+- So is a compound statement on one line, ``;`` apart, if no clause can continue it.
+- Any other compound statement is over at the first character in column 0 that cannot begin one of the clauses that may
+  still follow. Comments do not count. ``else_x = 1`` ends an ``if`` at its underscore.
+- The end of the code ends every statement.
 
-A chunk is cut after the last logical line of its statement (or after ``;``, or before ``#``): comments and blank lines
-belong to what follows them, and a tail of them is a chunk of kind ``trivia``.
+A chunk ends after the last logical line of its statement, after ``;`` or before ``#``. Comments and blank lines belong
+to the chunk that follows them. Behind the last statement they are a chunk of kind ``trivia``.
 """
 
 from __future__ import annotations
@@ -184,8 +184,8 @@ class PythonDetector(Scanner):
             self._emit_pending()
 
     def _end_line(self, cut: int, read: int, *, code_end: int) -> bool:
-        """The code of a logical line ends at ``code_end``, which is known after ``read`` characters; the text up to
-        ``cut`` belongs to it. Is its statement over?"""
+        """Ask whether the statement of a logical line is over. The code of the line ends at ``code_end``, which is
+        known after ``read`` characters. The text up to ``cut`` belongs to the line."""
         text = self._take(cut)
         line = text[self._line_at - self._taken : code_end - self._taken]
         self._pieces.append(text)

@@ -1,8 +1,8 @@
 """The characters of Python, read incrementally, whatever the split of the fragments.
 
-How it works. ``_scan`` hands the text to the reader of the current mode; each reader takes what it understands, sets
+How it works. ``_scan`` hands the text to the reader of the current mode. Each reader takes what it understands, sets
 the next mode and returns the index at which reading goes on. The whole state is the mode, the open brackets and a few
-integers, so a fragment costs its own length and nothing is read twice:
+integers. So a fragment costs its own length, and nothing is read twice:
 
     LINE ──▶ WORD ──▶ CODE ──▶ LINE        a logical line: its indentation, its first word, the rest, its newline
     CODE ──▶ QUOTE ──▶ STRING ──▶ CODE     strings; f-strings from 3.12 on QUOTE ──▶ FSTRING ◀─▶ CODE (strings.py)
@@ -11,8 +11,8 @@ integers, so a fragment costs its own length and nothing is read twice:
     LINE, CODE ──▶ MAGIC ──▶ LINE          IPython's lines; CELL is a cell magic and takes the rest
     any ──▶ DEAD                           the text can never become valid: ``problem`` says why
 
-What the lines mean is left to the subclass, which is told of every boundary of a logical line (the ``_on_*`` methods)
-and takes the text there.
+What the lines mean is left to the subclass. Its ``_on_*`` methods are called at every boundary of a logical line, and
+take the text there.
 """
 
 from __future__ import annotations

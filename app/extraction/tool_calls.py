@@ -1,8 +1,8 @@
 """Whole tool calls from their fragments (PROTOCOL.md 1.3).
 
-OpenAI sends id and name once and then only ``{index, arguments}``. Upstreams deviate from that in every field, so no
-field alone tells which call a fragment belongs to: id, name, index, order and the JSON itself do together. The rules,
-each with who needs it; ``tests/extraction/test_tool_calls.py`` has a case for each.
+OpenAI sends id and name once, and then only ``{index, arguments}``. Other upstreams deviate in every field. So no field
+alone tells which call a fragment belongs to: id, name, index, order and the JSON decide together. Each rule names an
+upstream that needs it and has a case in ``tests/extraction/test_tool_calls.py``.
 
     fragment                                   belongs to
     an id that is known                        its call, at whatever index (agno#8879)
@@ -27,9 +27,9 @@ each with who needs it; ``tests/extraction/test_tool_calls.py`` has a case for e
     ``{}`` before the arguments                left out (Bedrock, LiteLLM over Anthropic): no call of its own
     under ``parameters``                       arguments (Llama's templates)
 
-An index is a key, not a position: calls are numbered as they begin. A call starts with its first arguments, when its
-name is whole. It ends when another takes its place, or with the answer: fragments of other calls may come in between.
-A call that has no name in the end is one more of the tool before it; without any, the answer is broken.
+An index is a key and not a position: calls are numbered as they begin. A call begins with its first arguments, when
+its name is whole. It ends when another call takes its place, or with the answer. Fragments of other calls may come in
+between. A call that never gets a name is a further call of the tool before it; if there is none, the answer is broken.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ class Block:
         chunks, incomplete.
         problem: code that can never compile. The chunks before ``problem_chunk`` run, then it is reported.
         turned_foreign: the call is the client's after all; its language came late and is none of ours.
+        beyond_limit: the request may have no more calls; it is not run, and the client does not see it.
         refused: the same of a tool that no client has; the language. If it came first, the rest is empty.
     The executor sets:
         has_run: something of it ran, if only in part.
@@ -42,6 +43,7 @@ class Block:
     problem_chunk: int = 0
     incomplete: bool = False
     turned_foreign: bool = False
+    beyond_limit: bool = False
     refused: str | None = None
     has_run: bool = False
     ran: int = 0

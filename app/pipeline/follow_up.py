@@ -94,6 +94,8 @@ def _file_notes(changes: Sequence[FileChange]) -> list[str]:
 
 def _notes(block: Block) -> list[str]:
     """What the output does not say: what ran and what did not, and in what state that left the interpreter."""
+    if block.beyond_limit:
+        return ["Not run: no more calls are left. Answer with what is known."]
     if block.refused is not None:
         return [_refusal(block)]
     if block.rolled_back:

@@ -55,6 +55,7 @@ class Generation:
         prepare: Callable[[], None],
         serial: bool,
         stop_on_problem: bool,
+        max_calls: int | None = None,
     ) -> None:
         self.reader = reader
         self.finish_reason: str | None = None
@@ -77,6 +78,10 @@ class Generation:
         self._grammar = grammar
         self._serial = serial
         self._stop_on_problem = stop_on_problem
+        #: Calls of code tools that were begun, and those beyond ``max_calls``, which do not count and do not run.
+        self.calls = 0
+        self._max_calls = max_calls
+        self._beyond: set[str] = set()
         #: Code that can never compile ended this answer early.
         self.stopped = False
         self._open: dict[str, _Open] = {}
@@ -116,6 +121,8 @@ class Generation:
         emit = self._emitter.emit
         for item in items:
             match item:
+                case CodeText(call_id=call_id) | CodeEnded(call_id=call_id) if call_id in self._beyond:
+                    pass
                 case CodeText(call_id=call_id, text=text):
                     self._note_token()
                     await emit(Token(turn=self.turn, channel="code", text=text, call_id=call_id))
@@ -169,6 +176,14 @@ class Generation:
             self._clock.first_token_s = self._emitter.now_s()
 
     async def _start_block(self, item: CodeStarted) -> None:
+        if item.source == "tool":
+            if self._max_calls is not None and self.calls >= self._max_calls:
+                self._beyond.add(item.call_id)
+                block = Block(item.call_id, self.turn, "tool", item.language, WholeProgram(), status="interrupted")
+                block.beyond_limit = True
+                self.blocks[item.call_id] = block
+                return
+            self.calls += 1
         block = Block(item.call_id, self.turn, item.source, item.language, self._new_detector(item.language))
         confirmer = Confirmer(self._grammar) if item.language == "python" and not self._serial else None
         self.blocks[item.call_id] = block

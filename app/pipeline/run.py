@@ -32,6 +32,7 @@ from app.extraction.assistant_message import has_echoes
 from app.extraction.names import CODE_TOOLS, declared_tools
 from app.extraction.turn import TurnReader
 from app.ids import new_id
+from app.pipeline.allotment import Allotment
 from app.pipeline.block import Block
 from app.pipeline.emitter import Emitter, SendEvent
 from app.pipeline.executor import Executor
@@ -69,6 +70,7 @@ class RunOptions:
     Attributes:
         max_turns: calls of the upstream.
         max_repairs: failed turns in a row.
+        max_calls: of code tools, in all turns together; None for any number.
         timeout_s: for all code of the request together.
         own_tools: those of ``tools`` that the client has not declared; it is never shown a call of theirs.
         code_keys: by tool, the argument that holds the code, where the tool's schema tells.
@@ -86,6 +88,7 @@ class RunOptions:
     code_keys: Mapping[str, str] = field(default_factory=dict)
     gate: Policy = "permissive"
     max_turns: int = 1
+    max_calls: int | None = None
     timeout_s: float = 120.0
     headers: dict[str, str] = field(default_factory=dict)
     whole: bool = False
@@ -136,6 +139,7 @@ class _Request:
         self._keep_hidden = keep_hidden
         self._keep_turn = keep_turn
         self._given = len(body["messages"])
+        self._allotment = Allotment(body, calls=options.max_calls)
         self._declared = declared_tools(body.get("tools"))
         self._emitter = Emitter(send)
         self._stopwatch = Stopwatch()
@@ -176,6 +180,7 @@ class _Request:
         """All turns; returns the reason why the last one was the last."""
         for turn in range(self._options.max_turns):
             last = turn + 1 == self._options.max_turns or self._repairs_used_up or self._budget_s <= 0
+            self._body = self._allotment.rest(self._body, self._options.tools)
             if last and turn:
                 self._forbid_calls()
             generation, stopped = await self._turn(turn)
@@ -194,7 +199,11 @@ class _Request:
             if generation.foreign_calls:
                 await self._keep(generation)
                 return "tool_calls"
-            failed = any(block.status not in ("ok", "incomplete") for block in generation.blocks.values())
+            self._allotment.spend(usage, deltas=generation.deltas, calls=generation.calls)
+            if not self._allotment.has_tokens:
+                return "length"
+            ran = (block for block in generation.blocks.values() if not block.beyond_limit)
+            failed = any(block.status not in ("ok", "incomplete") for block in ran)
             self._repairs = self._repairs + 1 if failed else 0
             self._release_choice()
         raise AssertionError("a request has at least one turn")
@@ -265,6 +274,7 @@ class _Request:
             prepare=self._place.prepare,
             serial=options.mode == "serial",
             stop_on_problem=options.stop_on_error,
+            max_calls=self._allotment.calls,
         )
         async with AsyncExitStack() as connection:
             stream = await self._ask(connection)
@@ -317,7 +327,7 @@ class _Request:
 
 
 def _has_failed(block: Block) -> bool:
-    return block.refused is None and block.status not in ("ok", "incomplete")
+    return block.refused is None and not block.beyond_limit and block.status not in ("ok", "incomplete")
 
 
 def _usage_of(generation: Generation, stopped: str | None) -> Usage | None:

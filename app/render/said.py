@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from markdown_it import MarkdownIt
+
 from app.render.fenced import FencedText
 from app.render.inline import code_span, escaped, size
 from app.render.tables import markdown_table
@@ -20,6 +22,9 @@ from app.render.words import words
 HEAD_LINES, HEAD_CHARS = 100, 8_000
 TAIL_LINES, TAIL_CHARS = 20, 2_000
 TRACEBACK_CHARS = 8_000
+#: In a formula: what ends it, or is a link, a picture or HTML to somebody.
+_NO_FORMULA = ("$", "\n", "<", ">", "`", "![", "](", "://", "www.", "\\href", "\\url", "\\includegraphics", "\\html")
+_blocks = MarkdownIt("commonmark").disable("inline").enable("table")
 
 
 class Link(NamedTuple):
@@ -103,11 +108,14 @@ def _file(link: Link) -> str:
 
 
 def _formula(latex: str) -> str | None:
-    """One formula in dollar signs, if that is what it is."""
+    """One formula in dollar signs, if that is what it is: also to a front end that knows no formulas, and to one whose
+    formulas may have links and pictures in them."""
     inner = latex.strip().strip("$").removeprefix("\\displaystyle").strip()
-    if not inner or len(inner) > 2_000 or any(char in inner for char in "$\n<>`"):
+    if not inner or len(inner) > 2_000 or any(part in inner for part in _NO_FORMULA):
         return None
-    return f"$$\n{inner}\n$$"
+    formula = f"$$\n{inner}\n$$"
+    blocks = [token.type for token in _blocks.parse(formula)]
+    return formula if blocks == ["paragraph_open", "inline", "paragraph_close"] else None
 
 
 class _LongText:

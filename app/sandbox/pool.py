@@ -76,6 +76,7 @@ class Pool:
         forking: the backend, where its starts are forks.
         has_room: whether the backend has a place for one more now; when that changes, ``look_again`` is to be called.
         fraction: of each owner.
+        on_handover: told which worker is whose, before code of its owner runs.
         starts: how many begin at once.
         patience_s: for the first line of code of a worker.
         sleep, jitter: for tests; jitter gives a factor.
@@ -90,6 +91,7 @@ class Pool:
         forking: Forking | None = None,
         has_room: Callable[[], bool] = lambda: True,
         fraction: Fraction = undivided,
+        on_handover: Callable[[str, str], None] = lambda sandbox, owner: None,
         starts: Starts | None = None,
         patience_s: float = _CHECK_TIMEOUT_S,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -106,6 +108,7 @@ class Pool:
         self._starters = warm
         self._limit = limit
         self._backend_has_room = has_room
+        self._on_handover = on_handover
         self._starts = starts or Starts()
         self._patience_s = patience_s
         self._sleep, self._jitter = sleep, jitter
@@ -256,6 +259,7 @@ class Pool:
             self._taken.pop(worker).set()
             self._busy[worker] = self._last_owner = owner
             self._shares.take(owner)
+            self._on_handover(worker.id, owner)
             future.set_result(worker)
 
     def _warm_for(self, owner: str) -> Worker | None:

@@ -15,6 +15,7 @@ from app.store.files import Files
 from app.store.hidden_calls import HiddenCalls
 from app.store.idempotency import IdempotencyKeys
 from app.store.instances import Instances, Sessions
+from app.store.quota import Quota
 from app.store.responses import Responses
 from app.store.schema import Upgrade, bring_up_to_date
 from app.store.shared import Shared
@@ -23,16 +24,17 @@ from app.store.shared import Shared
 class Store:
     """The tables. Each method of theirs is one transaction."""
 
-    def __init__(self, engine: AsyncEngine, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, engine: AsyncEngine, clock: Callable[[], float] = time.time, quota: Quota | None = None) -> None:
         connections = Connections(engine)
+        quota = quota or Quota()
         self.instances = Instances(connections, clock)
         self.sessions = Sessions(connections, clock)
-        self.responses = Responses(connections, clock)
+        self.responses = Responses(connections, clock, quota)
         self.containers = Containers(connections, clock)
         self.container_files = ContainerFiles(connections, clock)
-        self.files = Files(connections, clock)
+        self.files = Files(connections, clock, quota)
         self.hidden_calls = HiddenCalls(connections, clock)
-        self.shared = Shared(connections, clock)
+        self.shared = Shared(connections, clock, quota)
         self.idempotency_keys = IdempotencyKeys(connections, clock)
 
     async def purge(self) -> None:
@@ -43,7 +45,9 @@ class Store:
 
 
 @asynccontextmanager
-async def open_store(url: str, *, clock: Callable[[], float] = time.time) -> AsyncIterator[Store]:
+async def open_store(
+    url: str, *, clock: Callable[[], float] = time.time, quota: Quota | None = None
+) -> AsyncIterator[Store]:
     """Connect, and bring the schema up to date (``app/store/schema.py``).
 
     Raises:
@@ -51,7 +55,7 @@ async def open_store(url: str, *, clock: Callable[[], float] = time.time) -> Asy
     """
     async with open_engine(url) as engine:
         await bring_up_to_date(engine)
-        yield Store(engine, clock)
+        yield Store(engine, clock, quota)
 
 
 async def upgrade_store(url: str) -> Upgrade | None:

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, delete, insert, select
 
 from app.store.connections import Connections
 from app.store.paging import PageRequest, Pages, owned
+from app.store.quota import Quota
 from app.store.tables import files
 
 
@@ -26,17 +27,23 @@ class FileRecord:
 
 
 class Files:
-    def __init__(self, connections: Connections, clock: Callable[[], float]) -> None:
+    def __init__(self, connections: Connections, clock: Callable[[], float], quota: Quota) -> None:
         self._connections = connections
+        self._quota = quota
         self._clock = clock
         self._pages = Pages(files)
 
     async def add(
         self, id: str, *, owner: str, filename: str, bytes: int, purpose: str, expires_after_s: float | None = None
     ) -> FileRecord:
+        """
+        Raises:
+            OverQuota: the owner may not keep so much.
+        """
         now = self._clock()
         expires_at = None if expires_after_s is None else now + expires_after_s
         record = FileRecord(id, owner, now, filename, bytes, purpose, expires_at)
+        await self._quota.require(self._connections, owner, bytes)
         async with self._connections.begin() as connection:
             await connection.execute(insert(files).values(asdict(record)))
         return record

@@ -17,6 +17,7 @@ from app.errors import RequestError
 from app.store.connections import Connections
 from app.store.item_parts import Item, decode, divide, encode
 from app.store.paging import PageRequest
+from app.store.quota import Quota
 from app.store.tables import response_items, responses
 
 #: Turns of a conversation that are followed back. More would not fit a model's context.
@@ -57,8 +58,9 @@ class ChainedResponse:
 
 
 class Responses:
-    def __init__(self, connections: Connections, clock: Callable[[], float]) -> None:
+    def __init__(self, connections: Connections, clock: Callable[[], float], quota: Quota) -> None:
         self._connections = connections
+        self._quota = quota
         self._clock = clock
 
     async def add(
@@ -73,8 +75,12 @@ class Responses:
         output_items: Sequence[Item],
         response: dict[str, Any],
     ) -> None:
+        """
+        Raises:
+            OverQuota: the owner may not keep so much.
+        """
         kinds = (("input", input_items), ("output", output_items))
-        rows = [
+        rows: list[dict[str, Any]] = [
             {
                 "response_id": id,
                 "kind": kind,
@@ -86,6 +92,7 @@ class Responses:
             for kind, items in kinds
             for part in await divide(items)
         ]
+        await self._quota.require(self._connections, owner, sum(len(row["content"]) for row in rows))
         async with self._connections.begin() as connection:
             await connection.execute(
                 insert(responses).values(

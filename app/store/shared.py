@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import delete, insert, select
 
 from app.store.connections import Connections
+from app.store.quota import Quota
 from app.store.tables import shared
 
 
@@ -31,8 +32,9 @@ class SharedRecord:
 
 
 class Shared:
-    def __init__(self, connections: Connections, clock: Callable[[], float]) -> None:
+    def __init__(self, connections: Connections, clock: Callable[[], float], quota: Quota) -> None:
         self._connections = connections
+        self._quota = quota
         self._clock = clock
 
     def now(self) -> float:
@@ -42,8 +44,13 @@ class Shared:
     async def add(
         self, id: str, *, token: str, owner: str, session: str, name: str, media_type: str, bytes: int, ttl_s: float
     ) -> SharedRecord:
+        """
+        Raises:
+            OverQuota: the owner may not keep so much.
+        """
         now = self._clock()
         record = SharedRecord(id, _digest(token), owner, now, now + ttl_s, session, name, media_type, bytes)
+        await self._quota.require(self._connections, owner, bytes)
         async with self._connections.begin() as connection:
             await connection.execute(insert(shared).values(asdict(record)))
         return record

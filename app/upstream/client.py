@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -34,6 +35,7 @@ from app.upstream.allowance import Allowance, AnswerLimits
 from app.upstream.batches import MAX_ANSWER_BYTES, NETWORK_ERRORS, EventBatches, too_late
 from app.upstream.odd_events import events_in, is_stream
 from app.upstream.refusal import refusal, reworded
+from app.upstream.relay import Payload, RelayedAnswer, content_type_of, encoded_form
 
 T = TypeVar("T")
 
@@ -122,6 +124,26 @@ class Upstream:
         """The list of models, as the upstream has it."""
         return await self._fetch("GET", "models", None, headers)
 
+    @asynccontextmanager
+    async def relay(
+        self, path: str, payload: Payload, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[RelayedAnswer]:
+        """Another of the upstream's endpoints, by its path behind the base URL; its answer as it comes, within the
+        limits of all answers.
+
+        Raises:
+            UpstreamUnreachable, UpstreamRefused: nothing was answered.
+            UpstreamBroken: while iterating.
+        """
+        deadline = self._deadline()
+        response = await self._send("POST", path, payload, headers, deadline)
+        pieces = self._pieces(response, deadline, self._limits)
+        try:
+            yield RelayedAnswer(content_type_of(response.headers.get("content-type")), pieces)
+        finally:
+            await pieces.aclose()
+            response.close()
+
     async def _fetch(
         self, method: str, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str] | None
     ) -> Any:
@@ -166,17 +188,16 @@ class Upstream:
         self,
         method: str,
         path: str,
-        body: Mapping[str, Any] | None,
+        body: Payload | None,
         headers: Mapping[str, str] | None,
         deadline: float,
     ) -> aiohttp.ClientResponse:
         """A response whose body is still to be read; the caller closes it."""
         given = {name.lower(): value for name, value in (headers or {}).items()}
         sent = {**self._headers, **given}
-        data = None
-        if body is not None:
-            data = _encode(body).encode()
+        if isinstance(body, Mapping):
             sent["content-type"] = "application/json"
+        data = _maker_of(body)
         response = await _reach(self._request(method, path, data, sent), deadline)
         if 200 <= response.status < 300:
             return response
@@ -184,42 +205,50 @@ class Upstream:
             answer = await _reach(_read_start(response, MAX_REFUSAL_BYTES), deadline)
         own_key = "authorization" not in given
         refused = refusal(response.status, response.headers, self._key.hide_bytes(answer), own_key=own_key)
-        if body is not None and (again := reworded(body, refused)) is not None:
+        if isinstance(body, Mapping) and (again := reworded(body, refused)) is not None:
             return await self._send(method, path, again, headers, deadline)
         raise refused
 
     async def _request(
-        self, method: str, path: str, data: bytes | None, headers: Mapping[str, str]
+        self, method: str, path: str, data: Callable[[], bytes | aiohttp.FormData | None], headers: Mapping[str, str]
     ) -> aiohttp.ClientResponse:
+        """``data`` makes the body, which a form can be only once."""
         if self._session is None:
             self._session = _new_session(self._timeout)
         url = self._base_url + path
         try:
-            return await self._session.request(method, url, data=data, headers=headers, allow_redirects=False)
+            return await self._session.request(method, url, data=data(), headers=headers, allow_redirects=False)
         except aiohttp.ServerDisconnectedError:
             # A kept connection that the server was closing just then; nothing of an answer has come.
-            return await self._session.request(method, url, data=data, headers=headers, allow_redirects=False)
+            return await self._session.request(method, url, data=data(), headers=headers, allow_redirects=False)
 
     async def _read_whole(self, response: aiohttp.ClientResponse, deadline: float) -> bytes:
         """The body, up to our limit. It may take its time once it has begun: DeepSeek sends empty lines until there is
         an answer."""
-        body = bytearray()
+        limits = replace(self._limits, bytes=min(self._limits.bytes, MAX_ANSWER_BYTES))
+        return b"".join([piece async for piece in self._pieces(response, deadline, limits)])
+
+    async def _pieces(
+        self, response: aiohttp.ClientResponse, deadline: float, limits: AnswerLimits
+    ) -> AsyncGenerator[bytes]:
+        """The body as it comes, within limits."""
         clock = asyncio.get_running_loop().time
-        began_at = clock()
-        allowance = Allowance(replace(self._limits, bytes=min(self._limits.bytes, MAX_ANSWER_BYTES)))
+        asked_at = clock()
+        allowance = Allowance(limits)
+        begun = False
         try:
             while part := await _reach(response.content.readany(), deadline):
-                now = clock()
-                allowance.note_bytes(len(part), now - began_at if body else 0.0)
+                allowance.note_bytes(len(part), clock() - asked_at if begun else 0.0)
                 if not part.isspace():
                     allowance.note_text()
-                body += part
-                began_at, deadline = now, now + self._idle_timeout_s
+                begun = True
+                yield part
+                asked_at = clock()
+                deadline = asked_at + self._idle_timeout_s
         except UpstreamUnreachable as error:
-            if not body:
+            if not begun:
                 raise
             raise UpstreamBroken("the upstream broke off its answer, or stalled") from error
-        return bytes(body)
 
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self._first_byte_timeout_s
@@ -237,6 +266,13 @@ def _new_session(timeout: aiohttp.ClientTimeout) -> aiohttp.ClientSession:
     """No limit of connections: requests are limited where they come in. No cookies: clients share this session."""
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S)
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), timeout=timeout)
+
+
+def _maker_of(body: Payload | None) -> Callable[[], bytes | aiohttp.FormData | None]:
+    """What makes the body of a request, again where it is sent again."""
+    if body is None:
+        return lambda: None
+    return _encode(body).encode if isinstance(body, Mapping) else partial(encoded_form, body)
 
 
 async def _reach(work: Awaitable[T], deadline: float) -> T:

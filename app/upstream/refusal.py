@@ -23,7 +23,11 @@ _RETRY = re.compile(r"\d{1,12}(?:\.\d{1,6})?|[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \
 
 
 def refusal(status: int, headers: Mapping[str, str], body: bytes, *, own_key: bool) -> UpstreamRefused:
-    """``own_key``: the request carried the gateway's key, so that 401 and 403 are not the client's doing."""
+    """The error for an upstream's answer with an HTTP error.
+
+    Args:
+        own_key: the request had the gateway's key. Then 401 and 403 are no fault of the client's.
+    """
     retry = {name: value for name in _RETRY_HEADERS if _RETRY.fullmatch(value := headers.get(name, ""))}
     if status in (401, 403) and own_key:
         # Its message may quote the key.
@@ -48,9 +52,12 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, *, own_key: bo
 
 
 def reworded(body: Mapping[str, Any], refused: UpstreamRefused) -> dict[str, Any] | None:
-    """The request in other words, if it was refused for these: with ``max_completion_tokens`` for ``max_tokens``
-    (OpenAI's reasoning models know the one alone, and other servers the other: Ollama ignores the new name); without
-    ``stream_options``, which old servers do not know."""
+    """The request in other words, or None if it was not refused for its words.
+
+    Old servers do not know ``stream_options``: it is left out. OpenAI's reasoning models know only
+    ``max_completion_tokens``, and other servers only ``max_tokens`` (Ollama ignores the new name): the old name is
+    replaced only where it was refused.
+    """
     if refused.status != 400:
         return None
     message = str(refused)

@@ -408,3 +408,41 @@ async def test_the_paper_policy_holds_effects_back_until_generation_is_over() ->
     ran = ["".join(executed.sources) for executed in request.session.executed]
     assert "os.remove" not in "".join(ran[:-1])
     assert ran[-1] == "os.remove('x')\nb = 2\n"
+
+
+async def test_a_limit_of_tokens_is_one_of_all_turns_together() -> None:
+    request = Request(max_turns=5)
+    for _ in range(2):
+        request.upstream.code("x = 1\n")
+        request.upstream.end_code()
+        request.upstream.finish(usage={"completion_tokens": 40})
+    await request.run({"max_tokens": 100, "max_completion_tokens": 70})
+    first, second = request.upstream.requests
+    assert (first["max_tokens"], first["max_completion_tokens"]) == (100, 70)
+    assert (second["max_tokens"], second["max_completion_tokens"]) == (60, 30)
+    assert request.events[-1].finish_reason == "length"  # type: ignore[attr-defined]
+
+
+async def test_calls_beyond_the_limit_are_not_run_nor_shown_and_the_model_is_told() -> None:
+    request = Request(max_turns=5, max_calls=2)
+    for index, code in enumerate(("a = 1\n", "b = 2\n", "c = 3\n")):
+        request.upstream.code(code, id=f"call_{index}", index=index)
+        request.upstream.end_code(index)
+    request.upstream.finish()
+    request.upstream.delta({"content": "Done."})
+    request.upstream.finish("stop")
+    weather = {"type": "function", "function": {"name": "get_weather"}}
+    await request.run({"tools": [{"type": "function", "function": {"name": "python"}}, weather]})
+    assert [end.code for end in request.of(CodeEnd)] == ["a = 1\n", "b = 2\n"]
+    second = request.upstream.requests[1]
+    assert second["tools"] == [weather]
+    assert [message["tool_call_id"] for message in second["messages"][2:]] == ["call_0", "call_1", "call_2"]
+    assert "no more calls are left" in second["messages"][-1]["content"]
+
+
+async def test_without_any_call_left_the_model_calls_no_tool() -> None:
+    request = Request(max_turns=5, max_calls=0)
+    request.upstream.delta({"content": "Done."})
+    request.upstream.finish("stop")
+    await request.run({"tools": [{"type": "function", "function": {"name": "python"}}]})
+    assert request.upstream.requests[0]["tool_choice"] == "none"

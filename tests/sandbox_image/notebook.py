@@ -89,7 +89,65 @@ np.float64(1.5)|np.array(['a'])|__import__('json').dumps({'a': 1})|'é😀'|'%d'
 )
 
 
+#: Whole cells; `` ⏎ `` is a line break.
+CELLS = (
+    (
+        r"""
+for i in range(3): plt.figure(); plt.plot([i]); plt.show()
+for i in range(3): ⏎  fig, ax = plt.subplots() ⏎  ax.plot([i])
+fig, ax = plt.subplots() ⏎ ax.plot([1]); ⏎ fig
+fig, ax = plt.subplots() ⏎ ax.plot([1]) ⏎ display(fig) ⏎ plt.close()
+fig, axs = plt.subplots(2, 2) ⏎ for a in axs.flat: a.plot([1]) ⏎ plt.show() ⏎ plt.get_fignums()
+plt.plot([1]); plt.savefig('f.png'); plt.show(); print(__import__('os').listdir())
+plt.plot([1]) ⏎ plt.close('all') ⏎ print('closed')
+def f(d): plt.bar([1], d); plt.show() ⏎ f([1]); f([2])
+df['a'].plot(); plt.show()
+df.plot(x='a', y='b', kind='scatter'); plt.show()
+df.hist(); plt.show(); len(plt.get_fignums())
+df.boxplot(column='a'); plt.show()
+df.groupby('c')['a'].sum().plot(kind='pie'); plt.show()
+import seaborn as sns ⏎ sns.heatmap(np.eye(3)); plt.show()
+import seaborn as sns ⏎ g = sns.pairplot(df[['a', 'b']].dropna()); plt.show()
+import seaborn as sns ⏎ sns.set_theme() ⏎ for c in 'ab': sns.histplot(df[c]); plt.show()
+from PIL import Image ⏎ Image.new('RGB', (4, 4))
+from PIL import Image ⏎ display(Image.new('RGB', (4, 4)), Image.new('L', (4, 4)))
+from IPython.display import Image, display ⏎ plt.plot([1]); plt.savefig('p.png'); plt.close() ⏎ display(Image('p.png'))
+display(df); print('after')
+display(1, 'two', [3])
+print('before'); df.head(2)
+df.head(1); df.tail(1)
+x = 1 ⏎ x
+x = 1; x;
+if True: ⏎     df
+for i in range(2): i
+!echo shell
+out = !printf 'a\nb' ⏎ out
+name = 'x' ⏎ !echo {name} $name
+%cd . ⏎ 1
+%pwd
+%env NB=1 ⏎ import os; os.environ['NB']
+%%capture c ⏎ print('hidden')
+%%writefile m.py ⏎ x = 1
+%%bash ⏎ echo from bash
+%matplotlib inline ⏎ plt.plot([1]); plt.show()
+%config InlineBackend.figure_format = 'png' ⏎ plt.plot([1]);
+%%time ⏎ pass
+import asyncio ⏎ await asyncio.sleep(0) ⏎ 'awaited'
+async def f(): return 5 ⏎ await f()
+try: ⏎     1 / 0 ⏎ except ZeroDivisionError as e: ⏎     print(e)
+print('a'); undefined_name
+df['nosuch']
+"""
+    )
+    .strip()
+    .split("\n")
+)
+
+
 def programs() -> Iterator[str]:
+    for cell in CELLS:
+        head = "" if cell.startswith("%%") else PLT + PD
+        yield head + cell.replace(" ⏎ ", "\n") + "\n"
     for drawing in DRAWINGS:
         for end in ENDS:
             yield f"{PLT}{drawing};\n{end}\n"

@@ -97,6 +97,69 @@ PROGRAMS = {
         "from matplotlib.figure import Figure\nfig = Figure()\nax = fig.subplots().plot([1, 2], 'r')\nfig\n", "r"
     ),
     "interactive": Drawn("plt.ion()\nplt.plot([1, 2], 'r')\nplt.show()\nplt.plot([1, 2], 'g')\nplt.ioff()\n", "r g"),
+    "histograms of a table": Drawn(
+        "import pandas as pd\nfor c in 'rg':\n    axes = pd.DataFrame({'a': [1, 2, 2]}).hist(color=c)\n    plt.show()\n"
+        + OPEN,
+        "r g",
+        "0",
+    ),
+    "plots of a table": Drawn(
+        "import pandas as pd\nt = pd.DataFrame({'x': [1, 2], 'y': [2, 1]})\nt.plot(color=['r', 'g'])\n"
+        "t.plot.scatter('x', 'y', color='b', s=90)\nplt.show()\n" + OPEN,
+        "rg b",
+        "0",
+    ),
+    "seaborn": Drawn(
+        "import seaborn as sns\nfor c in 'rg':\n    ax = sns.barplot(x=['a'], y=[1], color=c, saturation=1)\n"
+        "    plt.show()\n" + OPEN,
+        "r g",
+        "0",
+    ),
+    "a grid of seaborn": Drawn(
+        "import seaborn as sns\nimport pandas as pd\nt = pd.DataFrame({'x': [1, 2, 3, 4], 'k': list('aabb')})\n"
+        "g = sns.displot(t, x='x', col='k', color='r', alpha=1, edgecolor='r')\nplt.show()\n" + OPEN,
+        "r",
+        "0",
+    ),
+    "one number again": Drawn(
+        "for c in 'rg':\n    plt.figure(1)\n    plt.plot([1, 2], c)\n    plt.show()\n" + OPEN, "r g", "0"
+    ),
+    "cleared": Drawn("for c in 'rg':\n    plt.clf()\n    plt.plot([1, 2], c)\n    plt.show()\n", "r g"),
+    "drawn anew and displayed": Drawn(
+        "fig, ax = plt.subplots()\nfor c in 'rgb':\n    ax.clear()\n    ax.plot([1, 2], c)\n    display(fig)\n"
+        "plt.close()\n",
+        "r g b",
+    ),
+    "pauses that clear": Drawn(
+        "for c in 'rgb':\n    plt.cla()\n    plt.plot([1, 2], c)\n    plt.pause(0.001)\n" + OPEN, "r g b", "0"
+    ),
+    "subplots by number": Drawn(
+        "for n, c in enumerate('rgb', 1):\n    plt.subplot(1, 3, n)\n    plt.plot([1, 2], c)\nplt.show()\n" + OPEN,
+        "rgb",
+        "0",
+    ),
+    "two axes in one": Drawn(
+        "fig, a = plt.subplots()\na.plot([1, 2], 'r')\na.twinx().plot([2, 1], 'b')\nplt.show()\n", "rb"
+    ),
+    "one file again and again": Drawn(
+        "for c in 'rgb':\n    plt.plot([1, 2], c)\n    plt.savefig('same.png')\n    plt.close()\n"
+        "    plt.plot([2, 1], c)\nplt.show()\n" + OPEN,
+        "b",
+        "0",
+    ),
+    "shown in a handler": Drawn(
+        "try:\n    plt.plot([1, 2], 'r')\n    1 / 0\nexcept ZeroDivisionError:\n    plt.show()\nfinally:\n"
+        "    plt.plot([1, 2], 'g')\n    plt.show()\n" + OPEN,
+        "r g",
+        "0",
+    ),
+    "an animation in HTML": Drawn(
+        "from matplotlib.animation import FuncAnimation\nfrom IPython.display import HTML\nfig, ax = plt.subplots()\n"
+        "(line,) = ax.plot([1, 2], 'r')\nani = FuncAnimation(fig, lambda i: line.set_color('rg'[i]), frames=2)\n"
+        "html = HTML(ani.to_jshtml())\nplt.close()\nplt.plot([1, 2], 'b')\nplt.show()\n" + OPEN,
+        "b",
+        "0",
+    ),
     "an animation": Drawn(
         "from matplotlib.animation import FuncAnimation\nfig, ax = plt.subplots()\n(line,) = ax.plot([1, 2], 'r')\n"
         "ani = FuncAnimation(fig, lambda i: line.set_color('rg'[i]), frames=2)\nani.save('a.gif', writer='pillow')\n"

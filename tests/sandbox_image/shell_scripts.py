@@ -71,7 +71,7 @@ WRITTEN = [
     "exec echo replaced\necho never\n",
     "exec nosuch\necho never\n",
     "{ echo a; nosuch; } >f 2>&1\nwc -l <f\nls nosuchfile 2>/dev/null || echo missing\n",
-    "diff <(echo a) <(echo b)\necho $?\ntee >(cat >g) <<<x >/dev/null\nsleep 0.1\ncat g\n",
+    "diff <(echo a) <(echo b)\necho $?\ntee >(cat >g) <<<x >/dev/null\nuntil [ -s g ]; do sleep 0.01; done\ncat g\n",
     # Here-documents.
     "cat <<EOF\na $((1+1)) `echo b` \\$x\nEOF\ncat <<'EOF'\n$x `y`\nEOF\ncat <<-X\n\ta\n\tX\necho end\n",
     'cat <<A; cat <<B\na\nA\nb\nB\nwhile read -r x; do\n  echo "[$x]"\ndone <<E\n1\n2\nE\n',
@@ -82,7 +82,7 @@ WRITTEN = [
     "sleep 0.05 &\nwait\necho $?\n(exit 3) &\nwait $!\necho $?\n",
     "(sleep 0.05; exit 2) & p=$!\n(exit 1) & q=$!\nwait $p; echo $?\nwait $q; echo $?\nwait\necho $?\n",
     "sleep 5 &\nkill $!\nwait $!\necho $?\n",
-    "for i in 1 2 3; do (sleep 0.0$i; echo $i) & done\nwait\njobs\necho done\n",
+    "for i in 1 2 3; do (sleep 0.0$i; echo $i) & done\nwait\njobs >out\necho done\n",
     "coproc cat\necho hi >&${COPROC[1]}\nread -r x <&${COPROC[0]}\necho $x\n",
     "wait -n\necho $?\ntrue &\nwait -n\necho $?\n",
     # Nothing of ours.

@@ -202,6 +202,10 @@ class Keyring:
         """Of all keys, those that have expired included."""
         return iter({key.caller.name: key.caller for key in self._keys.values()}.values())
 
+    def caller(self, name: str) -> Caller | None:
+        """Who has this name, if anybody still has."""
+        return next((caller for caller in self.callers() if caller.name == name), None)
+
     def fraction(self, name: str) -> float:
         """The part of everything that is a caller's, by the weights of all (``app/shares.py``)."""
         total = sum(self._weights.values())

@@ -13,7 +13,9 @@ from app.api.edge.errors import error_response
 from app.json_size import MAX_VALUES, TooManyValues, check_values, marks
 
 #: Where files are uploaded, which may be larger than other bodies.
-UPLOADS = re.compile(r"/v1/(files|containers/[^/]+/files|sessions/[^/]+/files/.+)/?")
+UPLOADS = re.compile(
+    r"/v1/(audio/(transcriptions|translations)|images/(edits|variations)|files|containers/[^/]+/files|sessions/[^/]+/files/.+)/?"
+)
 
 #: A body earns more time by arriving: a second for each such piece (as Apache's ``RequestReadTimeout`` MinRate does),
 #: so that large uploads over slow lines pass and a client that drips single bytes does not.

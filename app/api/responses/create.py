@@ -61,7 +61,7 @@ async def create_response(
     named = asked.options.tools
     asked_tools = code_tool_names(named) if isinstance(named, list) and choice else frozenset()
     code_tools = asked_tools | ({tools.code_tool} if tools.code_tool else frozenset())
-    options = replace(options, tools=code_tools, own_tools=tools.undeclared(code_tools))
+    options = replace(options, max_calls=body.max_tool_calls, tools=code_tools, own_tools=tools.undeclared(code_tools))
     answer = Answer(
         f"resp_{uuid4().hex}",
         body,

@@ -24,7 +24,7 @@ INCLUDE_REASONING = "reasoning.encrypted_content"
 _LEFT_OUT = {"code_interpreter_call": "outputs", "reasoning": "encrypted_content"}
 
 #: Fields that mean the same to a chat upstream.
-SAME = ("temperature", "top_p", "user")
+SAME = ("service_tier", "temperature", "top_p", "user")
 
 #: What would need a service that is not here.
 UNSUPPORTED = ("background", "conversation", "prompt")
@@ -38,13 +38,6 @@ def require_supported(request: ResponsesRequest) -> None:
     for name in UNSUPPORTED:
         if getattr(request, name):
             raise RequestError(f"'{name}' is not available here.", param=name, code="unsupported_parameter")
-    # It limits built-in tools. Calls of one turn run while they are written: the one too many would have run.
-    if request.max_tool_calls is not None and any(tool.get("type") == "code_interpreter" for tool in request.tools):
-        raise RequestError(
-            "Calls of the code interpreter cannot be limited here; 'eager.max_turns' limits turns of the model.",
-            param="max_tool_calls",
-            code="unsupported_parameter",
-        )
 
 
 def input_items(request: ResponsesRequest) -> list[Item]:
@@ -140,7 +133,7 @@ def envelope(
         "parallel_tool_calls": request.parallel_tool_calls is not False,
         "previous_response_id": request.previous_response_id,
         "reasoning": {"effort": None, "summary": None, **(request.reasoning or {})},
-        "service_tier": "default",
+        "service_tier": request.service_tier or "default",
         "store": request.store is not False,
         "temperature": 1.0 if request.temperature is None else request.temperature,
         "text": {"format": {"type": "text"}, **(request.text or {})},

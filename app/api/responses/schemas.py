@@ -26,7 +26,8 @@ class ResponsesRequest(BaseModel):
     previous_response_id: str | None = Field(None, min_length=1, max_length=128)
     store: bool | None = True
     max_output_tokens: int | None = Field(None, ge=1)
-    max_tool_calls: int | None = None
+    max_tool_calls: int | None = Field(None, ge=0)
+    service_tier: str | None = Field(None, max_length=64)
     temperature: float | None = None
     top_p: float | None = None
     top_logprobs: int | None = Field(None, ge=0, le=20)

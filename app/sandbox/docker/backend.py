@@ -6,12 +6,13 @@
              and, not to depend on anything inside, ``kill``: remove with force, wait until it is gone
     sweep:   what a dead gateway has left in spite of that, found by its labels
 
-What it gives: no network, a read-only root, bounded file systems in memory, no capability, no new privileges, a seccomp
-profile stricter than the engine's, limits of memory, processes, CPU, open files and file size, a uid that owns nothing.
-With runc the kernel is shared with the engine's host; ``runtime="runsc"`` (gVisor) puts another one between.
+A container has no network, no capability and no way to new privileges. Its root is read-only, and its other file
+systems are bounded and in memory. Its seccomp profile is stricter than the engine's, and its uid owns nothing. Memory,
+processes, CPU, open files and the size of a file are limited (``limits.py``). With runc it shares the kernel of the
+engine's host. ``runtime="runsc"`` (gVisor) puts a kernel of its own between.
 
-``transport="auto"`` tries the Unix socket when the engine is local, and takes the attach stream when the first sandbox
-cannot be reached by it: the gateway is in a container itself, or the engine in a virtual machine.
+``transport="auto"`` tries the Unix socket if the engine is local. If the first sandbox cannot be reached by it, the
+attach stream is used: the gateway is in a container itself, or the engine in a virtual machine.
 """
 
 from __future__ import annotations

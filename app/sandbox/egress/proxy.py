@@ -17,7 +17,9 @@ import asyncio
 import contextlib
 import logging
 import socket
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Final
 
@@ -47,11 +49,22 @@ class Egress:
     """The proxy of one gateway: what its sandboxes share.
 
     Args:
+        rules: of owners that have none of their own, and of sandboxes that nobody has yet.
+        rules_of: those of one owner.
         resolve: (name, port) -> addresses; raises OSError. For tests; the default asks the system.
     """
 
-    def __init__(self, rules: Rules, *, limits: EgressLimits = DEFAULT_LIMITS, resolve: Resolve | None = None) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        *,
+        limits: EgressLimits = DEFAULT_LIMITS,
+        rules_of: Callable[[str], Rules | None] = lambda owner: None,
+        resolve: Resolve | None = None,
+    ) -> None:
         self.rules = rules
+        self._rules_of = rules_of
+        self._exits: dict[str, Exit] = {}
         self.limits = limits
         self.resolve = resolve or self._ask_system
         self.statistics = EgressStatistics()
@@ -71,7 +84,18 @@ class Egress:
                 listener = await _receive_listener(control)
         except TimeoutError:
             raise SandboxStartError("the sandbox did not hand over its way out in time") from None
-        return Exit(self, sandbox, listener)
+        way_out = self._exits[sandbox] = Exit(self, sandbox, listener)
+        return way_out
+
+    def assign(self, sandbox: str, owner: str) -> None:
+        """From now on the sandbox reaches what its owner may."""
+        way_out, rules = self._exits.get(sandbox), self._rules_of(owner)
+        if way_out is not None and rules is not None:
+            way_out.follow(rules)
+
+    def forget(self, sandbox: str) -> None:
+        """It is gone."""
+        self._exits.pop(sandbox, None)
 
     def close(self) -> None:
         """After the last sandbox."""
@@ -89,6 +113,7 @@ class Exit:
     """The way out of one sandbox."""
 
     def __init__(self, egress: Egress, sandbox: str, listener: socket.socket) -> None:
+        self._egress = egress
         self._sandbox = sandbox
         self._listener = listener
         self._limits, self._statistics = egress.limits, egress.statistics
@@ -101,8 +126,13 @@ class Exit:
     def __repr__(self) -> str:
         return f"<Exit of {self._sandbox}: {self._bytes_left} bytes left>"
 
+    def follow(self, rules: Rules) -> None:
+        """For connections that come from now on."""
+        self._terms = replace(self._terms, rules=rules)
+
     async def close(self) -> None:
         """End all that goes through. Idempotent."""
+        self._egress.forget(self._sandbox)
         self._serving.cancel()
         try:
             await asyncio.wait([self._serving])

@@ -1,7 +1,7 @@
 """First program of an embedded sandbox: gives up what the gateway has, then becomes bubblewrap. Standard library only.
 
-It is a program of its own because all this has to happen between fork and exec, where a process with threads, like the
-gateway, must not run Python. Argument: a JSON object
+All this has to happen between fork and exec. A process with threads, like the gateway, must not run Python there. So
+this is a program of its own. Its argument is a JSON object:
 
     {"doors": [file, ...],            cgroup files to enter by
      "stage": [[folder, mount point], ...] | null,
@@ -11,9 +11,9 @@ gateway, must not run Python. Argument: a JSON object
      "nice": 0 to 19,
      "argv": [program, ...]}
 
-``stage`` (as root): bubblewrap runs as a user who may not be able to reach the folders it is to bind, such as a Python
-under /root. They are bound to a reachable place first, in a mount namespace that nobody else sees and that ends with
-the sandbox.
+``stage`` (as root): the user of bubblewrap may not reach the folders that it is to bind, such as a Python under /root.
+So they are bound to a place first that this user can reach. That is in a mount namespace which nobody else sees, and
+which ends with the sandbox.
 """
 
 from __future__ import annotations

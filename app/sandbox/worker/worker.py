@@ -3,24 +3,25 @@
 Theory of operation
 -------------------
 The supervisor in the sandbox speaks ``sandbox_image/protocol.py`` to us over a ``Channel``. Its frames arrive in a
-plain callback; ``states.py`` says which of them is allowed in which state and what it leads to. Everything else a
-sandbox may send (bad JSON, a foreign id, a message that is not due) ends it. ``life.py`` has what lies between: resets,
-timers, death. ``supervisor_calls.py`` has the questions to the supervisor, ``inquiry.py`` how one is asked.
+plain callback. ``states.py`` says which frame is allowed in which state, and what it leads to. Anything else (bad JSON,
+a foreign id, a message that is not due) ends the sandbox. ``life.py`` has resets, timers and death. The questions to
+the supervisor are in ``supervisor_calls.py``, and how one is asked is in ``inquiry.py``.
 
 Rules.
 1. At most one execution exists. It ends in exactly one place, ``_end_execution``, which puts ``None`` behind its last
-   output in the outbox: output that comes later is not part of it.
-2. Output goes to the outbox, which ``execute`` empties into the sink. Above HIGH_WATER we stop reading, so the kernel
-   stops the writer. Where we have to hear something to go on (stopping, resetting, recovering, file operations), we
-   read on and drop output instead; memory stays bounded either way.
-3. Output between executions waits in the same outbox for the next execution, up to the output limit: a kernel cannot be
-   stopped by not reading. Displays between executions are lost, and a flood of them ends the sandbox: each is decoded.
+   output in the outbox. Output that comes later is not part of it.
+2. Output goes to the outbox, and ``execute`` empties that into the sink. Above HIGH_WATER we stop reading, so the
+   kernel stops the writer. Some states must hear something to go on: stopping, resetting, recovering, file operations.
+   There we read on and drop output instead. Memory is bounded either way.
+3. Output between executions waits in the same outbox for the next execution, up to the output limit: a Jupyter kernel
+   cannot be stopped by not reading. Displays between executions are lost. A flood of them ends the sandbox, since each
+   is decoded.
 4. A cancelled call is over after grace_s + reset_s at the latest, which is less than a second; otherwise a new
    interpreter gets ready_s.
 5. An interpreter that dies between executions is told of by the next one, unless it had run nothing yet: then nothing
    is lost with it.
-6. An interpreter may die in the moment in which we send it an execution. We cannot know then whether the execution went
-   to the dead one or to the next one, so we reset: the session is lost anyway, and then it is known to stand still.
+6. An interpreter may die while we send it an execution. Then we cannot know whether the execution went to the dead one
+   or to the next one, so we reset. The session is lost anyway, and after a reset nothing is known to run in it.
 """
 
 from __future__ import annotations

@@ -551,7 +551,7 @@ async def test_a_client_that_leaves_takes_its_code_with_it(gateway: Served) -> N
     ("fields", "param"),
     [
         ({"background": True}, "background"),
-        ({"max_tool_calls": 1}, "max_tool_calls"),
+        ({"max_tool_calls": -1}, "max_tool_calls"),
         ({"eager": {"session": "new"}}, "eager.session"),
         ({"tools": [{"type": "function"}]}, "tools.0.name"),
         ({"tools": [], "tool_choice": {"type": "code_interpreter"}}, "tool_choice"),
@@ -693,3 +693,10 @@ async def test_a_conversation_with_a_tool_of_a_namespace_goes_on(gateway: Served
         assistant, result = gateway.upstream.requests[-1]["messages"][-2:]
         assert assistant["tool_calls"][0]["function"] == function
         assert result == {"role": "tool", "tool_call_id": "call_n", "content": "noted"}
+
+
+@pytest.mark.parametrize("path", ["input_tokens", "compact"])
+async def test_what_is_not_here_is_a_404(gateway: Served, path: str) -> None:
+    async with gateway.http() as http:
+        answer = await http.post(f"/v1/responses/{path}", json={})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "unknown_url")

@@ -437,3 +437,16 @@ def send_sockets(sock: socket.socket, greeting: bytes, *sockets: socket.socket) 
     socket.send_fds(sock, [greeting], [each.fileno() for each in sockets])
     for each in sockets:
         each.close()
+
+
+async def test_a_sandbox_reaches_what_its_owner_may_from_when_it_is_its_owners() -> None:
+    async with proxy() as p:
+        p.egress._exits["test"] = p.exit
+        p.egress._rules_of = {"limited": Rules.parse([])}.get
+        p.egress.assign("test", "somebody else")
+        assert b"200 OK" in await p.get("http://service.test:@PORT/")
+        p.target.received.clear()
+        p.egress.assign("test", "limited")
+        assert await p.refused(b"GET http://service.test:@PORT/ HTTP/1.1\r\nHost: x\r\n\r\n") == 403
+        await p.exit.close()
+        p.egress.assign("test", "somebody else")  # it is gone
