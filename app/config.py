@@ -58,11 +58,19 @@ class Settings(BaseSettings):
     )
     pool_size: int = Field(2, ge=1, description="Sandboxes kept warm ahead of need.")
     local_start: Literal["zygote", "exec"] = Field(
-        "exec",
-        description="`local`: each sandbox imports its libraries for itself (2 s), or is a fork of one process that "
-        "has (`zygote`: some 30 ms; new, and not yet attacked as long as `exec`).",
+        "zygote",
+        description="`local`: each sandbox is a fork of one process that has imported the libraries (30 ms), or "
+        "imports them for itself (`exec`: 2 s).",
     )
-    sandbox_limit: int = Field(16, ge=1, description="Most sandboxes alive at once.")
+    zygote_per_key: bool = Field(
+        True, description="`local`: sandboxes of one key are forks of a process that forks for no other key."
+    )
+    sandbox_limit: int | None = Field(
+        None,
+        ge=1,
+        description="Most sandboxes alive at once; default 16, `local` what half of the memory holds, 4 to 256: 64 MB "
+        "each, 192 MB with `exec`.",
+    )
     start_silence_s: float = Field(
         60,
         gt=0,
@@ -70,7 +78,11 @@ class Settings(BaseSettings):
         description="Longest time in which a sandbox that starts tells no further step; then it is given up.",
     )
     checkout_timeout_s: float = Field(30, gt=0, description="Longest wait for a free sandbox; then 429.")
-    session_limit: int = Field(8, ge=1, description="Most sessions kept between requests.")
+    session_limit: int | None = Field(
+        None,
+        ge=1,
+        description="Most sessions of a key kept between requests; default half of `EAGER_SANDBOX_LIMIT`, at least 8.",
+    )
     session_idle_s: float = Field(
         1200, gt=0, allow_inf_nan=False, description="A kept session expires after this long without use."
     )

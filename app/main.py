@@ -75,6 +75,10 @@ log = logging.getLogger(__name__)
 #: A form around an uploaded file takes this much more.
 FORM_OVERHEAD_BYTES = 64 * 1024
 PURGE_EVERY_S = 3600.0
+#: Most sandboxes by default, where they are not processes of this machine.
+SANDBOX_LIMIT = 16
+#: Most sessions of a key by default, unless half of the sandboxes are more.
+SESSION_LIMIT = 8
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -247,12 +251,13 @@ async def _open_gateway(settings: Settings, instance: Instance, keyring: Keyring
             ),
         )
     log.info("sandboxes: %s", backend.describe())
-    limit = settings.sandbox_limit
+    limit = settings.sandbox_limit or (backend.room if isinstance(backend, LocalBackend) else SANDBOX_LIMIT)
     async with (
         Pool(
             backend,
             warm=min(settings.pool_size, limit),
             limit=limit,
+            forking=backend if isinstance(backend, LocalBackend) else None,
             has_room=engines.has_room if engines else lambda: True,
             fraction=keyring.fraction,
             on_handover=egress.assign if egress else lambda sandbox, owner: None,
@@ -260,7 +265,10 @@ async def _open_gateway(settings: Settings, instance: Instance, keyring: Keyring
             patience_s=settings.start_silence_s,
         ) as pool,
         SessionRegistry(
-            pool, limit=settings.session_limit, idle_s=settings.session_idle_s, directory=instance
+            pool,
+            limit=settings.session_limit or max(SESSION_LIMIT, limit // 2),
+            idle_s=settings.session_idle_s,
+            directory=instance,
         ) as registry,
     ):
         if engines is not None:
@@ -356,6 +364,7 @@ def create_backend(settings: Settings, egress: Egress | None) -> Backend:
         unisolated=settings.unisolated,
         egress=egress,
         start=settings.local_start,
+        zygote_per_owner=settings.zygote_per_key and bool(settings.api_keys),
     )
 
 

@@ -121,7 +121,11 @@ async def measure_gateway(plan: Plan, console: Console) -> GatewayCost:
 async def _sandbox_cost(backend: str) -> SandboxCost:
     """Of the backend itself, as the user's settings make it."""
     settings = Settings(sandbox=backend, output_limit_mb=OUTPUT_LIMIT_BYTES >> 20)
-    return await measure_sandbox(create_backend(settings, None))
+    measured = create_backend(settings, None)
+    try:
+        return await measure_sandbox(measured)
+    finally:
+        await measured.close()
 
 
 async def _targets(plan: Plan, upstream: Server, stack: AsyncExitStack, failures: list[str]) -> list[_Target]:

@@ -33,6 +33,24 @@ class Backend(Protocol):
         ...
 
 
+class Forking(Protocol):
+    """A backend whose workers are forks of a process that is there already. Forks of one process have something in
+    common, so each such process is one owner's."""
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether a start takes some 30 ms now."""
+        ...
+
+    async def start(self, owner: str | None = None) -> Worker:
+        """As a backend's. ``owner``: for whom; None: for the first whom it may serve."""
+        ...
+
+    def may_serve(self, worker: Worker, owner: str) -> bool:
+        """Whether a worker that has run nothing may be given to this owner. If so, it is that owner's from now on."""
+        ...
+
+
 async def probe(backend: Backend) -> None:
     """Really start one sandbox, and remove it.
 

@@ -3,9 +3,12 @@
 Theory of operation
 -------------------
 As many *starters* run as workers are to be kept warm. Each is a loop: start a worker, let it run a line of code, put it
-on the shelf, wait until it has been taken (or has died there), start the next. That is the whole refill logic; a failed
-start backs off. ``_match`` decides, in one plain function, which waiting caller gets which worker; nothing is awaited
-while that is half done, and a worker counts as busy from the hand-over on, not from when its caller wakes.
+on the shelf, wait until it has been taken (or has died there), start the next. A failed start backs off. Where a start
+is a fork (``Forking``), a caller for whom nothing is on the shelf gets a fork of its own at once: the shelf only saves
+it some 30 ms. Forks have owners, and those of one are given to no other; the starters follow whoever came last.
+
+``_match`` decides which waiting caller gets which worker. Nothing is awaited while that is half done, and a worker is
+busy from the hand-over on, not from when its caller wakes.
 
 Rules.
 1. One worker serves one session, then it is closed. What ran in it cannot be trusted back.
@@ -14,7 +17,7 @@ Rules.
 3. Each owner (an API key) has a share of the limit, and who uses least of theirs is served first (``app/shares.py``).
    Callers of one owner are served in the order in which they came. One whose deadline passes gets
    ``SandboxUnavailable``.
-4. A caller whose owner may have one never waits for a start while a warm worker exists.
+4. A caller whose owner may have one never waits for a start while a warm worker exists that may be its.
 5. Leaving the pool closes every worker, those in use included.
 """
 
@@ -24,26 +27,26 @@ import asyncio
 import logging
 import random
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
-from app.detection.chunk import Chunk
 from app.errors import SandboxError, SandboxStartError, SandboxUnavailable
-from app.sandbox.backend import Backend
+from app.sandbox.backend import Backend, Forking
 from app.sandbox.starts import Starts
-from app.sandbox.worker.messages import Display, Output, Result
+from app.sandbox.trial import tried
 from app.sandbox.worker.worker import Worker
 from app.shares import Fraction, Shares, WaitingLine, undivided
 
 log = logging.getLogger(__name__)
 
-_CHECK: Final = Chunk(index=0, source="1 + 1\n", start=0, end=6, line=1, column=0, kind="simple")
 _CHECK_TIMEOUT_S: Final = 10.0
 _BACK_OFF_S: Final = (0.1, 30.0)
+#: Forks for callers at one time; the rest wait for these.
+_MOST_FORKS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +73,13 @@ class Pool:
     Args:
         warm: workers kept ready.
         limit: workers that may exist at once.
+        forking: the backend, where its starts are forks.
         has_room: whether the backend has a place for one more now; when that changes, ``look_again`` is to be called.
         fraction: of each owner.
         on_handover: told which worker is whose, before code of its owner runs.
         starts: how many begin at once.
         patience_s: for the first line of code of a worker.
-        sleep, jitter: for tests; jitter gives a factor.
+        sleep, jitter: for tests.
     """
 
     def __init__(
@@ -84,6 +88,7 @@ class Pool:
         *,
         warm: int,
         limit: int,
+        forking: Forking | None = None,
         has_room: Callable[[], bool] = lambda: True,
         fraction: Fraction = undivided,
         on_handover: Callable[[str, str], None] = lambda sandbox, owner: None,
@@ -99,6 +104,7 @@ class Pool:
         if not 0 < warm <= limit:
             raise ValueError(f"cannot keep {warm} of at most {limit} sandboxes warm")
         self._backend = backend
+        self._forking = forking
         self._starters = warm
         self._limit = limit
         self._backend_has_room = has_room
@@ -113,9 +119,11 @@ class Pool:
         self._busy: dict[Worker, str] = {}  # and whose it is
         self._closing: set[Worker] = set()
         self._waiting: WaitingLine[Worker] = WaitingLine()
-        self._starting = 0
+        self._starting: list[str | None] = []  # for whom
+        self._last_owner: str | None = None
         self._room = asyncio.Event()  # set when some may have come
         self._starter_tasks: list[asyncio.Task[None]] = []
+        self._forks: set[asyncio.Task[None]] = set()
         self._taken: dict[Worker, asyncio.Event] = {}
         self._started = self._failed_starts = self._died_warm = 0
         self._checked_out = self._timed_out = self._discarded = 0
@@ -124,7 +132,7 @@ class Pool:
 
     def __repr__(self) -> str:
         return (
-            f"<Pool of {self._backend.name}: {len(self._shelf)} warm, {self._starting} starting, "
+            f"<Pool of {self._backend.name}: {len(self._shelf)} warm, {len(self._starting)} starting, "
             f"{len(self._busy)} busy, {len(self._closing)} closing | {len(self._waiting)} waiting>"
         )
 
@@ -136,7 +144,7 @@ class Pool:
     def statistics(self) -> PoolStatistics:
         return PoolStatistics(
             warm=len(self._shelf),
-            starting=self._starting,
+            starting=len(self._starting),
             busy=len(self._busy),
             closing=len(self._closing),
             waiting=len(self._waiting),
@@ -158,7 +166,7 @@ class Pool:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._closed = True
-        for task in self._starter_tasks:
+        for task in (*self._starter_tasks, *self._forks):
             task.cancel()
         for future in self._waiting.all():
             if not future.done():
@@ -170,7 +178,7 @@ class Pool:
 
     @asynccontextmanager
     async def checkout(self, deadline_s: float, *, owner: str = "") -> AsyncIterator[Worker]:
-        """A worker for one session; closed at the end, whatever happened.
+        """A worker for one session of this owner; closed at the end, whatever happened.
 
         Raises:
             SandboxUnavailable: none came free before the deadline.
@@ -190,6 +198,7 @@ class Pool:
         asked = loop.time()
         future = self._waiting.join(owner)
         self._match()
+        self._start_for_callers()
         if self.on_shortage is not None and self.shortage():
             self.on_shortage()
         try:
@@ -210,11 +219,12 @@ class Pool:
         return future.result()
 
     def look_again(self) -> None:
-        """The backend may have room for a worker that it had not."""
+        """There may be room for a worker that there was not for."""
         self._room.set()
+        self._start_for_callers()
 
     def discard(self, worker: Worker) -> None:
-        """The session is over. The worker is closed in the background; giving it back twice does no harm."""
+        """The session is over. The worker is closed in the background. Twice does no harm."""
         if worker in self._busy:
             self._discarded += 1
             self._retire(worker)
@@ -224,7 +234,7 @@ class Pool:
     def shortage(self) -> list[str]:
         """Owners of callers that wait while nothing is on its way for them."""
         owners = list(self._waiting.keys())
-        if len(self._waiting) > self._starting + len(self._closing) and not self._has_room():
+        if len(self._waiting) > len(self._starting) + len(self._closing) and not self._has_room():
             return owners
         return [] if self._closing else [owner for owner in owners if not self._shares.may_take(owner)]
 
@@ -237,16 +247,41 @@ class Pool:
 
     def _match(self) -> None:
         """Give warm workers to those who wait and may have one."""
-        while self._shelf and (owner := self._shares.next(self._waiting.keys())) is not None:
-            future = self._waiting.pop(owner)
-            if future is None:  # cancelled; its caller has not run yet
+        owners = list(self._waiting.keys())
+        while self._shelf and (owner := self._shares.next(owners)) is not None:
+            worker = self._warm_for(owner)
+            future = None if worker is None else self._waiting.pop(owner)
+            if worker is None or not self._waiting.length(owner):
+                owners.remove(owner)
+            if worker is None or future is None:  # nothing for it; cancelled, and its caller has not run yet
                 continue
-            worker = self._shelf.popleft()
+            self._shelf.remove(worker)
             self._taken.pop(worker).set()
-            self._busy[worker] = owner
+            self._busy[worker] = self._last_owner = owner
             self._shares.take(owner)
             self._on_handover(worker.id, owner)
             future.set_result(worker)
+
+    def _warm_for(self, owner: str) -> Worker | None:
+        if self._forking is None:
+            return self._shelf[0]
+        return next((worker for worker in self._shelf if self._forking.may_serve(worker, owner)), None)
+
+    def _start_for_callers(self) -> None:
+        """A fork for each of those who wait, may have one, and for whom none is on its way."""
+        if self._forking is None or not self._forking.is_quick or self._closed:
+            return
+        coming = Counter(self._starting)
+        for owner in self._waiting.keys():
+            while self._waiting.length(owner) > coming[owner] and self._shares.may_take(owner, coming[owner] + 1):
+                if not self._has_room() or len(self._forks) == _MOST_FORKS:
+                    if self._shelf and not self._closing:  # it is for others
+                        self._retire(self._shelf[0])
+                    return
+                coming[owner] += 1
+                self._starting.append(owner)
+                self._forks.add(task := self._tasks.create_task(self._fork_for(owner)))
+                task.add_done_callback(self._forks.discard)
 
     def _offer(self, worker: Worker) -> asyncio.Event:
         """Put a worker on the shelf. The event is set when it is gone from there."""
@@ -278,7 +313,7 @@ class Pool:
         self._tasks.create_task(self._close(worker, owner))
 
     def _has_room(self) -> bool:
-        alive = self._starting + len(self._shelf) + len(self._busy) + len(self._closing)
+        alive = len(self._starting) + len(self._shelf) + len(self._busy) + len(self._closing)
         return alive < self._limit and self._backend_has_room()
 
     def _unavailable(self, waited_s: float) -> SandboxError:
@@ -286,7 +321,7 @@ class Pool:
             return SandboxStartError(f"no sandbox could be started: {self._last_error.message}")
         message = f"no sandbox came free within {waited_s:g} s; {len(self._busy)} are in use"
         if self._starting:
-            message += f", {self._starting} being started ({self._starts.describe()})"
+            message += f", {len(self._starting)} being started ({self._starts.describe()})"
         return SandboxUnavailable(message)
 
     # ------------------------------------------------------------------- tasks
@@ -297,40 +332,54 @@ class Pool:
             while not self._has_room():
                 self._room.clear()
                 await self._room.wait()
-            self._starting += 1
-            worker = None
-            try:
-                async with self._starts.turn():
-                    worker = await self._start()
-            except Exception as error:
-                self._failed_starts += 1
-                self._last_error = error if isinstance(error, SandboxError) else SandboxStartError(repr(error))
-                message = "a sandbox could not be started, next attempt in about %g s: %s"
-                log.error(message, delay, self._last_error.message, exc_info=self._last_error is not error)
-            else:
-                self._last_error = None
-                delay = _BACK_OFF_S[0]
-                self._started += 1
-            finally:
-                self._starting -= 1
-            if worker is None:
+            next = self._shares.next(self._waiting.keys())
+            owner = self._last_owner if next is None else next
+            self._starting.append(owner)
+            if (worker := await self._attempt(owner, delay)) is None:
                 await self._sleep(delay * self._jitter())
                 delay = min(delay * 2, longest)
             else:
+                delay = _BACK_OFF_S[0]
                 await self._offer(worker).wait()
 
-    async def _start(self) -> Worker:
-        """A worker that has run a line of code."""
-        worker = await self._backend.start()
+    async def _fork_for(self, owner: str) -> None:
+        """Until there is one, or nobody of this owner waits any more."""
+        delay, longest = _BACK_OFF_S
+        while (worker := await self._attempt(owner, delay)) is None:
+            await self._sleep(delay * self._jitter())
+            delay = min(delay * 2, longest)
+            if not self._has_room() or not self._waiting.length(owner):
+                return
+            self._starting.append(owner)
+        self._offer(worker)
+        if worker in self._taken and len(self._shelf) > self._starters:  # its caller has left
+            self._retire(worker)
+        self._start_for_callers()
+
+    async def _attempt(self, owner: str | None, delay: float) -> Worker | None:
+        """One that ``_starting`` knows of already. ``delay``: when the next attempt is, if this one fails."""
         try:
-            execution = await worker.execute(
-                [_CHECK], block="check", final=True, sink=_ignore, timeout_s=self._patience_s, trial=True
-            )
-            if execution.status != "ok":
-                raise SandboxStartError(f"sandbox {worker.id} fails its first line: {execution}")
-        except BaseException:
-            await worker.close()
-            raise
+            worker = await self._start(owner)
+        except Exception as error:
+            self._failed_starts += 1
+            self._last_error = error if isinstance(error, SandboxError) else SandboxStartError(repr(error))
+            message = "a sandbox could not be started, next attempt in about %g s: %s"
+            log.error(message, delay, self._last_error.message, exc_info=self._last_error is not error)
+            return None
+        finally:
+            self._starting.remove(owner)
+        self._last_error = None
+        self._started += 1
+        return worker
+
+    async def _start(self, owner: str | None) -> Worker:
+        """A worker that has run a line of code. A fork costs no CPU that it would have to wait for."""
+        if self._forking is not None and self._forking.is_quick:
+            worker = await tried(self._forking.start(owner), self._patience_s)
+        else:
+            async with self._starts.turn():
+                start = self._forking.start(owner) if self._forking is not None else self._backend.start()
+                worker = await tried(start, self._patience_s)
         self.python_version = worker.python_version
         return worker
 
@@ -344,11 +393,7 @@ class Pool:
             if owner is not None:
                 self._shares.give_back(owner)
                 self._match()  # somebody may have one now who could not before
-            self._room.set()
-
-
-async def _ignore(message: Output | Display | Result) -> None:
-    """Sink of the first line."""
+            self.look_again()
 
 
 def _has_worker(future: asyncio.Future[Worker]) -> bool:

@@ -20,6 +20,7 @@ from tests.attacks import (
     network,
     processes,
     results,
+    zygote,
 )
 from tests.attacks.arena import Arena, arena
 from tests.attacks.attempt import Attempt
@@ -39,7 +40,7 @@ WITH_GVISOR = [
 CASES = [
     pytest.param(backend, attempt, marks=BACKENDS[backend][1], id=f"{backend}: {attempt}")
     for backend, attempts in (
-        ("local", ATTEMPTS),
+        ("local", [*ATTEMPTS, *zygote.ATTEMPTS]),
         ("docker over a Unix socket", ATTEMPTS),
         ("docker over attach", OF_THE_STREAM),
         ("docker with gVisor", WITH_GVISOR),
@@ -74,6 +75,6 @@ async def test_nothing_outside_is_touched_and_the_pool_recovers(place: Place, ba
 
 
 def test_attempts_have_names_of_their_own() -> None:
-    names = [attempt.name for attempt in ATTEMPTS]
+    names = [attempt.name for attempt in [*ATTEMPTS, *zygote.ATTEMPTS]]
     assert len(set(names)) == len(names) >= 60
     assert set(gvisor.DIFFERS) <= set(names)

@@ -10,7 +10,7 @@ import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -46,6 +46,10 @@ class Opened:
     leftovers: Callable[[], set[str]]
 
 
+#: A backend starts and ends them as it likes, as long as it is open.
+_ZYGOTE = "zygote"
+_GROUP = f"eager-{os.getpid()}"
+
 Opener = Callable[[], AbstractAsyncContextManager[Opened]]
 
 
@@ -56,7 +60,10 @@ async def open_local() -> AsyncIterator[Opened]:
         memory_bytes=MEMORY_BYTES, processes=PROCESSES, work_bytes=32 << 20, tmp_bytes=16 << 20, shared_bytes=16 << 20
     )
     backend = LocalBackend(inspect_python(python), limits=limits, output_limit_bytes=OUTPUT_LIMIT_BYTES)
-    yield Opened(backend, _since(_of_this_process()))
+    try:
+        yield Opened(backend, _since(_of_this_process()))
+    finally:
+        await backend.close()
 
 
 def _since(before: set[str]) -> Callable[[], set[str]]:
@@ -64,10 +71,20 @@ def _since(before: set[str]) -> Callable[[], set[str]]:
 
 
 def _of_this_process() -> set[str]:
-    """Its children and its cgroups."""
-    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-    groups = Path("/sys/fs/cgroup").glob(f"**/eager-{os.getpid()}")
-    return {f"process {pid}: {Path('/proc', pid, 'comm').read_text()}" for pid in children} | set(map(str, groups))
+    """Its children, what its zygotes have forked, and its cgroups."""
+    groups = os.walk("/sys/fs/cgroup")  # of others some come and go
+    found = {os.path.join(folder, name) for folder, names, _ in groups for name in names if name == _GROUP}
+    for pid in _children(os.getpid()):
+        with suppress(FileNotFoundError):  # it has ended
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            found.add(f"{_ZYGOTE if b'/zygote.py' in command else 'process'} {pid}: {command[:80]!r}")
+            if b"/zygote.py" in command:
+                found |= {f"fork {fork}" for zygote in _children(pid) for fork in _children(str(zygote))}
+    return found
+
+
+def _children(pid: object) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
 @asynccontextmanager
@@ -179,7 +196,7 @@ class SharedPool:
         async with asyncio.timeout(60):
             while _at_work(self.pool.statistics()):
                 await asyncio.sleep(0.005)
-        left = self._opened.leftovers()
+        left = {each for each in self._opened.leftovers() if not each.startswith(_ZYGOTE)}
         self._at_rest = self._at_rest or len(left)
         assert len(left) == self._at_rest, left
 

@@ -324,12 +324,11 @@ async def test_however_many_wait_no_more_starts_are_under_way_than_workers_are_k
         await asyncio.gather(*callers)
 
 
-async def test_a_sandbox_that_does_not_answer_its_first_line_is_not_warm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.sandbox.pool._CHECK_TIMEOUT_S", 0.01)
+async def test_a_sandbox_that_does_not_answer_its_first_line_is_not_warm() -> None:
     clock = Clock(most=1)
     async with FakeBackend() as backend:
         backend.silent = True
-        async with Pool(backend, warm=1, limit=2, sleep=clock) as pool:
+        async with Pool(backend, warm=1, limit=2, patience_s=0.01, sleep=clock) as pool:
             await clock.asked.wait()
             assert backend.alive == {}
             assert pool.statistics().warm == 0

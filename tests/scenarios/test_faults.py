@@ -307,7 +307,7 @@ async def settled(server: Server, gateway: httpx.AsyncClient, backend: str) -> d
     return {
         "descriptors": int(float(told["process_open_fds"])),
         "tasks": int(float(told["eager_tasks"])),
-        "processes": len([stat for stat in Path("/proc").glob("[0-9]*/stat") if parent_of(stat) == server.pid]),
+        "processes": sum(sandboxes_in(child) for child in children_of(server.pid)),
         "containers": len(containers_of(server.pid)) if backend == "docker" else 0,
         "folders": len(list(Path(tempfile.gettempdir()).glob(f"eager-*-{server.pid}-*/*"))),
         "cgroups": len(list(Path("/sys/fs/cgroup").glob(f"*/**/eager-{server.pid}/*/"))),
@@ -319,3 +319,14 @@ def parent_of(stat: Path) -> int | None:
         return int(stat.read_text().rpartition(")")[2].split()[1])
     except (OSError, ValueError):
         return None
+
+
+def sandboxes_in(process: str) -> int:
+    """One; of a zygote, in its bubblewrap, what it has forked. A second zygote is started when there is time."""
+    if b"/zygote.py" not in Path(f"/proc/{process}/cmdline").read_bytes():
+        return 1
+    return sum(len(children_of(zygote)) for zygote in children_of(process))
+
+
+def children_of(pid: object) -> list[str]:
+    return [child for task in Path(f"/proc/{pid}/task").glob("*/children") for child in task.read_text().split()]

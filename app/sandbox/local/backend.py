@@ -14,6 +14,7 @@ by name: the supervisor as a plain child process.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -26,6 +27,7 @@ from app.errors import SandboxForbidden, SandboxSilent, SandboxStartError
 from app.sandbox.egress.proxy import Egress, Exit
 from app.sandbox.limits import SandboxLimits
 from app.sandbox.local import permission
+from app.sandbox.local.capacity import machine_memory, rooms_in
 from app.sandbox.local.cgroups import Cgroup, CgroupParent, Limits, find_parent
 from app.sandbox.local.environment import Environment
 from app.sandbox.local.forked import ForkedSandbox
@@ -40,16 +42,19 @@ log = logging.getLogger(__name__)
 
 #: Bubblewrap has ended within some 10 ms.
 _CHECK_TIMEOUT_S: Final = 10.0
+#: What an idle sandbox has of its own, and something for what its code will use.
+_BYTES_OF_FORK: Final = 64 << 20
+_BYTES_OF_EXEC: Final = 192 << 20
 #: ``zygote``: a fork of one preloaded process; ``exec``: a process that imports the libraries for itself.
 StartBy = Literal["zygote", "exec"]
 #: Owner of all sandboxes, where none has a zygote of its own.
 _EVERYBODY: Final = ""
 _LIMITS: Final = SandboxLimits()
-_MaybeOwner = TypeVar("_MaybeOwner", str, str | None)
+_Whose = TypeVar("_Whose", str, str | None)
 
 
 class LocalBackend:
-    """Implements ``Backend``."""
+    """Implements ``Backend`` and ``Forking``."""
 
     name = "local"
 
@@ -63,7 +68,7 @@ class LocalBackend:
         supervisor_options: Sequence[str] = (),
         unisolated: bool = False,
         egress: Egress | None = None,
-        start: StartBy = "exec",
+        start: StartBy = "zygote",
         zygote_per_owner: bool = False,
     ) -> None:
         """
@@ -80,6 +85,7 @@ class LocalBackend:
         self._egress = egress
         self._is_root = os.geteuid() == 0
         self._slots: set[int] = set()
+        self._endings: set[asyncio.Task[None]] = set()
         self._started = 0
         self._cgroups: CgroupParent | None = None if unisolated else find_parent()
         self._recipe = Recipe(
@@ -131,6 +137,15 @@ class LocalBackend:
         self._has_forked = self._zygotes is not None
         return worker
 
+    @property
+    def room(self) -> int:
+        """How many idle sandboxes half of this machine's memory holds."""
+        return rooms_in(machine_memory(), each=_BYTES_OF_FORK if self._zygotes is not None else _BYTES_OF_EXEC)
+
+    @property
+    def is_quick(self) -> bool:
+        return self._zygotes is not None and self._has_forked
+
     def may_serve(self, worker: Worker, owner: str) -> bool:
         zygote = self._zygote_of.get(worker)
         return zygote is None or self._zygotes is None or self._zygotes.give(zygote, self._lineage(owner))
@@ -148,7 +163,7 @@ class LocalBackend:
         way_out: Exit | None = None
         zygotes = self._zygotes
 
-        async def kill() -> None:
+        async def end() -> None:
             if way_out is not None:
                 await way_out.close()
             await process.kill()
@@ -156,6 +171,13 @@ class LocalBackend:
             self._zygote_of.pop(worker, None)
             if zygotes is not None:
                 zygotes.release()
+
+        async def kill() -> None:
+            """Cancelled, it goes on to its end, for which ``close`` waits."""
+            ending = asyncio.create_task(end())
+            self._endings.add(ending)
+            ending.add_done_callback(self._endings.discard)
+            await asyncio.shield(ending)
 
         channel = Channel()
         id = f"local-{os.getpid()}-{self._started}"
@@ -207,6 +229,7 @@ class LocalBackend:
             raise SandboxForbidden(permission.advice(said))
 
     async def close(self) -> None:
+        await asyncio.gather(*self._endings, return_exceptions=True)
         for zygotes in filter(None, (self._zygotes, self._given_up)):
             await zygotes.close()
         if self._cgroups is not None:
@@ -238,7 +261,7 @@ class LocalBackend:
             theirs.close()
             return process
 
-    def _lineage(self, owner: _MaybeOwner) -> _MaybeOwner:
+    def _lineage(self, owner: _Whose) -> _Whose:
         """Whose zygote an owner's sandboxes are forks of."""
         return owner if self._zygote_per_owner else _EVERYBODY
 

@@ -44,7 +44,6 @@ class ForkedSandbox:
         self._user = user
         self._cgroup = cgroup
         self._forking: asyncio.Task[int] | None = None
-        self._ending: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         return f"<ForkedSandbox of {self.zygote!r}>"
@@ -65,10 +64,20 @@ class ForkedSandbox:
         """It is known."""
 
     async def kill(self) -> None:
-        """Cancelled, it goes on to its end in a task. A second call does what the first left undone."""
-        if self._ending is None or self._ending.done():
-            self._ending = asyncio.create_task(self._end())
-        await asyncio.shield(self._ending)
+        """Idempotent. Not to be cancelled."""
+        forking, self._forking = self._forking, None
+        pidfd = _NONE
+        if forking is not None:
+            with contextlib.suppress(SandboxStartError, OSError):  # told where it was begun
+                pidfd = await forking
+        self.sock.close()
+        self._theirs.close()
+        try:
+            await asyncio.to_thread(self._bury, pidfd)
+        finally:
+            if forking is not None and self.zygote is not None:
+                self.zygote.alive -= 1
+        await self.tail.wait_end(1.0)
 
     async def _fork(self, zygote: Zygote) -> int:
         with contextlib.ExitStack() as temporary:
@@ -83,21 +92,6 @@ class ForkedSandbox:
             pidfd = await zygote.fork(self._user, fds)
         self._theirs.close()
         return pidfd
-
-    async def _end(self) -> None:
-        forking, self._forking = self._forking, None
-        pidfd = _NONE
-        if forking is not None:
-            with contextlib.suppress(SandboxStartError, OSError):  # told where it was begun
-                pidfd = await forking
-        self.sock.close()
-        self._theirs.close()
-        try:
-            await asyncio.to_thread(self._bury, pidfd)
-        finally:
-            if forking is not None and self.zygote is not None:
-                self.zygote.alive -= 1
-        await self.tail.wait_end(1.0)
 
     def _bury(self, pidfd: int) -> None:
         """When the first process of a pid namespace has ended, so have all others in it."""

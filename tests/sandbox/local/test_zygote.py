@@ -12,11 +12,12 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
-from app.errors import SandboxStartError
+from app.errors import SandboxError, SandboxStartError
 from app.sandbox.limits import SandboxLimits
 from app.sandbox.local import backend as local
 from app.sandbox.local import forked
@@ -48,7 +49,7 @@ def orphans_end() -> Iterator[None]:
     try:
         yield
         for child in set(children(os.getpid())) - before:
-            assert has_ended(child), Path(f"/proc/{child}/cmdline").read_bytes()
+            assert has_ended(child), _said_of(child, "cmdline")
             os.waitpid(child, 0)
     finally:
         libc.prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
@@ -70,7 +71,7 @@ async def all_end(pids: set[int]) -> bool:
 
 
 def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [int(child) for child in _said_of(pid, f"task/{pid}/children").split()]
 
 
 def descendants(pid: int) -> set[int]:
@@ -80,13 +81,13 @@ def descendants(pid: int) -> set[int]:
 
 def zygotes_below(pid: int) -> list[int]:
     """Not bubblewrap around them, nor what they have forked."""
-    alike = {one for one in descendants(pid) if b"zygote.py" in Path(f"/proc/{one}/cmdline").read_bytes()}
-    return [one for one in alike if Path(f"/proc/{one}/comm").read_text() != "bwrap\n" and not _is_fork(one, alike)]
+    return [one for wrap in children(pid) if _said_of(wrap, "comm") == b"bwrap\n" for one in children(wrap)]
 
 
-def _is_fork(pid: int, alike: set[int]) -> bool:
-    parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    return parent in alike and Path(f"/proc/{parent}/comm").read_text() != "bwrap\n"
+def _said_of(pid: int, name: str) -> bytes:
+    with contextlib.suppress(OSError):  # it has ended
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    return b""
 
 
 @pytest.fixture
@@ -95,8 +96,8 @@ def environment() -> Environment:
 
 
 @asynccontextmanager
-async def opened(environment: Environment, limits: SandboxLimits = LIMITS) -> AsyncIterator[LocalBackend]:
-    backend = LocalBackend(environment, limits=limits, start="zygote")
+async def opened(environment: Environment, *, per_owner: bool = False) -> AsyncIterator[LocalBackend]:
+    backend = LocalBackend(environment, limits=LIMITS, start="zygote", zygote_per_owner=per_owner)
     try:
         yield backend
     finally:
@@ -292,3 +293,51 @@ async def test_a_gateway_that_is_killed_takes_its_zygote_and_all_sandboxes_with_
     gateway.stdin.close()
     await gateway.stdin.wait_closed()
     assert await all_end(below)
+
+
+async def test_sessions_at_random_with_kills_leave_nothing(environment: Environment) -> None:
+    """Starts that are given up, sandboxes and zygotes that are killed, code that runs on, renewals."""
+    random = Random(16)
+    mounts = Path("/proc/self/mountinfo").read_text()
+    folders = set(os.listdir("/tmp"))
+    async with opened(environment, per_owner=True) as backend:
+        await (await backend.start("0")).close()
+        assert backend._zygotes is not None
+        backend._zygotes._renew_after, backend._zygotes._spare_after_s = 20, 0.0
+        at_once = asyncio.Semaphore(8)
+
+        async def live() -> None:
+            async with at_once:
+                await _life(backend, random)
+
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(1000 if os.environ.get("EAGER_FULL") == "1" else 50):
+                tasks.create_task(live())
+        assert backend._slots == set()
+        assert backend._zygote_of == {}
+        below = descendants(os.getpid())
+    assert await all_end(below)
+    assert Path("/proc/self/mountinfo").read_text() == mounts
+    assert {name for name in set(os.listdir("/tmp")) - folders if name.startswith("eager")} == set()
+
+
+async def _life(backend: LocalBackend, random: Random) -> None:
+    starting = asyncio.create_task(backend.start(str(random.randrange(3))))
+    fate = random.choice(["runs"] * 4 + ["is given up"] * 2 + ["is killed"] * 3 + ["loses its zygote"])
+    if fate == "is given up":
+        await asyncio.sleep(random.random() * 0.05)
+        starting.cancel()
+    try:
+        worker = await starting
+    except (asyncio.CancelledError, SandboxStartError):  # or its zygote was killed
+        return
+    with contextlib.suppress(SandboxError, AssertionError, ProcessLookupError):  # killed by another
+        if fate in ("is killed", "loses its zygote"):
+            victims = zygotes_below(os.getpid())
+            if fate == "is killed":
+                victims = [fork for zygote in victims for fork in children(zygote)]
+            if victims:
+                os.kill(random.choice(victims), signal.SIGKILL)
+        else:
+            await printed(worker, "import subprocess\nprint(subprocess.Popen(['sleep', '1000']).pid)\n")
+    await worker.close()
