@@ -272,7 +272,7 @@ class Pool:
         if self._forking is None or not self._forking.is_quick or self._closed:
             return
         coming = Counter(self._starting)
-        for owner in self._waiting.keys():
+        for owner in list(self._waiting.keys()):
             while self._waiting.length(owner) > coming[owner] and self._shares.may_take(owner, coming[owner] + 1):
                 if not self._has_room() or len(self._forks) == _MOST_FORKS:
                     if self._shelf and not self._closing:  # it is for others
