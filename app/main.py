@@ -42,23 +42,14 @@ from app.api.shared import routes as shared
 from app.api.system import routes as system
 from app.api.tools import code_tool_names
 from app.audit import Audit
+from app.backends import create_backend, create_egress
 from app.config import MiB, Settings
 from app.containers.host import ContainerHost
-from app.errors import EagerError, SandboxStartError, StorageError
+from app.errors import EagerError, StorageError
 from app.gateway import Gateway
 from app.instance import Instance
-from app.sandbox.backend import Backend
-from app.sandbox.docker.backend import DockerBackend
 from app.sandbox.docker.engines import Engines
-from app.sandbox.egress.exchange import EgressLimits
-from app.sandbox.egress.proxy import Egress
-from app.sandbox.egress.rules import Rules
-from app.sandbox.jupyter.backend import JupyterBackend, Kernels
-from app.sandbox.jupyter.local_kernels import LocalKernels
-from app.sandbox.jupyter.server_kernels import ServerKernels
-from app.sandbox.limits import SandboxLimits
 from app.sandbox.local.backend import LocalBackend
-from app.sandbox.local.environment import find_environment
 from app.sandbox.pool import Pool
 from app.sandbox.registry import SessionRegistry
 from app.sandbox.starts import Starts, machine_is_short
@@ -230,26 +221,12 @@ async def _purge_now_and_then(store: Store, blobs: BlobStore, audit: Audit) -> N
 
 @asynccontextmanager
 async def _open_gateway(settings: Settings, instance: Instance, keyring: Keyring) -> AsyncIterator[Gateway]:
-    egress = _egress(settings, keyring)
+    egress = create_egress(settings, keyring)
     backend = create_backend(settings, egress)
     if isinstance(backend, LocalBackend):
         await backend.check()
     engines = backend if isinstance(backend, Engines) else None
-    upstream = None
-    if settings.upstream_base_url is not None:
-        key = settings.upstream_api_key
-        upstream = Upstream(
-            settings.upstream_base_url,
-            api_key=key.get_secret_value() if key else None,
-            first_byte_timeout_s=settings.upstream_first_byte_timeout_s,
-            idle_timeout_s=settings.upstream_idle_timeout_s,
-            limits=AnswerLimits(
-                bytes=settings.upstream_answer_mb * MiB,
-                events=settings.upstream_answer_events,
-                seconds=settings.upstream_answer_timeout_s,
-                silence_s=settings.upstream_silence_timeout_s,
-            ),
-        )
+    upstream = _upstream(settings)
     log.info("sandboxes: %s", backend.describe())
     limit = settings.sandbox_limit or (backend.room if isinstance(backend, LocalBackend) else SANDBOX_LIMIT)
     async with (
@@ -307,100 +284,27 @@ async def _open_gateway(settings: Settings, instance: Instance, keyring: Keyring
                 egress.close()
 
 
+def _upstream(settings: Settings) -> Upstream | None:
+    if settings.upstream_base_url is None:
+        return None
+    key = settings.upstream_api_key
+    return Upstream(
+        settings.upstream_base_url,
+        api_key=key.get_secret_value() if key else None,
+        first_byte_timeout_s=settings.upstream_first_byte_timeout_s,
+        idle_timeout_s=settings.upstream_idle_timeout_s,
+        limits=AnswerLimits(
+            bytes=settings.upstream_answer_mb * MiB,
+            events=settings.upstream_answer_events,
+            seconds=settings.upstream_answer_timeout_s,
+            silence_s=settings.upstream_silence_timeout_s,
+        ),
+    )
+
+
 def _quota(settings: Settings, keyring: Keyring) -> Quota:
     def own_limit(owner: str) -> int | None:
         caller = keyring.caller(owner)
         return None if caller is None or caller.stored_mb is None else caller.stored_mb * MiB
 
     return Quota(limit_bytes=settings.stored_mb * MiB, fraction=keyring.fraction, own_limit=own_limit)
-
-
-def _egress(settings: Settings, keyring: Keyring) -> Egress | None:
-    """A key that is added later has a way out only if there was one for anybody at the start."""
-    if not settings.egress_rules and not any(caller.egress_allow for caller in keyring.callers()):
-        return None
-
-    def rules_of(owner: str) -> Rules | None:
-        caller = keyring.caller(owner)
-        return None if caller is None or caller.egress_allow is None else Rules.parse(caller.egress_allow)
-
-    return Egress(
-        Rules.parse(settings.egress_rules),
-        limits=EgressLimits(bytes=settings.egress_limit_mb * MiB),
-        rules_of=rules_of,
-    )
-
-
-def create_backend(settings: Settings, egress: Egress | None) -> Backend:
-    """Where code runs.
-
-    Raises:
-        SandboxStartError: these settings cannot be had together.
-    """
-    output_limit_bytes = settings.output_limit_mb * MiB
-    if settings.sandbox == "docker":
-        return Engines(
-            [_docker(settings, engine, egress) for engine in settings.docker_host or (None,)],
-            limit=settings.docker_engine_limit,
-            memory_bytes=settings.memory_mb * MiB,
-        )
-    if settings.sandbox == "jupyter":
-        if egress is not None:
-            raise SandboxStartError(
-                "EAGER_EGRESS_ALLOW, EAGER_PIP_INDEX: what a Jupyter kernel reaches is not ours to decide"
-            )
-        return JupyterBackend(
-            _kernels(settings),
-            output_limit_bytes=output_limit_bytes,
-            preload=settings.preload,
-            start_timeout_s=settings.start_silence_s,
-        )
-    return LocalBackend(
-        find_environment(settings.sandbox_env),
-        limits=_limits(settings),
-        output_limit_bytes=output_limit_bytes,
-        start_timeout_s=settings.start_silence_s,
-        supervisor_options=_supervisor_options(settings),
-        unisolated=settings.unisolated,
-        egress=egress,
-        start=settings.local_start,
-        zygote_per_owner=settings.zygote_per_key and bool(settings.api_keys),
-    )
-
-
-def _docker(settings: Settings, engine: str | None, egress: Egress | None) -> DockerBackend:
-    return DockerBackend(
-        image=settings.docker_image,
-        engine=engine,
-        runtime=settings.docker_runtime,
-        transport=settings.docker_transport,
-        limits=_limits(settings),
-        output_limit_bytes=settings.output_limit_mb * MiB,
-        start_timeout_s=settings.start_silence_s,
-        supervisor_options=_supervisor_options(settings),
-        egress=egress,
-    )
-
-
-def _limits(settings: Settings) -> SandboxLimits:
-    return SandboxLimits(
-        memory_bytes=settings.memory_mb * MiB,
-        processes=settings.processes,
-        cpus=settings.cpus,
-        work_bytes=settings.work_mb * MiB,
-        tmp_bytes=settings.work_mb * MiB,
-    )
-
-
-def _supervisor_options(settings: Settings) -> list[str]:
-    options = ["--preload", ",".join(settings.preload)] if settings.preload else []
-    return options + (["--pip-index", settings.pip_index] if settings.pip_index else [])
-
-
-def _kernels(settings: Settings) -> Kernels:
-    if settings.jupyter_url is None:
-        return LocalKernels(settings.jupyter_kernel, environment=settings.sandbox_env)
-    token = settings.jupyter_token
-    return ServerKernels(
-        settings.jupyter_url, token=token.get_secret_value() if token else None, name=settings.jupyter_kernel
-    )

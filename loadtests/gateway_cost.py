@@ -16,9 +16,9 @@ from typing import Any, Final
 import aiohttp
 from rich.console import Console
 
+from app.backends import create_backend
 from app.config import Settings
 from app.errors import EagerError
-from app.main import create_backend
 from loadtests.gateway_client import PYTHON_TOOL
 from loadtests.installs import LITELLM
 from loadtests.length_cost import LengthCost, length_costs
