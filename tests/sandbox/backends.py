@@ -10,7 +10,7 @@ import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from app.sandbox.pool import Pool, PoolStatistics
 from app.sandbox.worker.worker import Worker
 from tests.backends import SANDBOX_ENV, SANDBOX_IMAGE, require_backend
 from tests.sandbox.fakes import Recorder, chunks_of, run
+from tests.sandbox.processes import children, said_of
 
 #: Small, so that bombs go off quickly.
 MEMORY_BYTES = 256 << 20
@@ -66,25 +67,23 @@ async def open_local() -> AsyncIterator[Opened]:
         await backend.close()
 
 
-def _since(before: set[str]) -> Callable[[], set[str]]:
-    return lambda: _of_this_process() - before
+def _since(before: dict[str, str]) -> Callable[[], set[str]]:
+    return lambda: {what for which, what in _of_this_process().items() if which not in before}
 
 
-def _of_this_process() -> set[str]:
-    """Its children, what its zygotes have forked, and its cgroups."""
+def _of_this_process() -> dict[str, str]:
+    """Its children, what its zygotes have forked, and its cgroups. A process is the same whatever it runs."""
     groups = os.walk("/sys/fs/cgroup")  # of others some come and go
-    found = {os.path.join(folder, name) for folder, names, _ in groups for name in names if name == _GROUP}
-    for pid in _children(os.getpid()):
-        with suppress(FileNotFoundError):  # it has ended
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
-            found.add(f"{_ZYGOTE if b'/zygote.py' in command else 'process'} {pid}: {command[:80]!r}")
-            if b"/zygote.py" in command:
-                found |= {f"fork {fork}" for zygote in _children(pid) for fork in _children(str(zygote))}
+    paths = {os.path.join(folder, name) for folder, names, _ in groups for name in names if name == _GROUP}
+    found = {path: path for path in paths}
+    for pid in children(os.getpid()):
+        command = said_of(pid, "cmdline")
+        is_zygote = b"/zygote.py" in command
+        found[f"process {pid}"] = f"{_ZYGOTE if is_zygote else 'process'} {pid}: {command[:80]!r}"
+        if is_zygote:
+            forks = {fork for zygote in children(pid) for fork in children(zygote)}
+            found |= {f"process {fork}": f"fork {fork}" for fork in forks}
     return found
-
-
-def _children(pid: object) -> list[str]:
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,16 @@ class Server:
 
 @contextmanager
 def eager(*arguments: str, **environment: str) -> Iterator[Server]:
-    """Run an ``eager`` server command on a free port. Its log is shown if it does not start."""
+    """Run an ``eager`` server command on a free port, by default on data of its own: others run beside it. Its log is
+    shown if it does not start."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {"EAGER_DATA_DIR": folder, **environment}
+        with _running(*arguments, **settings) as server:
+            yield server
+
+
+@contextmanager
+def _running(*arguments: str, **environment: str) -> Iterator[Server]:
     process = subprocess.Popen(
         [EAGER, *arguments, "--host", "127.0.0.1", "--port", "0"],
         env={**os.environ, **environment},

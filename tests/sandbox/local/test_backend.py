@@ -29,6 +29,7 @@ from app.sandbox.worker.worker import Worker
 from tests.backends import SANDBOX_ENV, require_backend
 from tests.sandbox.backends import leaves_nothing, printed
 from tests.sandbox.fakes import chunks_of, run
+from tests.sandbox.processes import children, descendants
 
 pytestmark = pytest.mark.local
 
@@ -159,21 +160,15 @@ async def test_a_start_that_is_cancelled_leaves_nothing(environment: Environment
 @pytest.mark.parametrize("start", STARTS)
 async def test_a_sandbox_killed_from_outside_is_noticed(environment: Environment, start: StartBy) -> None:
     backend = LocalBackend(environment, limits=LIMITS, start=start)
-    before = _children(os.getpid())
+    before = children(os.getpid())
     worker = await backend.start()
     died = asyncio.Event()
     worker.on_death = lambda _: died.set()
-    (child,) = _children(os.getpid()) - before
+    (child,) = children(os.getpid()) - before
     os.kill(child, signal.SIGKILL)
     await died.wait()
     await worker.close()
     await backend.close()
-
-
-def _children(pid: int) -> set[int]:
-    """Those that any of its threads has started."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return {int(child) for task in tasks for child in (task / "children").read_text().split()}
 
 
 GATEWAY = """
@@ -199,7 +194,7 @@ async def test_a_gateway_that_is_killed_takes_its_sandboxes_with_it(environment:
     )
     assert gateway.stdout is not None
     assert await gateway.stdout.readline() == b"started\n"
-    (sandbox,) = _children(gateway.pid)
+    (sandbox,) = children(gateway.pid)
     pidfd = os.pidfd_open(sandbox)
     try:
         gateway.kill()
@@ -215,8 +210,9 @@ async def test_each_sandbox_has_a_uid_of_its_own_as_root(environment: Environmen
     if os.geteuid() != 0:
         pytest.skip("needs root")
     backend = LocalBackend(environment, limits=LIMITS, start=start)
+    others = descendants(os.getpid())
     workers = [await backend.start(), await backend.start()]
-    users = {_user(pid) for pid in _descendants(os.getpid())}
+    users = {_user(pid) for pid in descendants(os.getpid()) - others}
     assert users - {ZYGOTE_UID} == {FIRST_UID, FIRST_UID + 1}
     for worker in workers:
         await worker.close()
@@ -308,9 +304,10 @@ async def _worker_with(module: str) -> AsyncIterator[Worker]:
 async def test_what_waits_has_the_memory_that_programs_write_to_until_code_has_run() -> None:
     require_backend("local")
     backend = LocalBackend(inspect_python(SANDBOX_ENV), supervisor_options=("--preload", "matplotlib.pyplot"))
+    others = descendants(os.getpid())
     worker = await backend.start()
     try:
-        interpreter = max(_descendants(os.getpid()))
+        interpreter = max(descendants(os.getpid()) - others)
         await _own_memory_is(interpreter, lambda kilobytes: kilobytes > 10_000)
         assert await worker.checkpoint() is None  # nothing is its own any more; then it is again
         await _own_memory_is(interpreter, lambda kilobytes: kilobytes > 10_000)
@@ -328,11 +325,6 @@ async def test_what_waits_has_the_memory_that_programs_write_to_until_code_has_r
 def _user(pid: int) -> int:
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     return int(status["Uid"].split()[0])
-
-
-def _descendants(pid: int) -> set[int]:
-    children = {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
-    return children.union(*map(_descendants, children))
 
 
 def _own_memory_kb(pid: int) -> int:

@@ -6,9 +6,9 @@ import ctypes
 import logging
 import os
 import resource
-import select
 import signal
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,6 +27,7 @@ from app.sandbox.local.zygote import Zygote
 from app.sandbox.local.zygotes import Zygotes
 from app.sandbox.worker.worker import Worker
 from tests.sandbox.backends import leaves_nothing, printed
+from tests.sandbox.processes import all_end, children, descendants, has_ended, said_of
 
 pytestmark = pytest.mark.local
 
@@ -44,50 +45,20 @@ def nothing_is_left() -> Iterator[None]:
 def orphans_end() -> Iterator[None]:
     """What lost its parent becomes a child of ours, and has to end."""
     libc = ctypes.CDLL(None)
-    before = set(children(os.getpid()))
+    before = children(os.getpid())
     libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     try:
         yield
-        for child in set(children(os.getpid())) - before:
-            assert has_ended(child), _said_of(child, "cmdline")
+        for child in children(os.getpid()) - before:
+            assert has_ended(child), said_of(child, "cmdline")
             os.waitpid(child, 0)
     finally:
         libc.prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
-def has_ended(pid: int, timeout_s: float = 20) -> bool:
-    try:
-        pidfd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    try:
-        return select.select([pidfd], [], [], timeout_s)[0] == [pidfd]
-    finally:
-        os.close(pidfd)
-
-
-async def all_end(pids: set[int]) -> bool:
-    return all([await asyncio.to_thread(has_ended, pid) for pid in pids])
-
-
-def children(pid: int) -> list[int]:
-    return [int(child) for child in _said_of(pid, f"task/{pid}/children").split()]
-
-
-def descendants(pid: int) -> set[int]:
-    found = set(children(pid))
-    return found.union(*map(descendants, found))
-
-
 def zygotes_below(pid: int) -> list[int]:
     """Not bubblewrap around them, nor what they have forked."""
-    return [one for wrap in children(pid) if _said_of(wrap, "comm") == b"bwrap\n" for one in children(wrap)]
-
-
-def _said_of(pid: int, name: str) -> bytes:
-    with contextlib.suppress(OSError):  # it has ended
-        return Path(f"/proc/{pid}/{name}").read_bytes()
-    return b""
+    return [one for wrap in children(pid) if said_of(wrap, "comm") == b"bwrap\n" for one in children(wrap)]
 
 
 @pytest.fixture
@@ -153,13 +124,14 @@ async def test_a_start_that_is_cancelled_at_any_step_leaves_nothing(
 
 
 async def test_a_zygote_that_is_killed_takes_its_sandboxes_with_it_and_is_replaced(environment: Environment) -> None:
+    others = descendants(os.getpid())
     async with opened(environment) as backend:
         for victim in ("zygote", "bubblewrap"):
             workers = [await backend.start(), await backend.start()]
             deaths = [asyncio.Event() for _ in workers]
             for worker, death in zip(workers, deaths, strict=True):
                 worker.on_death = lambda _, death=death: death.set()  # type: ignore[misc]
-            before = descendants(os.getpid())
+            before = descendants(os.getpid()) - others
             (zygote,) = zygotes_below(os.getpid())
             parent = int(Path(f"/proc/{zygote}/stat").read_text().rpartition(")")[2].split()[1])
             os.kill(zygote if victim == "zygote" else parent, signal.SIGKILL)
@@ -295,11 +267,14 @@ async def test_a_gateway_that_is_killed_takes_its_zygote_and_all_sandboxes_with_
     assert await all_end(below)
 
 
-async def test_sessions_at_random_with_kills_leave_nothing(environment: Environment) -> None:
+async def test_sessions_at_random_with_kills_leave_nothing(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Starts that are given up, sandboxes and zygotes that are killed, code that runs on, renewals."""
     random = Random(16)
     mounts = Path("/proc/self/mountinfo").read_text()
-    folders = set(os.listdir("/tmp"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    others = descendants(os.getpid())
     async with opened(environment, per_owner=True) as backend:
         await (await backend.start("0")).close()
         assert backend._zygotes is not None
@@ -315,10 +290,10 @@ async def test_sessions_at_random_with_kills_leave_nothing(environment: Environm
                 tasks.create_task(live())
         assert backend._slots == set()
         assert backend._zygote_of == {}
-        below = descendants(os.getpid())
+        below = descendants(os.getpid()) - others
     assert await all_end(below)
     assert Path("/proc/self/mountinfo").read_text() == mounts
-    assert {name for name in set(os.listdir("/tmp")) - folders if name.startswith("eager")} == set()
+    assert os.listdir(tmp_path) == []
 
 
 async def _life(backend: LocalBackend, random: Random) -> None:
