@@ -28,6 +28,8 @@ Fraction = Callable[[str], float]
 
 #: One part in so many of each limit is for keys below their shares.
 _RESERVED: Final = 4
+#: Whose turns are remembered; beyond so many, all are forgotten.
+_MOST_KEYS: Final = 1000
 
 
 def undivided(key: str) -> float:
@@ -43,7 +45,7 @@ class Shares:
         self._fraction = fraction
         self._used: dict[str, int] = {}
         self._total = 0
-        self._tags: dict[str, float] = {}  # of keys that have something or wait for it: when its turn is
+        self._tags: dict[str, float] = {}  # of each key: when its next turn is
         self._now = 0.0
 
     def __repr__(self) -> str:
@@ -80,15 +82,14 @@ class Shares:
         self._total += amount
         self._now = max(self._now, self._turn(key))
         self._tags[key] = self._turn(key) + amount / self._fraction(key)
+        if len(self._tags) > _MOST_KEYS:
+            self._tags.clear()
 
     def give_back(self, key: str, amount: int = 1) -> None:
         self._total -= amount
         self._used[key] -= amount
         if not self._used[key]:
             del self._used[key]
-        if not self._total:  # nobody has an advantage over anybody
-            self._tags.clear()
-            self._now = 0.0
 
     def next(self, keys: Iterable[str]) -> str | None:
         """Whose turn it is, of ``keys``: None if none of them may take anything."""

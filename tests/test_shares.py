@@ -77,6 +77,27 @@ def test_keys_that_always_want_more_are_served_by_weight(flood: list[str]) -> No
     assert abs(served["c"] - 2 * served["b"]) <= 2
 
 
+def test_turns_are_remembered_also_where_everything_is_given_back_between_them() -> None:
+    """As in a pool whose sandboxes are used for a moment, and wanted faster than they start."""
+    shares = Shares(16, fraction=fraction)
+    served = []
+    for _ in range(8):
+        key = shares.next(["a", "b"])  # the first has waited for longer
+        assert key is not None
+        shares.take(key)
+        shares.give_back(key)
+        served.append(key)
+    assert served == ["a", "b"] * 4
+
+
+def test_the_turns_of_however_many_keys_take_bounded_memory() -> None:
+    shares = Shares(4, fraction=lambda key: 0.1)
+    for number in range(5_000):
+        shares.take(f"key {number}")
+        shares.give_back(f"key {number}")
+    assert len(shares._tags) <= 1_000
+
+
 async def test_a_line_is_kept_by_key() -> None:
     line: WaitingLine[int] = WaitingLine()
     first, second, other = line.join("a"), line.join("a"), line.join("b")

@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 
 from tests.fronts.conversation import check_known
-from tests.fronts.model import MODEL
+from tests.fronts.model import MODEL, MODEL_IN_WORDS
 from tests.fronts.recorded import FOLDER as RECORDED
 from tests.fronts.recorded import placed
 from tests.fronts.stack import Stack, running
@@ -33,6 +33,10 @@ class Run:
     folder: Path
     model: str
     stack: Stack
+
+    @property
+    def in_words(self) -> bool:
+        return self.model == MODEL_IN_WORDS
 
 
 def free_port() -> int:

@@ -57,7 +57,7 @@ def run(given: Run) -> None:
     with serving(command, url, given.folder, **told), browser() as page:
         page.goto(url)
         page.wait_for_selector("#chat-input")
-        converse(Chainlit(page), given.stack, Screenshots(page, given.folder))
+        converse(Chainlit(page), given.stack, Screenshots(page, given.folder), in_words=given.in_words)
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def run(given: Run) -> None:
         news.get_by_role("button").last.click()
         news.wait_for(state="hidden")
         shots = Screenshots(page, given.folder)
-        converse(OpenWebUI(page), given.stack, shots)
+        converse(OpenWebUI(page), given.stack, shots, in_words=given.in_words)
         expect(page.get_by_text(TITLE).first).to_be_visible()
         shots.take("title")
 

@@ -153,9 +153,10 @@ async def test_code_that_the_compiler_makes_gigabytes_of_ends_its_interpreter_al
     nested = "".join(" " * n + "try:return 0\n" + " " * n + "finally:\n" for n in range(1, 15))
     created = (await gateway.post("/v1/sessions", json={})).json()
     found = await collect(gateway, program(f"x = 1\ndef f():\n{nested}{' ' * 15}a\n\nb = 1\n", session=created["id"]))
-    assert of_type(found, "session.lost")
     (error,) = of_type(found, "exec.error")
-    assert error["ename"] in ("MemoryLimitExceeded", "InterpreterKilled", "ExecutionTimeout")
+    # Where no cgroup limits memory, the interpreter's own limit does, and the compiler may heed it.
+    assert error["ename"] in ("MemoryLimitExceeded", "InterpreterKilled", "ExecutionTimeout", "MemoryError")
+    assert bool(of_type(found, "session.lost")) == (error["ename"] != "MemoryError")
     again = await collect(gateway, program("print('here')\n", session=created["id"]))
     assert text(again, "stdout") == "here\n"
     await gateway.delete(f"/v1/sessions/{created['id']}")
