@@ -24,7 +24,7 @@ INCLUDE_REASONING = "reasoning.encrypted_content"
 _LEFT_OUT = {"code_interpreter_call": "outputs", "reasoning": "encrypted_content"}
 
 #: Fields that mean the same to a chat upstream.
-SAME = ("service_tier", "temperature", "top_p", "user")
+SAME = ("temperature", "top_p", "user")
 
 #: What would need a service that is not here.
 UNSUPPORTED = ("background", "conversation", "prompt")
@@ -75,6 +75,8 @@ def upstream_body(
         messages = [{"role": "system", "content": request.instructions}, *messages]
     body: dict[str, Any] = {"model": request.model, "messages": messages}
     body |= {name: value for name in SAME if (value := getattr(request, name)) is not None}
+    if request.service_tier not in (None, "auto"):  # which leaves it to the upstream, and few know the field
+        body["service_tier"] = request.service_tier
     if request.max_output_tokens is not None:
         body["max_tokens"] = request.max_output_tokens
     if tools.upstream:

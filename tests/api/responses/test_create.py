@@ -700,3 +700,20 @@ async def test_what_is_not_here_is_a_404(gateway: Served, path: str) -> None:
     async with gateway.http() as http:
         answer = await http.post(f"/v1/responses/{path}", json={})
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "unknown_url")
+
+
+@pytest.mark.parametrize(("sent", "passed_on"), [("auto", None), ("flex", "flex")])
+async def test_a_service_tier_is_passed_on_and_told_as_it_was_sent(
+    gateway: Served, sent: str, passed_on: str | None
+) -> None:
+    says(gateway, "Hi.")
+    answer = await ask(gateway, body(service_tier=sent))
+    assert answer["service_tier"] == sent
+    assert gateway.upstream.requests[0].get("service_tier") == passed_on
+
+
+async def test_calls_of_the_interpreter_can_be_limited(gateway: Served) -> None:
+    writes(gateway, "x = 1\n")
+    answer = await ask(gateway, body(max_tool_calls=1))
+    assert [item["type"] for item in answer["output"]] == ["code_interpreter_call", "message"]
+    assert gateway.upstream.requests[1]["tool_choice"] == "none"
