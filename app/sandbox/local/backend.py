@@ -8,8 +8,8 @@ read-only root with only /usr and the sandbox's Python in it; /tmp, /dev/shm and
 size; rlimits; as root a uid of its own for each sandbox; where cgroups can be written, limits of memory, processes and
 CPU. What it does not give: a kernel of its own. Code that breaks the kernel is out.
 
-There is no falling back to less: where this does not work, ``start`` says why. ``unisolated`` is another thing, to be asked for
-by name: the supervisor as a plain child process.
+There is no falling back to less: where this does not work, ``start`` says why. ``unisolated`` is another thing, to be
+asked for by name: the supervisor as a plain child process.
 """
 
 from __future__ import annotations
