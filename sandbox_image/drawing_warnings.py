@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 _HERE: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep
-_GLYPH: Final = re.compile(r"Glyph (\d+) \(.*\) missing from (?:font\(s\)|current font)(.*)", re.DOTALL)
+#: Which fonts were tried is left out: versions of matplotlib differ in whether they say it, and most of them are ours.
+_GLYPH: Final = re.compile(r"Glyph (\d+) \(.*\) missing from (?:font\(s\)|current font).*", re.DOTALL)
 #: Characters that are named.
 _FEW: Final = 20
 
@@ -40,17 +41,16 @@ def told_at(place: ProgramPlace) -> Iterator[None]:
 
 
 def _merged(caught: list[warnings.WarningMessage]) -> Iterator[tuple[str, type[Warning], str, int]]:
-    missing: dict[tuple[str, type[Warning], str, int], list[str]] = {}
+    missing: dict[tuple[type[Warning], str, int], list[str]] = {}
     for warning in caught:
         text = str(warning.message)
         at = warning.category, warning.filename, warning.lineno
         if glyph := _GLYPH.fullmatch(text):
-            missing.setdefault((glyph[2].strip(" ."), *at), []).append(chr(int(glyph[1])))
+            missing.setdefault(at, []).append(chr(int(glyph[1])))
         else:
             yield text, *at
-    for (font, category, filename, line), characters in missing.items():
+    for (category, filename, line), characters in missing.items():
         named = dict.fromkeys(characters)
         shown = "".join(list(named)[:_FEW]) + ("..." if len(named) > _FEW else "")
         count = "1 character is" if len(named) == 1 else f"{len(named)} characters are"
-        told = f"{count} missing from the font{' ' + font if font else ''}: {shown}"
-        yield told, category, filename, line
+        yield f"{count} missing from the font: {shown}", category, filename, line

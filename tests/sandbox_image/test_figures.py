@@ -105,7 +105,7 @@ def test_a_font_that_lacks_characters_is_told_once_each_time(figures: Interprete
         first, _ = turn.stderr.split("\n", 1)
         place, _, said = first.partition(": UserWarning: ")
         assert place.endswith(f".py:{line}")
-        assert said.startswith("3 characters are missing from the font")  # named from matplotlib 3.9 on
+        assert said.startswith("3 characters are missing from the font: ")
         assert said.endswith(": ሀሁሂ")
         assert turn.stderr.count("Warning") == 1
     figures.run("matplotlib.rcdefaults()\n")
