@@ -76,7 +76,7 @@ def nothing_is_left(engine: docker.DockerClient) -> Iterator[None]:
         time.sleep(0.5)
     assert left <= before
     label = {"label": f"com.docker.compose.project={NAME}"}
-    assert engine.containers.list(all=True, filters=label) == []
+    assert engine.containers.list(all=True, filters=label, ignore_removed=True) == []
     assert engine.networks.list(filters=label) == []
     assert engine.volumes.list(filters=label) == []
 

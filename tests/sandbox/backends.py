@@ -109,7 +109,7 @@ async def open_docker(transport: Literal["unix", "attach"], runtime: str | None 
 def _docker_leftovers(instance: str) -> set[str]:
     client = docker.from_env(timeout=10)
     try:
-        found = client.containers.list(all=True, filters={"label": f"{GATEWAY_LABEL}={instance}"})
+        found = client.containers.list(all=True, filters={"label": f"{GATEWAY_LABEL}={instance}"}, ignore_removed=True)
         folders = Path(tempfile.gettempdir()).glob(f"eager-sockets-{os.getpid()}-*")
         return {f"container {container.name}" for container in found} | set(map(str, folders))
     finally:

@@ -178,7 +178,7 @@ def kill_sandboxes(server: Server, backend: str) -> None:
     if backend == "docker":
         client = docker.from_env()
         try:
-            for container in client.containers.list(filters={"label": "eager.gateway"}):
+            for container in client.containers.list(filters={"label": "eager.gateway"}, ignore_removed=True):
                 if container.labels["eager.gateway"].startswith(f"{server.pid}-"):
                     container.kill()
         finally:
@@ -255,7 +255,7 @@ def containers_of(gateway_pid: int) -> list[str]:
     try:
         return [
             container.name or ""
-            for container in client.containers.list(all=True, filters={"label": "eager.gateway"})
+            for container in client.containers.list(all=True, filters={"label": "eager.gateway"}, ignore_removed=True)
             if container.labels["eager.gateway"].startswith(f"{gateway_pid}-")
         ]
     finally:
