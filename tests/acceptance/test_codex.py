@@ -30,11 +30,14 @@ def project(tmp_path: Path) -> Path:
 
 def codex(project: Path, gateway_url: str, call: list[Any], *flags: str, model: str = MODEL) -> list[dict[str, Any]]:
     """The items of a turn, in which the model makes this call and then tells what came of it."""
-    home = project.parent / "home"
+    # Codex makes its helpers, and with them its sandbox, in no home that lies in the folder for temporary files.
+    home, temporary = project.parent / "home", project.parent / "temporary"
     home.mkdir(exist_ok=True)
+    temporary.mkdir(exist_ok=True)
     node, program = ENVIRONMENT / "node" / "node", ENVIRONMENT / "node" / "node_modules/@openai/codex/bin/codex.js"
     address = f'openai_base_url="{gateway_url}/v1"'
-    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "CODEX_API_KEY": "client-key"}
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(temporary)}
+    environment["CODEX_API_KEY"] = "client-key"
     done = subprocess.run(
         [
             node,
