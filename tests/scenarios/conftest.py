@@ -11,6 +11,9 @@ from tests.backends import require_backend
 from tests.scenarios.servers import eager
 
 CORPUS = "tests/corpus"
+#: What most programs of the corpus import. A container imports for itself alone, what comes with the default takes as
+#: long again, and the programs that want it import it themselves; local sandboxes have the default, by their zygote.
+PRELOAD = {"docker": {"EAGER_PRELOAD": "numpy,pandas,matplotlib.pyplot"}, "local": {}}
 
 
 @pytest.fixture(scope="package")
@@ -38,6 +41,7 @@ def gateway_url(backend: str, upstream_url: str) -> Iterator[str]:
         EAGER_SESSION_LIMIT="10",
         EAGER_POOL_SIZE="3",
         EAGER_CHECKOUT_TIMEOUT_S="110",
+        **PRELOAD[backend],
     ) as server:
         yield server.url
 
