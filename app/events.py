@@ -56,11 +56,17 @@ class Token(Event, tag="token"):
 
 
 class DeltaExtra(Event, tag="extra"):
-    """What a delta of the model holds beside texts and calls, as it came: pictures, audio, annotations, details of its
-    reasoning, and what is not known here."""
+    """What the model's answer holds beside texts and calls, as it came.
+
+    ``fields`` are those of a delta: pictures, audio, annotations, details of its reasoning, and what is not known here.
+    Once at the end of a turn come those that stood beside its deltas, such as citations: in ``choice`` and beside it,
+    in ``answer``.
+    """
 
     turn: int
     fields: dict[str, Any]
+    choice: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    answer: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
 class CodeStart(Event, tag="code.start"):

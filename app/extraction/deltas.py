@@ -7,7 +7,8 @@ choice 0 is read: requests for more never get here.
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -77,6 +78,9 @@ class Delta(msgspec.Struct):
     extra_content: Any = None
     #: What else it holds, as it came: pictures, audio, annotations, and what is not known here.
     extras: dict[str, Any] = {}
+    #: What stands beside the delta in its choice, and beside the choices.
+    choice_fields: dict[str, Any] | None = None
+    answer_fields: dict[str, Any] | None = None
 
 
 class _DeltaBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -94,26 +98,60 @@ class _DeltaBody(msgspec.Struct, forbid_unknown_fields=True):
     annotations: Any = None
 
 
-class _Choice(msgspec.Struct):
+class _Choice(msgspec.Struct, forbid_unknown_fields=True):
+    """What follows ``logprobs`` is no part of OpenAI's format. It is listed because it comes with every token."""
+
     index: Any = None
     delta: _DeltaBody | None = None
     message: Any = None
     error: Any = None
     finish_reason: Any = None
     logprobs: Any = None
+    native_finish_reason: Any = None  # OpenRouter
+    stop_reason: Any = None  # vLLM
+    matched_stop: Any = None  # SGLang
+    token_ids: Any = None  # vLLM; of one token, and said of none here
+    content_filter_results: Any = None  # Azure
 
 
-class _Increment(msgspec.Struct):
+class _Increment(msgspec.Struct, forbid_unknown_fields=True):
+    """Like ``_Choice``: what follows ``system_fingerprint`` comes with every token."""
+
+    id: Any = None
+    object: Any = None
+    created: Any = None
+    model: Any = None
     choices: list[_Choice] | None = None
     usage: Any = None
     error: Any = None
-    object: Any = None
+    obfuscation: Any = None
+    service_tier: Any = None
+    system_fingerprint: Any = None
+    provider: Any = None  # OpenRouter
+    citations: Any = None  # Perplexity
+    search_results: Any = None  # Perplexity
+
+
+class _Odd(NamedTuple):
+    """What only the json module can read, or what is not known here, of the delta, of its choice, of the answer."""
+
+    increment: _Increment
+    of_delta: dict[str, Any]
+    of_choice: dict[str, Any]
+    of_answer: dict[str, Any]
 
 
 _decoder = msgspec.json.Decoder(_Increment)
 _FIELDS = frozenset(_DeltaBody.__struct_fields__)
+_CHOICE_FIELDS = frozenset(_Choice.__struct_fields__)
+_ANSWER_FIELDS = frozenset(_Increment.__struct_fields__)
+#: Ours: ``eager`` holds what only this service may tell.
+_NOT_THEIRS = frozenset({"eager"})
 #: Of those, what is passed on as it comes.
 _PASSED_ON = ("images", "audio", "annotations")
+#: What is told once more in our answer. It is the same with every token, and read from those that begin and end one.
+_BESIDE_DELTA = ("native_finish_reason", "stop_reason", "matched_stop", "content_filter_results")
+_BESIDE_CHOICES = ("service_tier", "system_fingerprint", "provider", "citations", "search_results")
 #: Further names of reasoning (Copilot, some templates' servers).
 _REASONING_KEYS = ("reasoning_text", "thinking", "thought")
 
@@ -127,7 +165,22 @@ def decode_delta(data: bytes | str) -> Delta:
     try:
         return _read(data, _decoder.decode(data), {})
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _read(data, *_decode_odd(data))
+        return _read_odd(data)
+
+
+def _read_odd(data: bytes | str) -> Delta:
+    increment, of_delta, of_choice, of_answer = _decode_odd(data)
+    delta = _read(data, increment, of_delta)
+    if of_choice:
+        delta.choice_fields = {**(delta.choice_fields or {}), **of_choice}
+    if of_answer:
+        delta.answer_fields = {**(delta.answer_fields or {}), **of_answer}
+    return delta
+
+
+def _kept(told: msgspec.Struct, names: Iterable[str]) -> dict[str, Any] | None:
+    found = {name: value for name in names if _says_something(value := getattr(told, name))}
+    return found or None
 
 
 def _read(data: bytes | str, increment: _Increment, unknown: dict[str, Any]) -> Delta:
@@ -140,9 +193,13 @@ def _read(data: bytes | str, increment: _Increment, unknown: dict[str, Any]) -> 
             if choice.error:
                 raise broken(told_error({"error": choice.error}) or ToldError(""))
             if choice.message is not None and choice.delta is None:
-                return _read(data, *_decode_odd(data))
-            return _read_choice(choice, usage, unknown)
-    return Delta(usage=usage)
+                return _read_odd(data)
+            delta = _read_choice(choice, usage, unknown)
+            if delta.finish_reason is not None or choice.delta is None or choice.delta.role is not None:
+                delta.choice_fields = _kept(choice, _BESIDE_DELTA)
+                delta.answer_fields = _kept(increment, _BESIDE_CHOICES)
+            return delta
+    return Delta(usage=usage, answer_fields=_kept(increment, _BESIDE_CHOICES))
 
 
 def is_error(data: str) -> bool:
@@ -171,13 +228,13 @@ def _raise_error(data: bytes | str, increment: _Increment) -> None:
         raise broken(told._replace(message=whole(told.message)))
 
 
-def _decode_odd(data: bytes | str) -> tuple[_Increment, dict[str, Any]]:
-    """The event, and those fields of its delta that are not known here. msgspec refuses half surrogates, raw control
-    characters and NaN; the json module takes all three."""
+def _decode_odd(data: bytes | str) -> _Odd:
+    """The event, and those of its fields that are not known here."""
     try:
-        document = _encodable(json.loads(data, strict=False, parse_constant=lambda _: None))
-        unknown = _take_unknown(document)
-        return msgspec.convert(document, _Increment), unknown
+        document = _document(data)
+        of_delta, of_choice = _take_unknown(document)
+        of_answer = _take(document, _ANSWER_FIELDS) if isinstance(document, dict) else {}
+        return _Odd(msgspec.convert(document, _Increment), of_delta, of_choice, of_answer)
     except (ValueError, RecursionError) as error:
         words = data if isinstance(data, str) else data.decode("utf-8", "replace")
         told = error_in_text(words) or ToldError(words.strip()[:_MAX_QUOTED_CHARS])
@@ -185,22 +242,40 @@ def _decode_odd(data: bytes | str) -> tuple[_Increment, dict[str, Any]]:
         raise UpstreamBroken(f"the upstream sent an event that is not a chat completion{quoted}") from error
 
 
-def _take_unknown(document: Any) -> dict[str, Any]:
-    """Takes them out of the first choice's delta, which may be a message; from the other choices' too."""
+def _document(data: bytes | str) -> Any:
+    """msgspec refuses half surrogates, raw control characters and NaN; the json module takes all three, in ten
+    times the time."""
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _encodable(json.loads(data, strict=False, parse_constant=lambda _: None))
+
+
+def _take_unknown(document: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Takes them out of every choice and its delta, which may be a message. Those of the first choice are returned: of
+    its delta, and of itself."""
     choices = document.get("choices") if isinstance(document, dict) else None
-    unknown: dict[str, Any] = {}
+    of_delta: dict[str, Any] = {}
+    of_choice: dict[str, Any] = {}
     for choice in choices if isinstance(choices, list) else ():
         if not isinstance(choice, dict):
             continue
         message = choice.pop("message", None)
+        beside = _take(choice, _CHOICE_FIELDS)
         delta = choice.get("delta") or message
-        if not isinstance(delta, dict):
-            continue
-        found = {name: delta[name] for name in delta.keys() - _FIELDS}
-        choice["delta"] = {name: value for name, value in delta.items() if name in _FIELDS}
+        found: dict[str, Any] = {}
+        if isinstance(delta, dict):
+            choice["delta"] = dict(delta)
+            found = _take(choice["delta"], _FIELDS)
         if not choice.get("index"):
-            unknown = unknown or found
-    return {name: value for name, value in unknown.items() if _says_something(value)}
+            of_delta, of_choice = of_delta or found, of_choice or beside
+    return of_delta, of_choice
+
+
+def _take(told: dict[str, Any], known: frozenset[str]) -> dict[str, Any]:
+    """Takes out what is not known, and returns what of that says something and is not ours to say."""
+    found = {name: told.pop(name) for name in told.keys() - known}
+    return {name: value for name, value in found.items() if name not in _NOT_THEIRS and _says_something(value)}
 
 
 def _encodable(value: Any, key: str = "") -> Any:

@@ -39,6 +39,7 @@ from app.extraction.turn_items import (
     CodeText,
     ContentText,
     ExtraFields,
+    FieldsBeside,
     Finish,
     ForeignCall,
     ForeignFragment,
@@ -51,6 +52,8 @@ from app.extraction.turn_items import (
 
 #: Everything one answer may hold; the longest outputs of models are some 128k tokens.
 MAX_CHARS = 16 * 1024 * 1024
+#: Names that an answer may tell beside its deltas, and again of its choice.
+MAX_FIELDS_BESIDE = 64
 
 _TRUNCATED = frozenset({"length", "content_filter"})
 
@@ -116,6 +119,8 @@ class TurnReader:
         self._content_halves = HalfCharacters()
         self._reasoning_halves = HalfCharacters()
         self._refusal_halves = HalfCharacters()
+        self._choice_fields: dict[str, Any] = {}
+        self._answer_fields: dict[str, Any] = {}
 
     def __repr__(self) -> str:
         return f"<TurnReader calls={len(self._assembler.calls)} finish_reason={self._finish_reason!r}>"
@@ -130,6 +135,10 @@ class TurnReader:
             self._read_rest(delta, items)
         if delta.reasoning_details or delta.extras:
             self._read_extras(delta, items)
+        if delta.answer_fields is not None:
+            _keep(delta.answer_fields, self._answer_fields)
+        if delta.choice_fields is not None:
+            _keep(delta.choice_fields, self._choice_fields)
         if delta.finish_reason is not None:
             self._finish(delta.finish_reason, items)
         if delta.usage is not None:
@@ -147,6 +156,8 @@ class TurnReader:
         self._close(reason, items)
         if not self._told:
             self._tell(reason, items)
+        if self._choice_fields or self._answer_fields:
+            items.append(FieldsBeside(self._choice_fields, self._answer_fields))
         return items
 
     def _finish(self, reason: str, items: list[TurnItem]) -> None:
@@ -348,3 +359,10 @@ def _is_json_object(text: str) -> bool:
         return isinstance(json.loads(text), dict)
     except (ValueError, RecursionError):
         return False
+
+
+def _keep(fields: dict[str, Any], kept: dict[str, Any]) -> None:
+    """The latest value of each name; of an upstream that invents names without end, the first ones."""
+    for name, value in fields.items():
+        if name in kept or len(kept) < MAX_FIELDS_BESIDE:
+            kept[name] = value

@@ -32,6 +32,13 @@ class ExtraFields(NamedTuple):
     fields: dict[str, Any]
 
 
+class FieldsBeside(NamedTuple):
+    """What an answer tells beside its deltas, the latest of each name, once at its end: of the choice, and of all."""
+
+    choice: dict[str, Any]
+    answer: dict[str, Any]
+
+
 class CodeStarted(NamedTuple):
     """``name`` is the tool's; empty for code in content."""
 
@@ -94,6 +101,6 @@ class UsageReport(NamedTuple):
 
 
 TurnItem = (
-    ContentText | ReasoningText | RefusalText | ExtraFields | CodeStarted | CodeText | CodeEnded
+    ContentText | ReasoningText | RefusalText | ExtraFields | FieldsBeside | CodeStarted | CodeText | CodeEnded
     | ForeignFragment | ForeignCall | RefusedCall | Finish | UsageReport
 )  # fmt: skip

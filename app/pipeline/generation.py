@@ -21,6 +21,7 @@ from app.extraction.turn_items import (
     CodeText,
     ContentText,
     ExtraFields,
+    FieldsBeside,
     Finish,
     ForeignCall,
     ForeignFragment,
@@ -130,7 +131,7 @@ class Generation:
                 case ContentText(text=text, logprobs=logprobs):
                     self._note_token()
                     await emit(Token(turn=self.turn, channel="content", text=text, logprobs=logprobs or UNSET))
-                case RefusalText() | ReasoningText() | ExtraFields():
+                case RefusalText() | ReasoningText() | ExtraFields() | FieldsBeside():
                     self._note_token()
                     await emit(self._event_of(item))
                 case CodeStarted():
@@ -155,7 +156,7 @@ class Generation:
                 case UsageReport(usage=usage):
                     self.usage = usage
 
-    def _event_of(self, item: RefusalText | ReasoningText | ExtraFields) -> Token | DeltaExtra:
+    def _event_of(self, item: RefusalText | ReasoningText | ExtraFields | FieldsBeside) -> Token | DeltaExtra:
         match item:
             case RefusalText(text=text, logprobs=logprobs):
                 return Token(turn=self.turn, channel="refusal", text=text, logprobs=logprobs or UNSET)
@@ -163,6 +164,8 @@ class Generation:
                 return Token(turn=self.turn, channel="reasoning", text=text, key=key)
             case ExtraFields(fields=fields):
                 return DeltaExtra(turn=self.turn, fields=fields)
+            case FieldsBeside(choice=choice, answer=answer):
+                return DeltaExtra(turn=self.turn, fields={}, choice=choice or UNSET, answer=answer or UNSET)
 
     async def _show_fragment(self, item: ForeignFragment) -> None:
         """While code is being written the client's calls are held back until they are whole."""

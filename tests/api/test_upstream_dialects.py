@@ -416,3 +416,33 @@ async def test_a_request_whose_stream_options_are_not_known_goes_without(field: 
     async with field(refused, SAYS) as upstream:
         assert (await upstream.message())["content"] == "Done."
     assert ["stream_options" in request for request in upstream.requests] == [True, False]
+
+
+BESIDE_DELTAS = {"citations": ["https://a.example"], "service_tier": "flex", "x_groq": {"id": "r"}}
+
+
+@pytest.mark.parametrize("whole", [False, True])
+async def test_what_stands_beside_deltas_reaches_the_client_beside_a_code_tool(field: OpenField, whole: bool) -> None:
+    told = {"index": 0, "finish_reason": "stop", "stop_reason": 7}
+    last = {**told, "message": {"role": "assistant", "content": "Done."}} if whole else {**told, "delta": {}}
+    body = json.dumps({"choices": [last], **BESIDE_DELTAS}).encode() if whole else D({"content": "Done."})
+    final = (
+        answer(body, type="application/json")
+        if whole
+        else answer(body + sse({"choices": [last], **BESIDE_DELTAS}) + DONE)
+    )
+    async with field(answer(call(ARGUMENTS, id="c", name="python") + STOP + DONE), final) as upstream:
+        status, document = await upstream.ask()
+        assert (status, upstream.code) == (200, CODE)
+        assert {name: document[name] for name in BESIDE_DELTAS} == BESIDE_DELTAS
+        assert document["choices"][0]["stop_reason"] == 7
+    async with field(final) as upstream:
+        chunks = await upstream.chunks()
+        (carrier,) = [chunk for chunk in chunks if "citations" in chunk]
+        assert {name: carrier[name] for name in BESIDE_DELTAS} == BESIDE_DELTAS
+        assert carrier["choices"][0]["stop_reason"] == 7
+        assert carrier["choices"][0]["finish_reason"] == "stop"
+    async with field(final) as upstream:
+        status, document = await upstream.ask("responses", input="Go.", tools=[], messages=None)
+        assert status == 200
+        assert {name: document[name] for name in BESIDE_DELTAS} == BESIDE_DELTAS

@@ -174,3 +174,28 @@ def test_errors_and_nonsense_break_the_stream(data: str, message: str) -> None:
 )
 def test_the_data_of_an_event_may_be_an_error(data: str, expected: bool) -> None:
     assert is_error(data) is expected
+
+
+def test_what_stands_beside_a_delta_is_told_but_what_only_we_may_tell() -> None:
+    known = {"provider": "p", "citations": ["a"], "service_tier": "flex", "system_fingerprint": None}
+    odd = {"x_groq": {"id": "r"}, "timings": {}, "eager": [{"type": "summary"}]}
+    beside = {"stop_reason": 7, "native_finish_reason": "eos"}
+    assert decode_delta(chunk({"content": "a"}, **known)).answer_fields is None  # it is the same with every token
+    delta = decode_delta(chunk({"content": "a"}, "stop", **known))
+    assert (delta.content, delta.choice_fields) == ("a", None)
+    assert delta.answer_fields == {"provider": "p", "citations": ["a"], "service_tier": "flex"}
+    choice = {
+        "index": 0,
+        "delta": {"role": "assistant", "content": "a", "eager": 1},
+        **beside,
+        "score": 0.5,
+        "eager": [],
+    }
+    delta = decode_delta(json.dumps({"choices": [{"index": 1, "rank": 2}, choice], **known, **odd}))
+    assert (delta.content, delta.extras) == ("a", {})
+    assert delta.choice_fields == {**beside, "score": 0.5}
+    assert delta.answer_fields == {"provider": "p", "citations": ["a"], "service_tier": "flex", "x_groq": {"id": "r"}}
+    whole = {"index": 0, "message": {"content": "a"}, **beside, "finish_reason": "stop"}
+    delta = decode_delta(json.dumps({"choices": [whole], **known}))
+    assert (delta.content, delta.choice_fields) == ("a", beside)
+    assert delta.answer_fields is not None

@@ -16,6 +16,7 @@ from app.extraction.turn_items import (
     CodeStarted,
     CodeText,
     ContentText,
+    FieldsBeside,
     Finish,
     ForeignCall,
     ForeignFragment,
@@ -41,12 +42,17 @@ def read(reader: TurnReader, *deltas: Delta) -> list[TurnItem]:
 
 
 def replay(name: str, sizes: int = 1 << 20, **options: Any) -> tuple[list[TurnItem], TurnReader]:
-    """The items of a recorded stream, read in pieces of that many bytes; the last item of a broken one is its error."""
+    """The items of a recorded stream but for what stands beside its deltas, read in pieces of that many bytes; the last
+    item of a broken one is its error."""
     data = (STREAMS / f"{name}.sse").read_bytes()
     decoder, reader = SSEDecoder(), new_reader(**options)
     events = [event for at in range(0, len(data), sizes) for event in decoder.feed(data[at : at + sizes])]
     deltas = [decode_delta(event.data) for event in events + decoder.flush() if event.data != "[DONE]"]
-    return read(reader, *deltas), reader
+    return without_beside(read(reader, *deltas)), reader
+
+
+def without_beside(items: list[TurnItem]) -> list[TurnItem]:
+    return [item for item in items if not isinstance(item, FieldsBeside)]
 
 
 def codes(items: list[TurnItem]) -> list[tuple[str, str, str, bool]]:
@@ -467,4 +473,21 @@ def test_recorded_streams_are_the_same_for_any_cut(name: str, sizes: list[int]) 
         if at >= len(data):
             break
         at += size
-    assert items + reader.flush() == replay(name)[0]
+    assert without_beside(items + reader.flush()) == replay(name)[0]
+
+
+def test_what_stands_beside_deltas_is_told_once_at_the_end_with_its_latest_values() -> None:
+    reader = TurnReader(sources=("tool",), new_id=lambda: "id")
+    fed = [
+        Delta(content="a", answer_fields={"citations": [1]}),
+        Delta(answer_fields={"citations": [1, 2], "provider": "p"}, choice_fields={"stop_reason": 7}),
+        Delta(finish_reason="stop"),
+        Delta(answer_fields={f"n{number}": 1 for number in range(1000)}),
+    ]
+    items = [item for delta in fed for item in reader.feed(delta)]
+    assert not [item for item in items if isinstance(item, FieldsBeside)]
+    (beside,) = reader.flush()
+    assert isinstance(beside, FieldsBeside)
+    assert beside.choice == {"stop_reason": 7}
+    assert {name: beside.answer[name] for name in ("citations", "provider")} == {"citations": [1, 2], "provider": "p"}
+    assert len(beside.answer) == turn.MAX_FIELDS_BESIDE

@@ -63,6 +63,8 @@ class ChatWire:
         #: Indices of the calls that were begun, fresh and contiguous (R9).
         self._calls: dict[str, int] = {}
         self._has_text = False
+        self._choice_fields: dict[str, Any] = {}
+        self._answer_fields: dict[str, Any] = {}
 
     def encode(self, event: Event) -> bytes:
         match event:
@@ -72,7 +74,8 @@ class ChatWire:
                 self._start = event
                 return self._chunk({"role": "assistant", "content": None})  # R3, R7
             case DeltaExtra(fields=fields):
-                return self._chunk(fields)
+                _keep_beside(event, self._choice_fields, self._answer_fields)
+                return self._chunk(fields) if fields else b""
             case ToolCallDelta():
                 return self._call_delta(event)
             case ToolCall():
@@ -128,17 +131,27 @@ class ChatWire:
         if done.finish_reason == "error":
             return b""
         assert self._start is not None
-        last = self._chunk({}, finish=finish_reason(done, legacy=self._legacy), eager=summary(self._start, done))  # R8
+        reason = finish_reason(done, legacy=self._legacy)
+        last = self._chunk({}, finish=reason, eager=summary(self._start, done), beside=True)  # R8
         if not self._include_usage:
             return last
         usage = {"choices": [], "usage": public_usage(done.usage)}
         return last + b"data: %b,%b\n\n" % (self._head, _encode(usage)[1:])
 
     def _chunk(
-        self, delta: dict[str, Any], *, finish: str | None = None, logprobs: Any = None, eager: Any = None
+        self,
+        delta: dict[str, Any],
+        *,
+        finish: str | None = None,
+        logprobs: Any = None,
+        eager: Any = None,
+        beside: bool = False,
     ) -> bytes:
         choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
         carried = b',"eager":[%b]' % _encode(eager) if eager is not None else b""
+        if beside:
+            choice |= self._choice_fields
+            carried += b",%b" % _encode(self._answer_fields)[1:-1] if self._answer_fields else b""
         return b'data: %b,"choices":[%b]%b%b}\n\n' % (self._head, _encode(choice), self._usage, carried)
 
 
@@ -159,7 +172,12 @@ def chat_document(
     assert isinstance(done, Done)
     tokens = [event for event in events if isinstance(event, Token)]
     carried: list[Any] = [event for event in events if _is_carried(event)] if carry else []
-    message = _message(tokens, [event for event in events if isinstance(event, DeltaExtra)])
+    extras = [event for event in events if isinstance(event, DeltaExtra)]
+    message = _message(tokens, extras)
+    choice_fields: dict[str, Any] = {}
+    answer_fields: dict[str, Any] = {}
+    for extra in extras:
+        _keep_beside(extra, choice_fields, answer_fields)
     if calls := [event for event in events if isinstance(event, ToolCall)]:
         message |= _function_call(calls[0]) if legacy else {"tool_calls": [_call(call) for call in calls]}
     choice = {
@@ -167,6 +185,7 @@ def chat_document(
         "message": message,
         "logprobs": _join_logprobs(token.logprobs for token in tokens),
         "finish_reason": finish_reason(done, legacy=legacy),
+        **choice_fields,
     }
     return _encode(
         {
@@ -177,8 +196,15 @@ def chat_document(
             "choices": [choice],
             "usage": public_usage(done.usage),
             "eager": [*carried, summary(start, done)],
+            **answer_fields,
         }
     )
+
+
+def _keep_beside(extra: DeltaExtra, choice: dict[str, Any], answer: dict[str, Any]) -> None:
+    """The latest of what turns tell beside their deltas. No name of it is one of ours (``extraction/deltas.py``)."""
+    choice |= _known(extra.choice) or {}
+    answer |= _known(extra.answer) or {}
 
 
 def _reasoning_key(token: Token) -> str:

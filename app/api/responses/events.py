@@ -134,6 +134,8 @@ class ResponseStream:
         self._spoken_turn = -1
         self._annotations: list[Any] = []
         self._extras: dict[str, Any] = {}
+        #: What the model's answers tell beside their deltas, such as citations.
+        self._beside: dict[str, Any] = {}
         self._carry_events = carry_events
         self._container_id = container_id
         self._files: dict[str, str] = {}
@@ -159,6 +161,8 @@ class ResponseStream:
         if self._carry_events and isinstance(event, CARRIED):
             self._eager.append(msgspec.to_builtins(event))
         match event:
+            case DeltaExtra(choice=choice, answer=answer) if choice or answer:
+                self._beside |= {**(choice or {}), **(answer or {})}
             case Start():
                 self._start(event)
             case Error(error=error):
@@ -352,7 +356,9 @@ class ResponseStream:
 
     def _emit_response(self, type: str, status: str, **fields: Any) -> dict[str, Any]:
         output = [self._shown(item) for item in self.output_items]
-        response = {**self._envelope, "id": self._id, "status": status, "output": output, **fields}
+        response = {**self._beside, **self._envelope, "id": self._id, "status": status, "output": output, **fields}
+        if isinstance(tier := self._beside.get("service_tier"), str):
+            response["service_tier"] = tier
         self._emit_event(type, {"response": response})
         return response
 

@@ -11,6 +11,7 @@ from app.api.chat.wire import ChatWire, chat_document
 from app.errors import EagerError
 from app.events import (
     CodeStart,
+    DeltaExtra,
     Done,
     Error,
     ErrorBody,
@@ -172,3 +173,18 @@ def test_a_document_holds_what_would_have_streamed() -> None:
     assert choice["finish_reason"] == "tool_calls"
     assert [event["type"] for event in answer["eager"]] == ["exec.output", "summary"]
     assert document(OUTPUT, done())["choices"][0]["message"]["content"] is None
+
+
+def test_what_stood_beside_the_deltas_rides_on_the_last_chunk() -> None:
+    turns = [
+        DeltaExtra(turn=0, fields={}, answer={"citations": [1], "provider": "p"}),
+        DeltaExtra(turn=1, fields={}, choice={"stop_reason": 7}, answer={"citations": [2]}),
+    ]
+    chunks = stream(*turns, text("Hi"), done(), include_usage=True)
+    assert len(chunks) == 4
+    last = chunks[2]
+    assert (last["citations"], last["provider"], last["choices"][0]["stop_reason"]) == ([2], "p", 7)
+    assert not any("citations" in chunk for chunk in chunks if chunk is not last)
+    answer = document(*turns, text("Hi"), done())
+    assert (answer["citations"], answer["provider"], answer["choices"][0]["stop_reason"]) == ([2], "p", 7)
+    assert "citations" not in answer["choices"][0]["message"]
