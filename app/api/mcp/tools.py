@@ -12,8 +12,8 @@ import msgspec
 
 from app.api.edge.validation import validated
 from app.api.mcp.arguments import TOOLS, OfFile, OfSession, RunCode, WriteFile
+from app.api.own_sessions import end_session, own_sessions
 from app.api.services import Services
-from app.containers.host import CONTAINER_PREFIX
 from app.errors import RequestError
 from app.events import CodeEnd, Done, Error, Event, ExecError, ExecOutput, ExecResult
 from app.ids import new_id
@@ -89,14 +89,13 @@ class McpTools:
             case OfSession() as asked, "list_files":
                 return await self._list_files(asked.session)
             case OfSession() as asked, _:
-                await self._registry.delete(asked.session, owner=self._owner)
-                await self._services.store.shared.revoke(owner=self._owner, session=asked.session)
+                await end_session(self._services, asked.session, owner=self._owner)
                 return ToolAnswer(f"The session {asked.session} has ended.", {"session": asked.session})
             case _, "create_session":
                 entry = await self._create()
                 return ToolAnswer(f"Session {entry.id}", {"session": entry.id})
             case _:
-                return self._list_sessions()
+                return await self._list_sessions()
 
     async def _create(self, *, spare: bool = False) -> SessionEntry:
         wait_s = self._gateway.checkout_timeout_s
@@ -126,10 +125,11 @@ class McpTools:
             )
         return said.answer(id)
 
-    def _list_sessions(self) -> ToolAnswer:
-        own = [entry for entry in self._registry.list(owner=self._owner) if not entry.id.startswith(CONTAINER_PREFIX)]
-        told = [f"{entry.id} ({'busy' if entry.busy else 'idle'})" for entry in own]
-        data = [{"session": entry.id, "busy": entry.busy, "created_at": int(entry.created_at)} for entry in own]
+    async def _list_sessions(self) -> ToolAnswer:
+        own = await own_sessions(self._services, owner=self._owner)
+        told = [f"{session['id']} ({session['status']})" for session in own]
+        names = ("status", "created_at", "last_used_at")
+        data = [{"session": session["id"], **{name: session[name] for name in names}} for session in own]
         return ToolAnswer("\n".join(told) or "There are no sessions.", {"sessions": data})
 
     async def _list_files(self, session: str) -> ToolAnswer:

@@ -11,40 +11,15 @@ from app.api.eager.wire import EagerWire, execution_document
 from app.api.edge.auth import AuthenticatedCaller
 from app.api.edge.openapi import STREAMED
 from app.api.event_stream import EventDocument, EventStream, while_client_stays
+from app.api.own_sessions import describe, describe_elsewhere, end_session, own_sessions
 from app.api.schemas import ExecuteRequest
 from app.api.services import InjectedServices
-from app.containers.host import CONTAINER_PREFIX
 from app.ids import new_id
 from app.pipeline.emitter import SendEvent
 from app.pipeline.place import AtHand
 from app.pipeline.program import run_program
-from app.sandbox.registry import SessionEntry
-from app.store.instances import SessionRecord
 
 router = APIRouter(prefix="/v1/sessions")
-
-
-def _describe(entry: SessionEntry) -> dict[str, Any]:
-    return {
-        "id": entry.id,
-        "object": "session",
-        "status": "busy" if entry.busy else "idle",
-        "created_at": int(entry.created_at),
-        "last_used_at": int(entry.last_used_at),
-        "expires_after_s": entry.expires_after_s,
-    }
-
-
-def _describe_elsewhere(found: SessionRecord) -> dict[str, Any]:
-    """What is known of a session that another gateway holds."""
-    return {
-        "id": found.id,
-        "object": "session",
-        "status": "elsewhere",
-        "created_at": int(found.created_at),
-        "last_used_at": None,
-        "expires_after_s": found.idle_s,
-    }
 
 
 @router.post("")
@@ -52,17 +27,13 @@ async def create_session(request: Request, caller: AuthenticatedCaller, services
     """A fresh session. It expires after the deployment's idle time without use."""
     gateway = services.gateway
     creating = gateway.registry.create(owner=caller.name, deadline_s=gateway.checkout_timeout_s)
-    return _describe(await while_client_stays(request.receive, creating))
+    return describe(await while_client_stays(request.receive, creating))
 
 
 @router.get("")
 async def list_sessions(caller: AuthenticatedCaller, services: InjectedServices) -> dict[str, Any]:
     """The caller's sessions. Containers, which are sessions too, have a list of their own."""
-    gateway, owner = services.gateway, caller.name
-    here = [_describe(entry) for entry in gateway.registry.list(owner=owner)]
-    elsewhere = [_describe_elsewhere(found) for found in await gateway.instance.list_elsewhere(owner=owner)]
-    sessions = [session for session in here + elsewhere if not session["id"].startswith(CONTAINER_PREFIX)]
-    return {"object": "list", "data": sessions}
+    return {"object": "list", "data": await own_sessions(services, owner=caller.name)}
 
 
 @router.get("/{session_id}")
@@ -70,14 +41,13 @@ async def get_session(caller: AuthenticatedCaller, services: InjectedServices, s
     gateway, owner = services.gateway, caller.name
     here = gateway.registry.is_alive(session_id, owner=owner)
     found = None if here else await gateway.instance.find_elsewhere(session_id, owner=owner)
-    return _describe_elsewhere(found) if found else _describe(await gateway.registry.get(session_id, owner=owner))
+    return describe_elsewhere(found) if found else describe(await gateway.registry.get(session_id, owner=owner))
 
 
 @router.delete("/{session_id}")
 async def delete_session(caller: AuthenticatedCaller, services: InjectedServices, session_id: str) -> dict[str, Any]:
     """Ends the session at once, whatever it runs, and the links to what was made in it."""
-    await services.gateway.registry.delete(session_id, owner=caller.name)
-    await services.store.shared.revoke(owner=caller.name, session=session_id)
+    await end_session(services, session_id, owner=caller.name)
     return {"id": session_id, "object": "session.deleted", "deleted": True}
 
 

@@ -11,6 +11,7 @@ from unittest.mock import patch
 import httpx
 import pytest
 
+from app.errors import SandboxStartError
 from tests.api.served import Served, served
 
 HEADERS = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
@@ -113,3 +114,30 @@ async def test_a_key_s_requests_are_counted(tmp_path: Path) -> None:
     async with served(tmp_path, api_keys=keys) as gateway:
         assert (await ask(gateway, "tools/list", {})).status_code == 200
         assert (await ask(gateway, "tools/list", {})).status_code == 429
+
+
+@pytest.mark.parametrize(
+    "failure", [SandboxStartError("the engine at tcp://10.1.2.3:2375 is gone"), RuntimeError("10.1.2.3 is gone")]
+)
+async def test_what_fails_tells_no_addresses(gateway: Served, failure: Exception) -> None:
+    async def fails() -> None:
+        raise failure
+
+    with patch.object(gateway.registry, "create", lambda **_: fails()):
+        answer = await ask(gateway, "tools/call", {"name": "create_session", "arguments": {}})
+    assert answer.status_code == 200
+    assert '"isError":true' in answer.text or '"error":' in answer.text
+    assert "10.1.2.3" not in answer.text
+
+
+async def test_sessions_are_listed_wherever_they_live_and_ended_where_they_do(tmp_path: Path) -> None:
+    async with served(tmp_path) as here, served(tmp_path) as there:
+        made = (await call(here, "create_session", {}))["structuredContent"]["session"]
+        await here.services.gateway.instance.settle()
+        for gateway, status in ((here, "idle"), (there, "elsewhere")):
+            (listed,) = (await call(gateway, "list_sessions", {}))["structuredContent"]["sessions"]
+            assert (listed["session"], listed["status"]) == (made, status)
+        assert (await call(there, "delete_session", {"session": made}))["isError"]
+        assert here.registry.is_alive(made, owner="a")
+        assert not (await call(here, "delete_session", {"session": made}))["isError"]
+        assert (await call(here, "list_sessions", {}))["structuredContent"] == {"sessions": []}
