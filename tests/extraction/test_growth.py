@@ -115,4 +115,4 @@ def test_the_measure_finds_what_is_quadratic(monkeypatch: pytest.MonkeyPatch) ->
 
     for slow in (joining, comparing):
         monkeypatch.setitem(READERS, "slow", slow)
-        assert grows("slow", "", "{1}") is not None
+        assert any(grows("slow", "", "{1}") for _ in range(TRIES))

@@ -15,7 +15,9 @@ from typing import Any
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.shared.exceptions import MCPError
 from mcp.types import (
+    INTERNAL_ERROR,
     BlobResourceContents,
     CallToolRequestParams,
     CallToolResult,
@@ -37,6 +39,8 @@ from app.errors import EagerError
 
 #: Each request has a manager, which logs that it has begun and ended.
 logging.getLogger("mcp").setLevel(logging.WARNING)
+
+log = logging.getLogger(__name__)
 
 _VERSION = metadata.version("eager")
 #: Bodies are limited before they come here.
@@ -75,6 +79,10 @@ async def serve(tools: McpTools, scope: Scope, receive: Receive, send: Send) -> 
             return _result(await asyncio.shield(task))
         except EagerError as error:
             return CallToolResult(content=[TextContent(text=to_body(error).message)], is_error=True)
+        except Exception as error:
+            # The package would tell the client all that the exception says.
+            log.exception("the tool %r failed", params.name[:64])
+            raise MCPError(INTERNAL_ERROR, to_body(error).message) from error
 
     server = Server("eager", version=_VERSION, on_list_tools=list_tools, on_call_tool=call_tool)
     manager = StreamableHTTPSessionManager(server, stateless=True, max_request_body_size=_ANY_SIZE)
