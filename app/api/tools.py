@@ -28,18 +28,22 @@ IN_WORDS = (
     "You can run Python. Write the code in a Markdown block that begins with ```python; it runs while you write it, "
     "and you are shown its output. " + DESCRIPTION.partition(". ")[2]
 )
-INTERPRETER: dict[str, Any] = {
-    "type": "function",
-    "function": {
-        "name": INTERPRETER_NAME,
-        "description": DESCRIPTION,
-        "parameters": {
-            "type": "object",
-            "properties": {"code": {"type": "string", "description": "Python source code."}},
-            "required": ["code"],
+
+
+def interpreter(name: str, *, hint: bool) -> dict[str, Any]:
+    """The function that the upstream is told of. ``hint``: how to write code that runs early."""
+    return {
+        "type": "function",
+        "function": {
+            "name": name,
+            "description": DESCRIPTION + HINT if hint else DESCRIPTION,
+            "parameters": {
+                "type": "object",
+                "properties": {"code": {"type": "string", "description": "Python source code."}},
+                "required": ["code"],
+            },
         },
-    },
-}
+    }
 
 
 def code_tool_names(asked: Collection[str] | None) -> frozenset[str]:
@@ -93,10 +97,7 @@ def for_upstream(
         raise RequestError("The tools leave no name for the code interpreter.", param="tools")
     replaced = [tool for tool in tools if not _is_interpreter(tool)]
     if name not in declared:
-        description = DESCRIPTION + HINT if hint else DESCRIPTION
-        replaced.append(
-            {**INTERPRETER, "function": {**INTERPRETER["function"], "name": name, "description": description}}
-        )
+        replaced.append(interpreter(name, hint=hint))
     body = {**body, "tools": replaced}
     choice = body.get("tool_choice")
     if isinstance(choice, dict) and _is_interpreter(choice):

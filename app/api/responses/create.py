@@ -52,7 +52,7 @@ async def create_response(
     body = body.model_copy(update={"model": asked.model})
     require_supported(body)
     offered = asked.offers_interpreter and not is_json(body)
-    tools = tools_of(body, interpreter=offered, refuse=gateway.hosted_tools == "refuse")
+    tools = tools_of(body, interpreter=offered, refuse=gateway.hosted_tools == "refuse", hint=asked.hints)
     _require_no_session(asked.options)
     options = asked.drop_in_options(whole=not body.stream)
     choice = tools.container

@@ -150,11 +150,14 @@ def envelope(
     }
 
 
-def tools_of(request: ResponsesRequest, *, interpreter: bool = False, refuse: bool = False) -> Tools:
+def tools_of(
+    request: ResponsesRequest, *, interpreter: bool = False, refuse: bool = False, hint: bool = False
+) -> Tools:
     """
     Args:
         interpreter: the model has it also where the client does not declare it.
         refuse: services that are not here, in place of leaving them out with a warning.
+        hint: the interpreter's description tells how to write code that runs early.
 
     Raises:
         RequestError: a tool that is not well formed, or cannot be had here.
@@ -162,7 +165,7 @@ def tools_of(request: ResponsesRequest, *, interpreter: bool = False, refuse: bo
     tools = request.tools
     if interpreter and not any(tool.get("type") == "code_interpreter" for tool in tools):
         tools = [*tools, {"type": "code_interpreter"}]
-    return translate_tools(tools, request.tool_choice, loaded=loaded_tools(request.input), refuse=refuse)
+    return translate_tools(tools, request.tool_choice, loaded=loaded_tools(request.input), refuse=refuse, hint=hint)
 
 
 def is_json(request: ResponsesRequest) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from app.api.responses.client_tools import MAX_NAME_CHARS, ClientTool, ClientTools, declarations
 from app.api.schemas import MAX_TOOLS
-from app.api.tools import INTERPRETER, INTERPRETER_NAMES, allowed_tools, is_allowed_tools, undeclared
+from app.api.tools import INTERPRETER_NAMES, allowed_tools, interpreter, is_allowed_tools, undeclared
 from app.errors import RequestError
 from app.ids import is_id
 
@@ -55,12 +55,14 @@ def translate_tools(
     *,
     loaded: Iterable[tuple[str, Any]] = (),
     refuse: bool = False,
+    hint: bool = False,
 ) -> Tools:
     """Of ``allowed_tools`` the upstream is told of the allowed ones only (``app.api.tools.for_upstream``).
 
     Args:
         loaded: tools of the client's that came later, and where.
         refuse: services that are not here, in place of leaving them out with a warning.
+        hint: the interpreter's description tells how to write code that runs early.
 
     Raises:
         RequestError: a tool that cannot be had here, or that is not well formed.
@@ -77,7 +79,7 @@ def translate_tools(
         code_tool = next((name for name in INTERPRETER_NAMES if name not in clients.by_name), None)
         if code_tool is None:
             raise RequestError("The functions leave no name for the code interpreter.", param="tools")
-        upstream.append({"type": "function", "function": {**INTERPRETER["function"], "name": code_tool}})
+        upstream.append(interpreter(code_tool, hint=hint))
     if is_allowed_tools(choice):
         kept, choice = allowed_tools(tools, choice)
         names = {name for tool in kept for name in reader.names.get(id(tool), (code_tool,))}

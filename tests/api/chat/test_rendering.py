@@ -241,13 +241,17 @@ async def test_a_front_end_that_wants_its_tool_called_is_told_that_the_model_kno
         assert (await http.post("/v1/chat/completions", json=body)).status_code == 400
 
 
+@pytest.mark.parametrize(
+    ("path", "asked"), [("eager/completions", {"messages": [user("q")]}), ("responses", {"input": "q"})]
+)
 @pytest.mark.parametrize(("hint", "told"), [("auto", True), ("off", False)])
-async def test_the_interpreter_is_described_with_the_hint_on_the_other_endpoint_too(
-    gateway: Served, hint: str, told: bool
+async def test_the_interpreter_is_described_with_the_hint_on_the_other_endpoints_too(
+    gateway: Served, path: str, asked: dict[str, Any], hint: str, told: bool
 ) -> None:
     gateway.upstream.delta({"content": "Hi."})
     gateway.upstream.finish("stop")
-    asked = {"messages": [user("q")], "tools": [{"type": "code_interpreter"}], "eager": {"hint": hint}}
+    tool = {"type": "code_interpreter", "container": {"type": "auto"}}
     async with gateway.http() as http:
-        await http.post("/v1/eager/completions", json={"model": "m", **asked})
+        body = {"model": "m", **asked, "tools": [tool], "eager": {"hint": hint}}
+        assert (await http.post(f"/v1/{path}", json=body)).status_code == 200
     assert ("main()" in gateway.upstream.requests[0]["tools"][0]["function"]["description"]) is told
