@@ -119,7 +119,8 @@ async def test_a_start_that_is_cancelled_at_any_step_leaves_nothing(
                     assert has_zygote
                     assert name not in reached
                     await starting.result().close()
-            assert backend._slots == set()
+        # A second cancellation leaves the end of the first to itself; the backend's own end waits for that.
+        assert backend._slots == set()
     assert len(reached) >= (5 if has_zygote else len(MOMENTS))
 
 
