@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.api.tools import INTERPRETER, code_tool_names, for_upstream, has_code_tool, undeclared
+from app.api.tools import INTERPRETER_NAME, code_tool_names, for_upstream, has_code_tool, interpreter, undeclared
 from app.errors import RequestError
 from app.extraction.names import CODE_TOOLS
 
@@ -37,7 +37,7 @@ def test_which_requests_may_run_code(tools: object, names: frozenset[str], expec
 def test_the_interpreter_becomes_a_function_and_the_choice_goes_along() -> None:
     body = {"tools": [function("get_weather"), CODE_INTERPRETER], "tool_choice": {"type": "code_interpreter"}}
     upstream, names = for_upstream(body, CODE_TOOLS)
-    assert upstream["tools"] == [function("get_weather"), INTERPRETER]
+    assert upstream["tools"] == [function("get_weather"), interpreter(INTERPRETER_NAME, hint=False)]
     assert upstream["tool_choice"] == {"type": "function", "function": {"name": "python"}}
     assert names == CODE_TOOLS
     assert body["tools"][1] == CODE_INTERPRETER
