@@ -59,8 +59,8 @@ class Settings(BaseSettings):
     pool_size: int = Field(2, ge=1, description="Sandboxes kept warm ahead of need.")
     local_start: Literal["zygote", "exec"] = Field(
         "zygote",
-        description="`local`: each sandbox is a fork of one process that has imported the libraries (30 ms), or "
-        "imports them for itself (`exec`: 2 s).",
+        description="`local`: each sandbox is a fork of one process that has imported the libraries (some 35 ms), or "
+        "imports them for itself (`exec`: some 1.4 s).",
     )
     zygote_per_key: bool = Field(
         True, description="`local`: sandboxes of one key are forks of a process that forks for no other key."

@@ -167,7 +167,8 @@ class Keyring:
         self._wrong = wrong or WrongKeys()
         self._clock = clock
         self._keys: dict[bytes, _KnownKey] = {}
-        self._weights: dict[str, float] = {}
+        self._callers: dict[str, Caller] = {}
+        self._total_weight = self._least_weight = 0.0
         self.replace(entries)
 
     def __len__(self) -> int:
@@ -196,23 +197,25 @@ class Keyring:
                 raise ValueError(f"API key {position}: another key named {caller.name!r} has other limits")
             keys[digest] = key
         self._keys = keys
-        self._weights = {name: caller.weight for name, caller in by_name.items()}
+        self._callers = by_name
+        weights = [caller.weight for caller in by_name.values()]
+        self._total_weight, self._least_weight = sum(weights), min(weights, default=0.0)
 
     def callers(self) -> Iterator[Caller]:
         """Of all keys, those that have expired included."""
-        return iter({key.caller.name: key.caller for key in self._keys.values()}.values())
+        return iter(self._callers.values())
 
     def caller(self, name: str) -> Caller | None:
         """Who has this name, if anybody still has."""
-        return next((caller for caller in self.callers() if caller.name == name), None)
+        return self._callers.get(name)
 
     def fraction(self, name: str) -> float:
         """The part of everything that is a caller's, by the weights of all (``app/shares.py``)."""
-        total = sum(self._weights.values())
-        if not total:
+        if not self._total_weight:
             return 1.0
         # One whose key was withdrawn still holds what it has, and gets no more than the least of the others.
-        return self._weights.get(name, min(self._weights.values())) / total
+        caller = self._callers.get(name)
+        return (self._least_weight if caller is None else caller.weight) / self._total_weight
 
     def find(self, key: str) -> Caller | None:
         """Whose key this is. All keys are compared, so that the time taken tells nothing."""

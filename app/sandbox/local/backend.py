@@ -131,7 +131,9 @@ class LocalBackend:
                 raise
             if self._zygotes is zygotes:
                 self._zygotes, self._given_up = None, zygotes
-                log.warning("sandboxes import their libraries one by one, 2 s each: no zygote here (%s)", error.message)
+                log.warning(
+                    "sandboxes import their libraries one by one, seconds each: no zygote here (%s)", error.message
+                )
             await zygotes.close()
             return await self._start(owner)
         self._has_forked = self._zygotes is not None
