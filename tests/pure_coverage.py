@@ -72,6 +72,7 @@ class PureCoverage:
             data = CoverageData(no_disk=True)
             data.loads(told)
             self._coverage.get_data().update(data)
+            data.close(force=True)  # it is in memory: Python 3.13 warns of what is left to the collector
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -79,6 +80,7 @@ class PureCoverage:
         output = getattr(session.config, "workeroutput", None)
         if output is not None:
             output["pure_coverage"] = self._coverage.get_data().dumps()
+            self._coverage.get_data().close(force=True)
             return
         for place, held in HELD.items():
             report = io.StringIO()
@@ -90,6 +92,7 @@ class PureCoverage:
                 reached = 0.0
             if reached < held:
                 self._low.append(f"{place}: {reached:.1f} % of {held:.1f} %\n{report.getvalue()}")
+        self._coverage.get_data().close(force=True)
         if self._low and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

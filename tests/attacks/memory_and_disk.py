@@ -198,6 +198,7 @@ except OSError as error:
 """,
         ends="ok | lost MemoryLimitExceeded | lost InterpreterKilled",
         says="(Too many open files\n|)",
+        timeout_s=60,
     ),
     Attempt(
         "descriptors sent to nowhere, over and over",
