@@ -64,7 +64,12 @@ class TerminalLines:
     def _append(self, text: str) -> None:
         """Text without control characters, at the end of all."""
         first, *others = text.rsplit("\n", self._reach + 1)
-        if len(others) > self._reach:  # whatever was there is beyond reach now
+        beyond = len(others) > self._reach  # whatever was there before these is out of reach then
+        begun = 0 if beyond else len(self._lines[-1]) + len(first)
+        if max([begun, *map(len, others)]) > MAX_LINE_CHARS:  # it is cut, and the cursor may go back to what is left
+            self._carry_out(text)
+            return
+        if beyond:
             self._over += ("\n".join(self._lines), first, "\n")
             self._lines = others
         else:
@@ -112,12 +117,13 @@ class TerminalLines:
         """What the cursor cannot reach any more."""
         if (beyond := len(self._lines) - 1 - self._reach) > 0:
             self._give_lines(beyond)
-        while len(self._lines[self._row]) > MAX_LINE_CHARS:
+        line = self._lines[self._row]
+        if len(line) > MAX_LINE_CHARS:
             self._give_lines(self._row)
-            line = self._lines[self._row]
-            self._over.append(line[:MAX_LINE_CHARS])
-            self._lines[self._row] = line[MAX_LINE_CHARS:]
-            self._column = max(0, self._column - MAX_LINE_CHARS)
+            given = (len(line) - 1) // MAX_LINE_CHARS * MAX_LINE_CHARS
+            self._over.append(line[:given])
+            self._lines[self._row] = line[given:]
+            self._column = max(0, self._column - given)
 
     def _give_lines(self, count: int) -> None:
         for line in self._lines[:count]:

@@ -72,6 +72,8 @@ def test_clearing_is_told() -> None:
 
 @given(st.lists(PIECES, max_size=20), st.lists(st.integers(1, 90), min_size=1, max_size=5), st.sampled_from([0, 1, 5]))
 @example(["\x1b[" + "1" * 100 + "m"], [1], 0)
+@example(["y" * (MAX_LINE_CHARS + 1), "bc\n", "z" * 100, "\x1b[A\rx"], [1, 90], 1)
+@example(["\n", "y" * (2 * MAX_LINE_CHARS + 1), "\n", "z" * 100, "\x1b[A\rx"], [1, 90], 5)
 def test_every_split_leaves_the_same(pieces: list[str], sizes: list[int], reach: int) -> None:
     text = "".join(piece for piece in pieces if piece != "\x1b[2J")  # what was given already, its reader takes back
     whole = shown(text, reach)
