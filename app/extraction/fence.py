@@ -55,7 +55,19 @@ class SnippetEnd(NamedTuple):
     pass
 
 
-SnippetEvent = SnippetStart | SnippetText | SnippetEnd
+class PassedText(NamedTuple):
+    """What is no part of a tag with code. Of this and the next only a ``TagReader`` that is asked for it tells."""
+
+    text: str
+
+
+class TaggedText(NamedTuple):
+    """A tag with code, from its first character to its last; behind the ``SnippetEnd`` of that."""
+
+    text: str
+
+
+SnippetEvent = SnippetStart | SnippetText | SnippetEnd | PassedText | TaggedText
 
 
 def first_word(info: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from typing import Protocol
 
 from app.extraction.arguments import CODE_KEYS, CodeArguments
-from app.extraction.fence import SnippetEnd, SnippetEvent, SnippetStart, SnippetText
+from app.extraction.fence import PassedText, SnippetEnd, SnippetEvent, SnippetStart, SnippetText, TaggedText
 from app.extraction.json_object import JsonObject, Text, TextEnd
 from app.extraction.names import canonical_language, is_code_tool, runs_here
 from app.extraction.object_extent import ObjectExtent
@@ -276,10 +276,14 @@ class ToolCallBody:
 
 
 class StructuredBody:
-    """A whole message ``{"thought": ..., "code": ...}``: smolagents with structured outputs."""
+    """A whole message ``{"thought": ..., "code": ...}``: smolagents with structured outputs.
 
-    def __init__(self) -> None:
+    ``tells_thought``: as text that stands beside the code.
+    """
+
+    def __init__(self, *, tells_thought: bool = False) -> None:
         self.done = False
+        self._tells_thought = tells_thought
         self._object = JsonObject()
         self._begun = False
         self._ended = False
@@ -287,6 +291,8 @@ class StructuredBody:
     def feed(self, text: str, events: list[SnippetEvent]) -> str:
         for event in self._object.feed(text):
             match event:
+                case Text("thought", thought) if self._tells_thought:
+                    events.append(PassedText(thought))
                 case Text("code", code) if not self._ended:
                     if not self._begun:
                         self._begun = True
@@ -300,3 +306,38 @@ class StructuredBody:
         if self._begun and not self._ended:
             self._ended = True
             events.append(SnippetEnd())
+
+
+class ToldBody:
+    """Another body. When it is over, what it was made of is told: as ``TaggedText`` if there was code in it, else as
+    ``PassedText``. ``opening``: what stood before what it is fed."""
+
+    def __init__(self, body: TagBody, opening: str) -> None:
+        self.done = False
+        self._body = body
+        self._fed = [opening]
+        self._has_code = False
+
+    def feed(self, text: str, events: list[SnippetEvent]) -> str:
+        begun = len(events)
+        self._fed.append(text)
+        rest = self._body.feed(text, events)
+        self._look_for_code(events, begun)
+        if self._body.done:
+            self._tell(events, rest)
+        return rest
+
+    def flush(self, events: list[SnippetEvent]) -> None:
+        begun = len(events)
+        self._body.flush(events)
+        self._look_for_code(events, begun)
+        self._tell(events, "")
+
+    def _look_for_code(self, events: list[SnippetEvent], begun: int) -> None:
+        self._has_code = self._has_code or any(isinstance(event, SnippetStart) for event in events[begun:])
+
+    def _tell(self, events: list[SnippetEvent], rest: str) -> None:
+        self.done = True
+        fed = "".join(self._fed)
+        own = fed[: len(fed) - len(rest)]
+        events.append(TaggedText(own) if self._has_code else PassedText(own))

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from app.extraction.fence import FenceReader, SnippetEvent
+from app.extraction.fence import FenceReader, PassedText, SnippetEvent
 from app.extraction.names import CODE_TOOLS, canonical_language
-from app.extraction.tag_bodies import CodeBody, FunctionBody, StructuredBody, TagBody, ToolCallBody
+from app.extraction.tag_bodies import CodeBody, FunctionBody, StructuredBody, TagBody, ToldBody, ToolCallBody
 
 #: Text is read in slices, so that what is copied behind each tag stays short.
 _SLICE_CHARS = 4096
@@ -30,11 +30,15 @@ _TICKS = re.compile(r"`+|\n|[^`\n]+")
 
 
 class TagReader:
-    """Code events of tagged code and, unless ``fences`` is off, of fenced blocks."""
+    """Code events of tagged code and, unless ``fences`` is off, of fenced blocks.
 
-    def __init__(self, tools: Collection[str] = CODE_TOOLS, *, fences: bool = False) -> None:
+    ``tells_text``: and the text beside tags with code, and these tags themselves, all in their order.
+    """
+
+    def __init__(self, tools: Collection[str] = CODE_TOOLS, *, fences: bool = False, tells_text: bool = False) -> None:
         self._tools = tools
         self._fence_code = fences
+        self._tells_text = tells_text
         self._fences = FenceReader()
         self._body: TagBody | None = None
         self._head: str | None = ""  # the start of the message, until it is known not to be structured
@@ -85,9 +89,10 @@ class TagReader:
         """The text to read on with, once it is clear whether the message is structured."""
         compact = "".join(head[:_MAX_TAG_CHARS].split())
         if compact.startswith(_STRUCTURED):
-            self._body = StructuredBody()
+            start = head.index("{") + 1
+            self._enter(StructuredBody(tells_thought=self._tells_text), head[:start])
             self._head = None
-            return head[head.index("{") + 1 :]
+            return head[start:]
         if len(head) < _MAX_TAG_CHARS and _STRUCTURED.startswith(compact):
             self._head = head
             return ""
@@ -108,7 +113,7 @@ class TagReader:
             if self._fences.in_fence or self._inline_ticks:
                 continue
             if tag := _TAG.match(text, start):
-                self._body = self._open(tag)
+                self._enter(self._open(tag), tag[0])
                 self._after_space = False
                 return text[tag.end() :]
             rest = text[start : start + _MAX_TAG_CHARS]
@@ -117,6 +122,9 @@ class TagReader:
                 return ""
         self._pass(text[passed:])
         return ""
+
+    def _enter(self, body: TagBody, opening: str) -> None:
+        self._body = ToldBody(body, opening) if self._tells_text else body
 
     def _open(self, tag: re.Match[str]) -> TagBody:
         if tag["code"]:
@@ -133,6 +141,8 @@ class TagReader:
         if not text:
             return
         self._after_space = text[-1].isspace()
+        if self._tells_text:
+            self._events.append(PassedText(text))
         self._add_fence_events(self._fences.feed(text))
         if not self._tick_run and not self._inline_ticks and "`" not in text:
             return

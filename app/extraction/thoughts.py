@@ -23,6 +23,11 @@ class WithoutThoughts:
     def __repr__(self) -> str:
         return f"<WithoutThoughts head={self._head!r} thinking={self._thoughts is not None}>"
 
+    @property
+    def holds_text(self) -> bool:
+        """What has come so far may be the opening tag."""
+        return self._head is not None
+
     def feed(self, text: str) -> str:
         if self._head is not None:
             if not self._head:

@@ -20,7 +20,7 @@ from app.errors import UpstreamBroken
 from app.extraction.arguments import CODE_KEYS, CodeArguments
 from app.extraction.assistant_message import AssistantMessage
 from app.extraction.deltas import Delta
-from app.extraction.fence import FenceReader, SnippetEvent, SnippetStart, SnippetText
+from app.extraction.fence import FenceReader, SnippetEnd, SnippetEvent, SnippetStart, SnippetText
 from app.extraction.half_characters import HalfCharacters
 from app.extraction.names import CODE_TOOLS, canonical_tool, is_code_tool, meant_tool, runs_here
 from app.extraction.tags import TagReader
@@ -225,7 +225,7 @@ class TurnReader:
                     self._in_block = self.expects_code = True
                     self._block_id = self._new_id()
                     items.append(CodeStarted(self._block_id, source, language, ""))
-                case _:
+                case SnippetEnd():
                     self._in_block = False
                     items.append(CodeEnded(self._block_id, complete))
 

@@ -33,7 +33,7 @@ from app.events import (
     TurnEnd,
 )
 from app.render.code_blocks import CodeBlocks, Style
-from app.render.content import WordsReader
+from app.render.content import CodePlace, Withheld, WordsPiece, WordsReader
 from app.render.markers import marker, next_marker
 from app.render.open_ends import closer
 from app.render.said import Link
@@ -46,15 +46,18 @@ class _ShownTurn:
     reader: WordsReader
     id: str = ""
     said: list[str] = field(default_factory=list)
+    withheld: list[str] = field(default_factory=list)
     added: list[AddedText] = field(default_factory=list)
 
 
 @dataclass
 class _ShownWords:
-    """Words of the model: what is left of them, by lines."""
+    """Words of the model, by lines, and what has been read of these. The last ones of a turn end it."""
 
     token: Token
     lines: deque[str]
+    read: deque[WordsPiece] = field(default_factory=deque)
+    is_last: bool = False
 
 
 @dataclass
@@ -97,8 +100,8 @@ class MarkdownAnswer:
         self._turns: list[_ShownTurn] = [self._new_turn(0)]
         self._turns_over = -1
         self._code: _ShownCode | None = None
-        #: Code in the words has ended there, and its end has not been told.
-        self._waits_for_end = False
+        #: Here is the place of code in the words, of which the end has not been told.
+        self._waits_for: CodePlace | None = None
         #: Words and calls that wait for their turn, code in words that does, and what happens to such code.
         self._queue: deque[_ShownWords | CodeStart] = deque()
         self._in_words: deque[CodeStart] = deque()
@@ -158,8 +161,9 @@ class MarkdownAnswer:
         if self._code is not None and self._code.ended:
             self._code.may_close = True
             self._go_on()
-        words = digest("".join(made.said))
-        return made.id, HiddenTurn(messages=list(messages), added=list(made.added), words=words, session=session)
+        words, withheld = digest("".join(made.said)), "".join(made.withheld)
+        added = list(made.added)
+        return made.id, HiddenTurn(list(messages), added, words, session=session, withheld=withheld)
 
     # what comes
 
@@ -167,7 +171,7 @@ class MarkdownAnswer:
         """Show what waits, up to code that is not over yet."""
         while True:
             self._close_ended()
-            if self._code is None and self._in_words:
+            if self._code is None and self._in_words and self._has_place(self._in_words[0]):
                 self._start(self._in_words.popleft())
             elif not self._queue or self._is_held(self._queue[0]):
                 break
@@ -189,44 +193,69 @@ class MarkdownAnswer:
         self._is_empty = self._is_empty and not token.text
         return True
 
+    def _has_place(self, start: CodeStart) -> bool:
+        """A fence is shown as it comes, and what it says may wait. A tag is not shown: its code comes in its place."""
+        if start.source == "fence" or self._waits_for is CodePlace.INSTEAD:
+            return True
+        return not self._queue and start.turn <= self._turns_over
+
     def _is_held(self, first: _ShownWords | CodeStart) -> bool:
         if isinstance(first, CodeStart):
             return self._code is not None
-        return self._waits_for_end or (self._code is not None and self._code.added is not None)
+        return self._waits_for is not None or (self._code is not None and self._code.added is not None)
 
     def _say(self, words: _ShownWords) -> None:
-        """Up to the end of code in them: what it says comes there, and what follows waits for that."""
+        """Up to a place of code in them: what it says comes there, and what follows waits for that."""
         token, turn = words.token, self._turn
         if token.turn != turn.number:
+            if words.is_last:  # there were none
+                return
             self._begin_turn(token.turn)
             turn = self._turn
-        said: list[str] = []
-        while words.lines:
-            said.append(words.lines.popleft())
-            if turn.reader.ends_code(said[-1]):
-                self._waits_for_end = True
-                break
-        text = "".join(said)
-        turn.said.append(text)
-        self._tail.append(text)
-        shown, self._gap = self._gap + text, ""
+        said = self._read(words, turn)
+        turn.said.append(said)
+        self._tail.append(said)
+        shown = self._gap + said if said else ""
+        self._gap = "" if said else self._gap
         self._is_empty = self._is_empty and not shown
-        self._out.append(words.token if shown == token.text else msgspec.structs.replace(token, text=shown))
-        if words.lines:
+        if shown or not words.is_last:
+            self._out.append(token if shown == token.text else msgspec.structs.replace(token, text=shown))
+        if words.lines or words.read or (words.is_last and turn.reader.looks_for_code):
             words.token = msgspec.structs.replace(token, logprobs=msgspec.UNSET)
             self._queue.appendleft(words)
-        if self._waits_for_end and self._code is not None:
+        if self._waits_for is not None and self._code is not None:
             self._open(self._code)
 
+    def _read(self, words: _ShownWords, turn: _ShownTurn) -> str:
+        """What is to be shown of them before the next place of code."""
+        said: list[str] = []
+        while self._waits_for is None:
+            if not words.read:
+                if words.lines:
+                    words.read.extend(turn.reader.feed(words.lines.popleft()))
+                elif words.is_last and turn.reader.looks_for_code:
+                    words.read.extend(turn.reader.flush())
+                else:
+                    break
+                continue
+            match words.read.popleft():
+                case CodePlace() as place:
+                    self._waits_for = place
+                case Withheld(text):
+                    turn.withheld.append(text)
+                case text:
+                    said.append(text)
+        return "".join(said)
+
     def _start(self, start: CodeStart) -> None:
-        in_words = start.source != "tool"
-        if start.turn != self._turn.number and not in_words:
+        is_call, in_words = start.source == "tool", start.source == "fence"
+        if start.turn != self._turn.number and is_call:
             self._begin_turn(start.turn)
+        if is_call:
+            self._stop_reading()
         code = _ShownCode(start.call_id, start.turn, CodeBlocks(self._style, start.language, in_words=in_words))
         self._code = code
-        if not in_words:
-            self._turn.reader.stop()
-        if not in_words or self._waits_for_end:
+        if not in_words or self._waits_for is not None:
             self._open(code)
         for event, links in self._early.pop(start.call_id):
             self._show(code, event, links)
@@ -251,17 +280,28 @@ class MarkdownAnswer:
         if self._code is not None:
             self._add(self._code.blocks.written())
         elif not self._in_words:  # no code has begun there after all
-            self._waits_for_end = False
+            self._waits_for = None
+        if self._turn.reader.looks_for_code or self._queue:
+            self._queue.append(self._last_words(event.turn))
         self._go_on()
 
     def _finish(self) -> None:
         self._turns_over = self._turn.number + len(self._queue)
         while self._code is not None or self._queue or self._in_words:
-            self._waits_for_end = False
+            self._waits_for = None
             if self._code is not None:
                 self._open(self._code)
                 self._code.ended = self._code.may_close = True
             self._go_on()
+
+    def _stop_reading(self) -> None:
+        if self._turn.reader.looks_for_code:
+            words = self._last_words(self._turn.number)
+            words.read.extend(self._turn.reader.stop())
+            self._say(words)
+
+    def _last_words(self, turn: int) -> _ShownWords:
+        return _ShownWords(Token(turn=turn, channel="content", text=""), deque(), is_last=True)
 
     # what is added
 
@@ -302,7 +342,7 @@ class MarkdownAnswer:
         turn.added.append(AddedText(digest("".join(code.added)), code.closer))
         self._append(marker(turn.id, len(turn.added) - 1, "out"))
         self._gap, self._tail = "\n\n", []
-        self._code, self._waits_for_end = None, False
+        self._code, self._waits_for = None, None
 
     def _append(self, marker: str) -> None:
         self._put(marker if self._is_empty else f"\n\n{marker}")

@@ -28,12 +28,14 @@ class AddedText(msgspec.Struct):
 
 class HiddenTurn(msgspec.Struct):
     """A turn as the model knows it. ``messages``: its answer, and what it was told of its code. ``words`` is the digest
-    of its text; ``session`` where its code ran."""
+    of its text as the client had it; ``withheld`` what was not shown of it, for its code was shown instead; ``session``
+    where its code ran."""
 
     messages: list[ChatMessage]
     added: list[AddedText]
     words: str
     session: str = ""
+    withheld: str = ""
 
 
 class Words(NamedTuple):
@@ -171,7 +173,8 @@ class _RestoredTurn:
         hidden = turns[self.id]
         answer, *told = hidden.messages
         if digest(self.words) != hidden.words:  # the words were edited: they are the user's to choose
-            answer = {**answer, "content": without_markers(self.words).strip() or None}
+            words = "\n".join(filter(None, (without_markers(self.words).strip(), hidden.withheld)))
+            answer = {**answer, "content": words or None}
         return [answer, *told]
 
 
