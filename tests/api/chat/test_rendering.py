@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,21 @@ async def test_links_end_with_the_session_that_they_are_of(gateway: Served) -> N
         (session,) = (await http.get("/v1/sessions")).json()["data"]
         await http.delete(f"/v1/sessions/{session['id']}")
         assert (await http.get(link[1])).status_code == 404
+
+
+async def test_a_link_ends_when_its_time_is_over(gateway: Served) -> None:
+    says(gateway, Display(1, {"image/png": PNG}))
+    one_turn(gateway)
+    link = re.search(r"\((http://gateway/v1/shared/\S+)\)", await ask(gateway, user("q")))
+    assert link is not None
+    async with gateway.http() as http:
+        lasting = int((await http.get(link[1])).headers["cache-control"].rpartition("max-age=")[2].split(",")[0])
+        assert 0 < lasting <= 7 * 86400
+        over = gateway.app.state.services.store.shared
+        with patch.object(over, "_clock", lambda: time.time() + lasting + 1):
+            gone = await http.get(link[1])
+            assert (gone.status_code, gone.json()["error"]["code"]) == (404, "file_not_found")
+            assert (await http.delete(link[1])).status_code == 404
 
 
 async def test_another_owner_cannot_revoke_a_link(gateway: Served) -> None:

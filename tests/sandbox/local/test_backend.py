@@ -113,7 +113,7 @@ async def test_what_is_told_of_a_program_that_fails_is_its_last_line(
 
 def test_a_gateway_with_low_limits_of_its_own_starts_sandboxes() -> None:
     code = """
-import asyncio, os, resource, sys
+import asyncio, os, resource, sys, threading
 from pathlib import Path
 from app.sandbox.backend import probe
 from app.sandbox.local.environment import inspect_python
@@ -127,9 +127,19 @@ def owner(task):
         return None
 
 
-# The kernel counts all threads of the user, also of what runs beside these tests.
-mine = [task for task in Path("/proc").glob("[0-9]*/task/[0-9]*") if owner(task) == os.getuid()]
-resource.setrlimit(resource.RLIMIT_NPROC, (len(mine) + 50, len(mine) + 50))
+# The kernel counts all threads of the user, also of what runs beside these tests, and in other pid namespaces.
+threads = len([task for task in Path("/proc").glob("[0-9]*/task/[0-9]*") if owner(task) == os.getuid()])
+hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+while True:
+    resource.setrlimit(resource.RLIMIT_NPROC, (threads, hard))
+    try:
+        one_more = threading.Thread(target=int)
+        one_more.start()
+        one_more.join()
+        break
+    except RuntimeError:
+        threads += 10
+resource.setrlimit(resource.RLIMIT_NPROC, (threads + 50, threads + 50))
 
 
 async def main():
