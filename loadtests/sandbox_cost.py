@@ -129,7 +129,7 @@ async def measure_sandbox(backend: Backend, *, executions: int = 2000) -> Sandbo
 
 async def round_trip(session: Worker, *, executions: int) -> RoundTrip:
     for _ in range(_WARM_UP):
-        await _run(session, _PASS)
+        await run_source(session, _PASS)
     trips: list[float] = []
     floors: list[float] = []
     gateway_ns = 0
@@ -138,7 +138,7 @@ async def round_trip(session: Worker, *, executions: int) -> RoundTrip:
         while len(trips) < executions:
             floors += [await _time_us(echo) for _ in range(_ROUND)]
             before = time.process_time_ns()
-            trips += [await _time_us(lambda: _run(session, _PASS)) for _ in range(_ROUND)]
+            trips += [await _time_us(lambda: run_source(session, _PASS)) for _ in range(_ROUND)]
             gateway_ns += time.process_time_ns() - before
     interpreter_ns += int(await _printed(session, _CPU))
     return RoundTrip(
@@ -152,7 +152,7 @@ async def round_trip(session: Worker, *, executions: int) -> RoundTrip:
 
 async def import_ms(session: Worker) -> float:
     """To be measured in a session that has run nothing of the kind."""
-    execution = await _run(session, _IMPORTS)
+    execution = await run_source(session, _IMPORTS)
     return sum(execution.durations_ns) / 1e6
 
 
@@ -164,7 +164,7 @@ async def output(session: Worker) -> OutputRate:
     sink = _Counter()
     before_mb = _resident_mb()
     began = time.perf_counter()
-    await _run(session, _FLOOD, sink)
+    await run_source(session, _FLOOD, sink)
     elapsed_s = time.perf_counter() - began
     return OutputRate(mb_s=sink.characters / 1e6 / elapsed_s, gateway_growth_mb=max(0.0, sink.peak_mb - before_mb))
 
@@ -193,7 +193,11 @@ async def _session(backend: Backend) -> AsyncIterator[Worker]:
         await worker.close()
 
 
-async def _run(session: Worker, source: str, sink: _Counter | None = None) -> Execution:
+async def run_source(session: Worker, source: str, sink: _Counter | None = None) -> Execution:
+    """
+    Raises:
+        RunFailed: it did not run to its end.
+    """
     chunk = Chunk(index=0, source=source, start=0, end=len(source), line=1, column=0, kind="simple")
     execution = await session.execute(
         [chunk], block="bench", final=False, sink=sink or _Counter(), timeout_s=_TIMEOUT_S
@@ -205,7 +209,7 @@ async def _run(session: Worker, source: str, sink: _Counter | None = None) -> Ex
 
 async def _printed(session: Worker, source: str) -> str:
     sink = _Counter()
-    await _run(session, source, sink)
+    await run_source(session, source, sink)
     return sink.text
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import socket
@@ -50,6 +51,8 @@ StartBy = Literal["zygote", "exec"]
 #: Owner of all sandboxes, where none has a zygote of its own.
 _EVERYBODY: Final = ""
 _LIMITS: Final = SandboxLimits()
+#: Of backends in this process: their groups must not have one name.
+_numbers = itertools.count()
 _Whose = TypeVar("_Whose", str, str | None)
 
 
@@ -84,6 +87,7 @@ class LocalBackend:
         self._unisolated = unisolated
         self._egress = egress
         self._is_root = os.geteuid() == 0
+        self._number = next(_numbers)
         self._slots: set[int] = set()
         self._endings: set[asyncio.Task[None]] = set()
         self._started = 0
@@ -271,4 +275,4 @@ class LocalBackend:
         if self._cgroups is None:
             return None
         limits = Limits(self._limits.memory_bytes, self._limits.processes + 2, self._limits.cpus)
-        return self._cgroups.create(str(slot), limits)
+        return self._cgroups.create(f"{self._number}-{slot}", limits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import time
@@ -125,10 +126,13 @@ class CgroupParent:
         return cgroup
 
     def remove(self) -> None:
-        """Remove the (empty) parent itself."""
+        """Remove the parent itself, unless groups of another backend of this process are in it."""
         for folder in self._folders.values():
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 folder.rmdir()
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.EBUSY, errno.ENOTEMPTY):
+                    raise
 
 
 def find_parent(*, root: Path = _ROOT, own: Path = Path("/proc/self/cgroup")) -> CgroupParent | None:
