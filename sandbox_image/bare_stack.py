@@ -111,8 +111,11 @@ class Runner:
             return False
         if unraisable.object is self._call:
             return True
-        # From 3.14 on the object is not told: recognised by the frame the exception left last.
-        return unraisable.exc_traceback is not None and unraisable.exc_traceback.tb_frame.f_code is self._code
+        # From 3.14 on the object is not told: recognised by the frame the exception left last. A group that ``except*``
+        # has put together at the top level left none; then the object stands in the message.
+        if unraisable.exc_traceback is None:
+            return unraisable.err_msg is not None and repr(self._call) in unraisable.err_msg
+        return unraisable.exc_traceback.tb_frame.f_code is self._code
 
 
 def drive(steps: Iterator[object]) -> None:

@@ -7,6 +7,7 @@ import importlib
 import io
 import sys
 import warnings
+from collections.abc import Callable
 
 from sandbox_image import fonts
 
@@ -27,19 +28,32 @@ def warm_up() -> list[str]:
     return notes
 
 
-def use_again() -> None:
-    """Quickly what a program is likely to do with the libraries that were warmed up."""
+def again() -> list[Callable[[], object]]:
+    """Quick functions that do what a program is likely to do with what was warmed up, the likeliest first."""
+    uses: list[Callable[[], object]] = []
     if "pandas" in sys.modules:
-        _use_pandas()
+        uses.append(_describe)
     if "matplotlib.figure" in sys.modules:
-        figure = sys.modules["matplotlib.figure"].Figure(figsize=(2, 2))
-        axes = figure.subplots()
-        axes.plot([1, 2], [1, 2], label="line")
-        axes.bar([1, 2], [1, 2])
-        axes.set(title="title", xlabel="x")
-        axes.legend()
-        axes.grid(True)
-        figure.draw_without_rendering()
+        uses.append(_plot)
+    if "pandas" in sys.modules:
+        uses.append(_use_pandas)
+    return uses
+
+
+def _describe() -> None:
+    table = sys.modules["pandas"].DataFrame({"x": [1, 2, 3], "y": [0.5, 1.5, None], "name": ["a", "b", "c"]})
+    table.describe().to_string()
+
+
+def _plot() -> None:
+    figure = sys.modules["matplotlib.figure"].Figure(figsize=(2, 2))
+    axes = figure.subplots()
+    axes.plot([1, 2], [1, 2], label="line")
+    axes.bar([1, 2], [1, 2])
+    axes.set(title="title", xlabel="x")
+    axes.legend()
+    axes.grid(True)
+    figure.draw_without_rendering()
 
 
 def _use_matplotlib() -> None:

@@ -48,6 +48,7 @@ def preload_all(
     with_egress: bool,
     pip_index: str | None = None,
     say_step: Callable[[str], None] = lambda step: None,
+    most_pages: int = own_pages.MAX_PAGES,
 ) -> Preloaded:
     """Import everything that user code may see, with the environment of user code.
 
@@ -55,6 +56,7 @@ def preload_all(
         modules: names with commas between them.
         pip_index: URL of the package index that user code may install from.
         say_step: is told what comes next.
+        most_pages: of those that programs write to, for each interpreter.
     """
     preload.set_environment(workdir)
     if with_egress:
@@ -74,7 +76,7 @@ def preload_all(
     if sys.path[0] == os.path.dirname(os.path.dirname(os.path.abspath(__file__))):
         del sys.path[0]  # only the package was to be found there, and it is found from now on
     say_step("pages")
-    return Preloaded(steps, own_pages.learn(first_uses.use_again) if modules else ())
+    return Preloaded(steps, own_pages.learn(first_uses.again(), most_pages))
 
 
 def supervise(stream_fd: int, workdir: str, uid: int | None, write_fd: int | None = None) -> Supervisor:

@@ -25,7 +25,7 @@ from typing import Any, Final, NoReturn
 if not __package__:
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from sandbox_image import egress, process, serving, system
+from sandbox_image import egress, own_pages, process, serving, system
 from sandbox_image.bare_stack import descend
 from sandbox_image.protocol import WORK_FOLDER
 from sandbox_image.seclusion import COUNTER_FD, STREAM_FD, Template, seclude
@@ -47,7 +47,12 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     os.umask(0o022)
     tell = _step_teller(options.fd)
     preloaded = serving.preload_all(
-        options.preload, WORK_FOLDER, with_egress=options.egress, pip_index=options.pip_index, say_step=tell
+        options.preload,
+        WORK_FOLDER,
+        with_egress=options.egress,
+        pip_index=options.pip_index,
+        say_step=tell,
+        most_pages=own_pages.MAX_PAGES_OF_FORK,
     )
     template = _template(options)
     threads = os.listdir("/proc/self/task")

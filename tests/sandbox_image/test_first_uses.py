@@ -45,7 +45,7 @@ def test_libraries_are_used_without_a_trace(rich_zygote: Zygote) -> None:
 
 def test_they_are_used_again_for_what_they_write_to(rich_zygote: Zygote) -> None:
     script = "from sandbox_image import first_uses, own_pages\nimport pandas, matplotlib.pyplot\nfirst_uses.warm_up()\n"
-    script += "print(sum(size for _, size in own_pages.learn(first_uses.use_again)) >> 12)"
+    script += "print(sum(size for _, size in own_pages.learn(first_uses.again())) >> 12)"
     done = subprocess.run([rich_zygote.python, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert 1000 < int(done.stdout) <= own_pages.MAX_PAGES
     assert done.stderr == ""

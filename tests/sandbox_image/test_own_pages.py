@@ -47,7 +47,7 @@ def run(script: str) -> list[Any]:
 
 def test_the_pages_that_a_use_writes_to_are_learned_and_no_others_of_the_memory() -> None:
     script = """
-pages = own_pages.learn(lambda: (write(0, 3), write(100, 200)))
+pages = own_pages.learn([lambda: (write(0, 3), write(100, 200))])
 ours = [((address - start) // PAGE, size // PAGE) for address, size in pages if 0 <= address - start < len(memory)]
 print(json.dumps(ours))
 """
@@ -56,7 +56,7 @@ print(json.dumps(ours))
 
 def test_what_was_taken_is_written_to_without_faults() -> None:
     script = """
-pages = own_pages.learn(write)
+pages = own_pages.learn([write])
 in_child(lambda: print(faults_of(write)))
 def taken():
     steps = sum(1 for _ in own_pages.take(pages))
@@ -70,12 +70,15 @@ in_child(taken)
     assert in_steps
 
 
-def test_not_more_than_the_limit_is_taken() -> None:
+def test_not_more_than_the_limit_is_taken_and_what_comes_first_has_it() -> None:
     script = """
-own_pages.MAX_PAGES = 50
-print(sum(size for _, size in own_pages.learn(write)) // PAGE)
+uses = [lambda: write(1000, 1020), lambda: write(0, 10), lambda: write(1010, 1300)]
+pages = own_pages.learn(uses, 2000)
+ours = [((address - start) // PAGE, size // PAGE) for address, size in pages if 0 <= address - start < len(memory)]
+print(json.dumps(ours))
+print(sum(size for _, size in own_pages.learn(uses, 50)) // PAGE)
 """
-    assert run(script) == [50]
+    assert run(script) == [[[1000, 20], [0, 10], [1020, 280]], 50]
 
 
 def test_memory_that_is_no_more_is_no_error() -> None:
@@ -93,8 +96,8 @@ def fail():
 def hide():
     import builtins
     builtins.open = None
-print(json.dumps(own_pages.learn(hide)))
-print(json.dumps(own_pages.learn(fail)))
+print(json.dumps(own_pages.learn([hide])))
+print(json.dumps(own_pages.learn([fail])))
 """
     assert run(script) == [[], []]
 
