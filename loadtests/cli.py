@@ -152,6 +152,7 @@ def gateway(
         seconds=seconds or (3 if fast else 8),
         repeats=repeats or (1 if fast else 3),
         dispatches=50 if fast else 200,
+        fast=fast,
     )
     _finish(report, out or stage_folder("gateway-fast" if fast else "gateway"), publish)
 

@@ -53,6 +53,10 @@ class ForkPlan(msgspec.Struct, frozen=True, kw_only=True):
     exec_many: int = 8
 
 
+#: For a sample of half a minute.
+FAST_FORKS: Final = ForkPlan(rounds=3, steady_rounds=1, executions=200, many=20, exec_many=2)
+
+
 class ForkCost(msgspec.Struct, frozen=True, kw_only=True):
     """Of one way; medians.
 

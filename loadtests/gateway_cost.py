@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import os
 import shutil
 import sys
 import tempfile
@@ -19,6 +21,8 @@ from rich.console import Console
 from app.backends import create_backend
 from app.config import Settings
 from app.errors import EagerError
+from loadtests.demo_cost import demo_costs
+from loadtests.fork_cost import ForkPlan, fork_costs
 from loadtests.gateway_client import PYTHON_TOOL
 from loadtests.installs import LITELLM
 from loadtests.length_cost import LengthCost, length_costs
@@ -30,6 +34,8 @@ from loadtests.processes import Server, ServerFailed, gateway, pool_is_quiet, se
 from loadtests.render_cost import RenderCost, render_costs
 from loadtests.sandbox_cost import OUTPUT_LIMIT_BYTES, SandboxCost, measure_sandbox
 from loadtests.session_cost import SessionCost, session_cost
+from loadtests.start_cost import StartPlan, start_costs, start_costs_as_user
+from loadtests.start_report import Starts
 
 _LITELLM_CONFIG: Final = """\
 model_list:
@@ -45,7 +51,8 @@ _GRACE_S: Final = 15.0
 class Plan:
     """``code_streams``: most streams that have a sandbox each; above it, streams are only passed on. ``flood_tps``: a
     rate at which the most streams are sent once more, to find what a proxy passes on when that is less than it gets.
-    ``repeats``: each target is loaded so many times, in turns with the others; the medians count."""
+    ``repeats``: each target is loaded so many times, in turns with the others; the medians count. ``starts``,
+    ``forks``: of local sandboxes."""
 
     backends: Sequence[str]
     streams: Sequence[int]
@@ -55,6 +62,8 @@ class Plan:
     seconds: float
     dispatches: int
     repeats: int = 1
+    starts: StartPlan = field(default_factory=StartPlan)
+    forks: ForkPlan = field(default_factory=ForkPlan)
 
     @property
     def tokens_each(self) -> int:
@@ -72,6 +81,7 @@ class Plan:
 @dataclass
 class GatewayCost:
     loads: list[Load] = field(default_factory=list)
+    starts: Starts = field(default_factory=Starts)
     sessions: list[SessionCost] = field(default_factory=list)
     sandboxes: list[SandboxCost] = field(default_factory=list)
     lengths: list[LengthCost] = field(default_factory=list)
@@ -94,6 +104,8 @@ class _Target:
 
 async def measure_gateway(plan: Plan, console: Console) -> GatewayCost:
     found = GatewayCost(lengths=length_costs(console.print), rendering=render_costs())
+    if "local" in plan.backends:
+        await _measure_starts(plan, found, console)
     async with _load_upstream() as upstream:
         for backend in plan.backends:
             console.print(f"sandboxes: {backend}")
@@ -116,6 +128,20 @@ async def measure_gateway(plan: Plan, console: Console) -> GatewayCost:
                             found.failures.append(f"{target.name}, {count} streams: {failure}")
                 found.loads += map(middle, loads.values())
     return found
+
+
+async def _measure_starts(plan: Plan, found: GatewayCost, console: Console) -> None:
+    try:
+        console.print("starts of sandboxes")
+        found.starts.starts += await start_costs(plan.starts, "root" if os.geteuid() == 0 else "user")
+        if os.geteuid() == 0:
+            found.starts.starts += await asyncio.to_thread(start_costs_as_user, plan.starts)
+        console.print("sandboxes that are forks")
+        found.starts.forks += await fork_costs(plan.forks)
+        console.print("make demo")
+        found.starts.demo += await asyncio.to_thread(demo_costs, plan.starts.rounds)
+    except (RunFailed, EagerError, OSError) as failure:
+        found.failures.append(f"starts: {failure}")
 
 
 async def _sandbox_cost(backend: str) -> SandboxCost:

@@ -11,6 +11,7 @@ from loadtests.render_cost import render_table
 from loadtests.report import Report
 from loadtests.sandbox_cost import SandboxCost
 from loadtests.session_cost import SessionCost
+from loadtests.start_report import starts_table
 from loadtests.tables import table
 
 
@@ -21,6 +22,8 @@ def gateway_report(found: GatewayCost) -> Report:
     body += render_table(found.rendering)
     body += "\n### Sessions, over HTTP\n\nMilliseconds.\n\n" + _session_table(found.sessions)
     body += "\n### Sandboxes, without the gateway\n\nOne execution of `pass`, us.\n\n" + _sandbox_table(found.sandboxes)
+    if starts := starts_table(found.starts):
+        body += f"\n### Local sandboxes, forks of a zygote beside those that import for themselves\n\n{starts}"
     return Report(
         name="gateway",
         title="What the gateway costs",
@@ -31,6 +34,7 @@ def gateway_report(found: GatewayCost) -> Report:
             "rendering": found.rendering,
             "sessions": found.sessions,
             "sandboxes": found.sandboxes,
+            "starts": found.starts,
         },
         remarks=found.failures,
     )

@@ -101,10 +101,13 @@ def gateway_stage(
     seconds: float,
     dispatches: int,
     repeats: int = 1,
+    fast: bool = False,
 ) -> Report:
+    from loadtests.fork_cost import FAST_FORKS, ForkPlan
     from loadtests.gateway_cost import Plan as GatewayPlan
     from loadtests.gateway_cost import measure_gateway
     from loadtests.gateway_report import gateway_report
+    from loadtests.start_cost import FAST_STARTS, StartPlan
 
     plan = GatewayPlan(
         backends=backends,
@@ -115,6 +118,8 @@ def gateway_stage(
         seconds=seconds,
         dispatches=dispatches,
         repeats=repeats,
+        starts=FAST_STARTS if fast else StartPlan(),
+        forks=FAST_FORKS if fast else ForkPlan(),
     )
     return gateway_report(uvloop.run(measure_gateway(plan, Console(stderr=True))))  # the loop of the gateway itself
 

@@ -53,10 +53,15 @@ class StartPlan(msgspec.Struct, frozen=True, kw_only=True):
     busy: int = 8
 
 
+#: For a sample of half a minute.
+FAST_STARTS: Final = StartPlan(starts=40, exec_starts=3, at_once=8, rounds=1, beside=10, exec_beside=1)
+
+
 class StartCost(msgspec.Struct, frozen=True, kw_only=True):
     """Of one way, as one user. Milliseconds from the call to a worker that is ready, where nothing else is said.
 
     Attributes:
+        at_once: how many at the same time.
         at_once_s: from the first call to the last worker that is ready; ``at_once_cpu_s``: CPU time of this process and
             of all below it meanwhile.
         beside: starts that were made beside busy processes.
@@ -67,6 +72,7 @@ class StartCost(msgspec.Struct, frozen=True, kw_only=True):
     starts: int
     p50: float
     p99: float
+    at_once: int
     at_once_s: float
     at_once_cpu_s: float
     beside: int
@@ -95,6 +101,7 @@ async def start_costs(plan: StartPlan, user: str) -> list[StartCost]:
             starts=len(calm[way]),
             p50=percentile(calm[way], 50),
             p99=percentile(calm[way], 99),
+            at_once=plan.at_once,
             at_once_s=median([wall for wall, _ in at_once[way]]),
             at_once_cpu_s=median([cpu for _, cpu in at_once[way]]),
             beside=len(beside[way]),

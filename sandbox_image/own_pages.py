@@ -24,8 +24,8 @@ from typing import Final
 PageRanges = Sequence[tuple[int, int]]
 #: 24 MB. The uses of today write to 5,300.
 MAX_PAGES: Final = 6000
-#: In a fork of a zygote, 12 MB: of a description of a table all, of a plot two thirds.
-MAX_PAGES_OF_FORK: Final = 3000
+#: In a fork of a zygote, 11 MB: of a description of a table all, of a plot more than half.
+MAX_PAGES_OF_FORK: Final = 2750
 
 _PAGE: Final = mmap.PAGESIZE
 #: Bits of an entry of pagemap: it is in memory; it is of a file or shared; no other process has it.

@@ -267,5 +267,6 @@ libc("mlock", ctypes.c_void_p(address), ctypes.c_size_t(64 << 20))
         ends="lost InterpreterKilled | error RecursionError | lost MemoryLimitExceeded | error MemoryError "
         "| error SystemError | lost InterpreterExit",  # no memory is left: for CPython 3.13, for our own code
         timeout_s=90,  # filling the memory takes time on a busy machine
+        recovers=False,  # what its last error refers to may leave none for the next code, which is told so
     ),
 ]
