@@ -29,7 +29,7 @@ def tricky_upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("overlap")
     for file in TRICKY.glob("*_*.py"):
         (folder / file.name).write_bytes(file.read_bytes())
-    with eager("upstream", "--corpus", str(folder), "--tps", "100", "--ttft-ms", "50") as server:
+    with eager("upstream", "--corpus", str(folder), "--tps", "150", "--ttft-ms", "50") as server:
         yield server.url
 
 
