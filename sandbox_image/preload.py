@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
+import logging
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -15,6 +18,8 @@ from typing import Final
 ONE_BLAS_THREAD: Final = dict.fromkeys(
     ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
 )
+#: In an image: what matplotlib has noted there when the image was built, such as a list of fonts.
+_NOTES_OF_MATPLOTLIB: Final = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "matplotlib")
 
 
 def environment(python: str, workdir: str, temporary: str) -> dict[str, str]:
@@ -33,8 +38,11 @@ def environment(python: str, workdir: str, temporary: str) -> dict[str, str]:
 def set_environment(workdir: str) -> None:
     """To be called before any library is imported."""
     kept = {name: value for name, value in os.environ.items() if name == "TMPDIR"}
+    temporary = tempfile.gettempdir()  # by TMPDIR
     os.environ.clear()
-    os.environ.update(kept | environment(sys.executable, workdir, tempfile.gettempdir()))
+    os.environ.update(kept | environment(sys.executable, workdir, temporary))
+    with contextlib.suppress(FileNotFoundError):
+        shutil.copytree(_NOTES_OF_MATPLOTLIB, os.environ["MPLCONFIGDIR"], dirs_exist_ok=True)
 
 
 def import_modules(names: Sequence[str]) -> list[str]:
@@ -43,11 +51,14 @@ def import_modules(names: Sequence[str]) -> list[str]:
     A library that fails is the concern of code that imports it, not of the sandbox: hence every Exception.
     """
     notes = []
+    fonts = logging.getLogger("matplotlib.font_manager")
+    fonts.disabled = True  # it tells that it lists them where that takes 5 s, and nobody waits for it
     for name in names:
         try:
             importlib.import_module(name)
         except Exception as error:
             notes.append(f"{name} is not preloaded: {type(error).__name__}: {error}")
+    fonts.disabled = False
     return notes
 
 

@@ -276,6 +276,7 @@ async def test_sessions_at_random_with_kills_leave_nothing(
     mounts = Path("/proc/self/mountinfo").read_text()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     others = descendants(os.getpid())
+    descriptors = len(os.listdir("/proc/self/fd"))
     async with opened(environment, per_owner=True) as backend:
         await (await backend.start("0")).close()
         assert backend._zygotes is not None
@@ -295,6 +296,7 @@ async def test_sessions_at_random_with_kills_leave_nothing(
     assert await all_end(below)
     assert Path("/proc/self/mountinfo").read_text() == mounts
     assert os.listdir(tmp_path) == []
+    assert len(os.listdir("/proc/self/fd")) == descriptors  # sockets, pipes, doors of cgroups
 
 
 async def _life(backend: LocalBackend, random: Random) -> None:
