@@ -5,7 +5,7 @@ BIN := .venv/bin
 BASE_IMAGE ?=
 SOURCES := app sandbox_image loadtests tests
 
-.PHONY: help install demo test check format lock bench image up down clean
+.PHONY: help install demo test check format lock bench docs dist sbom image up down clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,20 @@ lock: install ## write the lock files anew, after a change of dependencies
 bench: install ## measure this machine for 35 minutes into docs/evaluation.md and README (ARGS="replay --fast" for less)
 	$(BIN)/uv pip install -q --python $(BIN)/python --group bench
 	$(BIN)/eager bench $(or $(ARGS),all --publish docs/evaluation.md --quote README.md)
+
+docs: install ## build the documentation as a site in .eager/site, with warnings as errors
+	$(BIN)/uv pip install -q --python $(BIN)/python --group docs
+	$(BIN)/python scripts/docs
+
+dist: install ## wheel and sdist in dist/
+	$(BIN)/uv pip install -q --python $(BIN)/python --group release
+	rm -rf dist && $(BIN)/python -m build --installer uv
+
+sbom: install ## the locked libraries of the gateway as CycloneDX, in dist/sbom.json
+	$(BIN)/uv pip install -q --python $(BIN)/python --group release
+	mkdir -p dist
+	$(BIN)/python -W ignore -m cyclonedx_py requirements requirements.lock --pyproject pyproject.toml \
+		--mc-type application --output-reproducible --of JSON -o dist/sbom.json
 
 image: install ## build the image of the Docker sandboxes (BASE_IMAGE=... for another base)
 	$(BIN)/eager image build $(if $(BASE_IMAGE),--base-image $(BASE_IMAGE))

@@ -1,5 +1,5 @@
 """Settings, read once from the environment (``EAGER_*``). Only ``main`` and ``cli`` import this module: everything else
-takes plain named values. README.md holds the same table; a test compares them."""
+takes plain named values. docs/settings.md holds them all, by group; a test compares them."""
 
 from __future__ import annotations
 
@@ -356,18 +356,6 @@ def unknown_variables(names: Iterable[str]) -> list[str]:
         near = get_close_matches(name, known, n=1, cutoff=0.75)
         unknown.append(f"{variable} (did you mean {prefix}{near[0]}?)" if near else variable)
     return unknown
-
-
-def settings_table() -> str:
-    """The settings as the Markdown table of README.md."""
-    rows = ["| variable | default | meaning |\n", "|---|---|---|\n"]
-    for name, setting in Settings.model_fields.items():
-        default = setting.default
-        if isinstance(default, tuple):
-            default = ",".join(default)
-        text = "" if default in (None, "") else f"`{str(default).lower() if isinstance(default, bool) else default}`"
-        rows.append(f"| `EAGER_{name.upper()}` | {text} | {setting.description} |\n")
-    return "".join(rows)
 
 
 def _rule_for(url: str) -> str:

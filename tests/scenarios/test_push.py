@@ -1,4 +1,4 @@
-"""The client that README.md shows, against the running gateway."""
+"""The client that docs/api/push.md shows, against the running gateway."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "api" / "push.md"
 
 
-async def test_the_client_in_the_readme_works(gateway_url: str) -> None:
-    block = re.search(r"```python\n(# push\.py\n.*?)```", README.read_text(), re.DOTALL)
+async def test_the_client_in_the_documentation_works(gateway_url: str) -> None:
+    block = re.search(r"```python\n(# push\.py\n.*?)```", PAGE.read_text(), re.DOTALL)
     assert block is not None
     assert block[1].count("\n") <= 20
     names: dict[str, Any] = {}
