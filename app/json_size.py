@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-#: Of one text; some thirty milliseconds of decoding and validation.
-MAX_VALUES: Final = 100_000
+#: Of one text; no step over so many takes 20 ms (CPU of 2.1 GHz).
+MAX_VALUES: Final = 80_000
 #: Bytes between two looks at the loop: at most some 3 ms.
 SLICE: Final = 16 * 1024
 

@@ -21,7 +21,7 @@ from app.errors import RequestError
 
 #: Of one request. OpenAI takes 128 tools.
 MAX_TOOLS: Final = 1_024
-MAX_MESSAGES: Final = 20_000
+MAX_MESSAGES: Final = 10_000
 
 
 class EagerOptions(BaseModel):
@@ -89,8 +89,10 @@ class CompletionRequest(BaseModel):
     _mend = model_validator(mode="before")(well_formed)
 
     def upstream_body(self) -> dict[str, Any]:
-        """What the upstream is sent: everything but our own object."""
-        return self.model_dump(exclude={"eager"}, exclude_unset=True)
+        """What the upstream is sent: everything that was given, but our own object. Its values are those of the
+        request, not copies: a conversation may hold a hundred thousand."""
+        given = {**self.__dict__, **(self.model_extra or {})}
+        return {name: value for name, value in given.items() if name in self.model_fields_set and name != "eager"}
 
     @property
     def wants_usage(self) -> bool:

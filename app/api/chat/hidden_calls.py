@@ -88,5 +88,5 @@ def _has_calls(message: ChatMessage) -> bool:
 
 def _text(content: Any) -> str:
     if isinstance(content, list):
-        return "".join(_text(part.get("text")) for part in content if isinstance(part, Mapping))
+        return "".join(_text(part.get("text")) for part in content if isinstance(part, dict))
     return content if isinstance(content, str) else ""

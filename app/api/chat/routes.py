@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -26,6 +27,7 @@ from app.api.chat.rendering import (
 )
 from app.api.chat.wire import ChatWire, chat_document
 from app.api.edge.auth import AuthenticatedCaller
+from app.api.edge.long_bodies import LongBodyRoute
 from app.api.edge.openapi import STREAMED
 from app.api.event_stream import EventDocument, EventStream
 from app.api.model_requests import ModelRequest
@@ -39,7 +41,7 @@ from app.pipeline.run import RunOptions
 from app.upstream.completions import Completions
 from app.upstream.without_tools import ToolsOrWords
 
-router = APIRouter()
+router = APIRouter(route_class=LongBodyRoute)
 
 
 @router.post("/v1/chat/completions", responses=STREAMED)
@@ -99,6 +101,7 @@ def _run_here(
 
     async def pipeline(send: SendEvent) -> None:
         conversation = await _conversation(asked, body)
+        await asyncio.sleep(0)
         keep = keeper(body.messages, store, owner=asked.caller.name)
         keep_as = session_id(body.metadata)
         if choice.style is not None and keep_as is None:
@@ -142,4 +145,6 @@ def _run_here(
 async def _conversation(asked: ModelRequest, body: CompletionRequest) -> Remembered:
     """What the client sent, with what it was not shown, or was shown in other words, put back."""
     store, owner = asked.services.store.hidden_calls, asked.caller.name
-    return await remembered(await restored(body.messages, store, owner=owner), store, owner=owner)
+    whole = await restored(body.messages, store, owner=owner)
+    await asyncio.sleep(0)  # it may be long: other requests come in between
+    return await remembered(whole, store, owner=owner)

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from app.api.eager.wire import EagerWire, completion_document
 from app.api.edge.auth import AuthenticatedCaller
+from app.api.edge.long_bodies import LongBodyRoute
 from app.api.edge.openapi import STREAMED
 from app.api.event_stream import EventDocument, EventStream
 from app.api.model_requests import ModelRequest
@@ -18,7 +19,7 @@ from app.api.tools import for_upstream
 from app.ids import new_id
 from app.pipeline.emitter import SendEvent
 
-router = APIRouter()
+router = APIRouter(route_class=LongBodyRoute)
 
 
 @router.post("/v1/eager/completions", responses=STREAMED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from app.api.edge.auth import AuthenticatedCaller
+from app.api.edge.long_bodies import LongBodyRoute
 from app.api.edge.openapi import STREAMED
 from app.api.event_stream import EventDocument, EventStream
 from app.api.files.lookup import file_names, find_files
@@ -38,7 +40,7 @@ from app.pipeline.run import RunOptions
 from app.store.files import FileRecord
 from app.upstream.completions import Completions
 
-router = APIRouter()
+router = APIRouter(route_class=LongBodyRoute)
 
 
 @router.post("/v1/responses", responses=STREAMED)
@@ -100,10 +102,13 @@ class _Creation:
             EagerError: as ``pipeline.run``; or what the request names is not there, or not well formed.
         """
         history = await load_history(self.request, self.asked.services.store, owner=self.asked.caller.name)
+        await asyncio.sleep(0)  # the conversation may be long: here, and below, others come in between
         records = await self._files(history)
         names = file_names(records)
         opened = partial(self.seal.opened, owner=self.asked.caller.name)
+        await asyncio.sleep(0)
         chat = upstream_body(self.request, self.tools, history.items, file_names=names, opened=opened)
+        await asyncio.sleep(0)
         self.answer.own_items = history.own
         last: list[Event] = []
         texts = OnlyJson() if is_parsed(chat.get("response_format")) else None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from app.api.responses.request import input_items, referenced_responses, replayed_container, resolve_references
 from app.api.responses.schemas import ResponsesRequest
+from app.api.schemas import MAX_MESSAGES
 from app.errors import RequestError
 from app.ids import is_id
 from app.store.database import Store
@@ -46,6 +47,12 @@ async def load_history(request: ResponsesRequest, store: Store, *, owner: str) -
         known |= {str(item["id"]): item for item in await store.responses.output_items(referenced, owner=owner)}
     own = resolve_references(given, known)
     before = [item for stored in chain for item in (*stored.input_items, *stored.output_items)]
+    if len(before) + len(own) > MAX_MESSAGES:
+        raise RequestError(
+            f"The conversation has more than {MAX_MESSAGES} items.",
+            param="previous_response_id",
+            code="context_length_exceeded",
+        )
     chained = next((stored.container_id for stored in reversed(chain) if stored.container_id), None)
     return History(own, [*before, *own], chained or replayed_container(own))
 

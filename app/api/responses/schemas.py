@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from app.api.schemas import MAX_TOOLS, EagerOptions
+from app.api.schemas import MAX_MESSAGES, MAX_TOOLS, EagerOptions
 from app.api.wellformed import well_formed
 from app.store.item_parts import Item
 
@@ -17,7 +17,7 @@ class ResponsesRequest(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     model: str = Field(min_length=1)
-    input: str | list[Item]
+    input: str | Annotated[list[Item], Field(max_length=MAX_MESSAGES)]
     stream: bool | None = False
     instructions: str | None = None
     tools: list[dict[str, Any]] = Field(default_factory=list, max_length=MAX_TOOLS)

@@ -203,6 +203,17 @@ async def test_a_conversation_outlives_the_deletion_of_its_earlier_answers(gatew
     assert refused["error"]["code"] == "previous_response_not_found"
 
 
+async def test_a_conversation_of_too_many_items_is_refused(gateway: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.api.responses.history.MAX_MESSAGES", 3)
+    says(gateway, "Hello.")
+    first = await ask(gateway, body())
+    says(gateway, "Hello.")
+    await ask(gateway, body(previous_response_id=first["id"]))
+    two = [{"role": "user", "content": text} for text in ("Go", "on.")]
+    refused = await ask(gateway, body(previous_response_id=first["id"], input=two), status=400)
+    assert (refused["error"]["code"], refused["error"]["param"]) == ("context_length_exceeded", "previous_response_id")
+
+
 async def test_the_answers_of_others_cannot_be_continued(gateway: Served) -> None:
     says(gateway, "Hello.")
     response = await ask(gateway, body())
