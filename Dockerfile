@@ -3,6 +3,13 @@
 # Python >= 3.11 as `python`, with pip, will do. Plain enough for the legacy builder as well as BuildKit.
 ARG BASE_IMAGE=python:3.11-slim
 FROM ${BASE_IMAGE}
+ARG VERSION=0.2.0
+ARG REVISION=
+LABEL org.opencontainers.image.title="Eager gateway" \
+    org.opencontainers.image.description="Runs an LLM's Python while the model is still writing it." \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}" \
+    org.opencontainers.image.licenses="Apache-2.0"
 
 WORKDIR /opt/eager
 COPY requirements.lock ./

@@ -51,6 +51,23 @@ def main() -> None:
         sys.exit(130)
 
 
+def _show_version(wanted: bool) -> None:
+    from importlib.metadata import version
+
+    if wanted:
+        typer.echo(f"eager {version('eager')}")
+        raise typer.Exit
+
+
+@cli.callback()
+def whole(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Say the version, and end.")
+    ] = False,
+) -> None:
+    """What comes before a command."""
+
+
 @cli.command()
 def serve(
     host: HostOption = "127.0.0.1",
@@ -148,7 +165,11 @@ def demo(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
 )
 def bench(context: typer.Context) -> None:
-    """Measure this machine in the paper's terms: see `eager bench --help`."""
+    """Measure this machine in the paper's terms, from a checkout of the project: see `eager bench --help`."""
+    from loadtests.corpus import OWN_CORPUS
+
+    if not OWN_CORPUS.is_dir():
+        _fail("`eager bench` needs a checkout of the project: its programs are not in the installed package")
     from loadtests.cli import main as run_bench
 
     run_bench(context.args)

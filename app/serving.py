@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 #: and, where it does not heed that, killed. Together less than the 10 s after which ``docker stop`` kills us.
 GRACE_S = 6
 END_S = 3
+#: Proxies keep idle connections to us for a minute (nginx) or two (Caddy). If we end them first, as with uvicorn's 5 s,
+#: a request may be sent on one that is closing: a 502 now and then.
+KEEP_ALIVE_S = 150
 #: Allocations between two looks at the youngest objects; the default of 700 looks several times in one request.
 GC_THRESHOLD = 10_000
 
@@ -47,6 +50,7 @@ def run_server(app: FastAPI, host: str, port: int, fd: int | None) -> bool:
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S + END_S,
     )
     server = Server(config, lambda: end_requests(app))

@@ -20,6 +20,9 @@ from app.sandbox.library_sets import LibrarySet
 from app.sandbox.local import environment
 from app.store.migrations import HEAD
 from app.store.schema import VERSION_TABLE
+from loadtests import corpus
+
+PROJECT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -41,6 +44,20 @@ def test_help_names_the_commands() -> None:
     assert status == 0
     for command in ("serve", "upstream", "demo", "sandbox", "image", "db"):
         assert command in output
+
+
+def test_the_version_is_that_of_the_project_everywhere() -> None:
+    version = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"]
+    assert invoke("--version") == (0, f"eager {version}\n")
+    assert f"ARG VERSION={version}\n" in (PROJECT / "Dockerfile").read_text()
+    assert f"\n## [{version}]" in (PROJECT / "CHANGELOG.md").read_text()
+
+
+def test_the_benchmark_says_that_it_needs_a_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(corpus, "OWN_CORPUS", tmp_path / "corpus")
+    status, output = invoke("bench", "--help")
+    assert status == 2
+    assert "needs a checkout" in output
 
 
 def test_help_needs_none_of_the_heavy_modules() -> None:

@@ -9,6 +9,7 @@ import yaml  # type: ignore[import-untyped]  # has no stubs
 
 from app.config import MiB, Settings, unknown_variables
 from app.main import FORM_OVERHEAD_BYTES
+from app.serving import KEEP_ALIVE_S
 
 PROJECT = Path(__file__).parents[1]
 
@@ -30,6 +31,15 @@ def test_what_is_to_outlive_the_gateway_is_on_a_volume_that_its_user_may_write()
     assert "data" in yaml.safe_load((PROJECT / "deploy/docker-compose.yml").read_text())["volumes"]
     # A new volume takes the owner of the image's folder.
     assert f"install -d -o eager {folder}" in (PROJECT / "Dockerfile").read_text()
+
+
+def test_proxies_end_idle_connections_before_the_gateway_does() -> None:
+    """Else a request may be sent on a connection that is closing: a 502."""
+    nginx, caddy = ((PROJECT / "deploy" / name).read_text() for name in ("nginx.conf", "Caddyfile"))
+    kept = (re.search(r"keepalive_timeout (\d+)s;", nginx), re.search(r"keepalive (\d+)m ", caddy))
+    assert kept[0] is not None
+    assert kept[1] is not None
+    assert max(int(kept[0][1]), int(kept[1][1]) * 60) < KEEP_ALIVE_S
 
 
 def test_proxies_let_web_sockets_and_the_largest_upload_through() -> None:
