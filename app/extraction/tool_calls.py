@@ -126,9 +126,9 @@ class Call:
         return not self.fragments and not self.held
 
     def anew(self, text: str) -> str:
-        """Amid the object: a fragment that begins like all that there is holds it once more. JSON cannot go on so."""
-        may_be = len(text) >= self.chars and text.lstrip().startswith("{")
-        return text.removeprefix(self.arguments) if may_be else text
+        """Amid the object: a fragment that is as long as all that there is, and begins like it, holds it once more.
+        JSON cannot go on so."""
+        return text.removeprefix(self.arguments) if text.lstrip().startswith("{") else text
 
     def beyond(self, text: str) -> str:
         """What follows the complete object, and was not known from it; nothing while it may be a repetition."""
@@ -177,6 +177,11 @@ class ToolCallAssembler:
         return all(call.complete for call in self.calls)
 
     def _take(self, delta: CallDelta, events: list[CallEvent]) -> None:
+        text, last = _plain_text(delta), self._last
+        if text is not None and last is not None and last is self._by_index.get(delta.index) and not last.complete:
+            # Most fragments, of which the rest of this says nothing else.
+            self._append(delta.index, last, last.halves.feed(text), events)
+            return
         id = delta.id if isinstance(delta.id, str) else ""
         key = delta.index if isinstance(delta.index, int | str) else None
         kind, name, arguments = _content(delta)
@@ -263,7 +268,7 @@ class ToolCallAssembler:
         if call.kind == "custom" or not arguments:
             self._add(call, arguments, events)
             return
-        if call.extent.unfinished:
+        if len(arguments) >= call.chars and call.extent.unfinished:
             arguments = call.anew(arguments)
         while True:
             if call.held and arguments:
@@ -341,6 +346,23 @@ class ToolCallAssembler:
             self._start(call, events)
         call.ended = True
         events.append(CallEnded(call.ordinal))
+
+
+def _plain_text(delta: CallDelta) -> str | None:
+    """The text of a fragment with an index that has nothing but text."""
+    function = delta.function
+    if (
+        function is not None
+        and type(function.arguments) is str
+        and not delta.id
+        and not function.name
+        and type(delta.index) is int
+        and delta.custom is None
+        and delta.extra_content is None
+        and delta.provider_specific_fields is None
+    ):
+        return function.arguments
+    return None
 
 
 def _content(delta: CallDelta) -> tuple[Kind, str, str]:
