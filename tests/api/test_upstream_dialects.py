@@ -19,9 +19,9 @@ from tests.api.served import Served, served
 from tests.upstream.server import Exchange, serving
 
 if sys.version_info >= (3, 14):
-    pass
+    from compression import zstd
 else:
-    pass
+    from backports import zstd
 
 TOOLS = [{"type": "code_interpreter"}, {"type": "function", "function": {"name": "get", "parameters": {}}}]
 CODE = "x = 1\nprint(x)\n"
@@ -187,9 +187,6 @@ async def test_an_answer_is_read_by_what_it_holds(field: OpenField, first: bytes
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "zstd"])
 async def test_an_answer_may_be_compressed(field: OpenField, encoding: str) -> None:
-
-    from backports import zstd
-
     packed = {"gzip": gzip.compress, "br": brotli.compress, "zstd": zstd.compress}[encoding](
         D({"content": "Hi."}) + STOP
     )
