@@ -5,7 +5,7 @@ BIN := .venv/bin
 BASE_IMAGE ?=
 SOURCES := app sandbox_image loadtests tests
 
-.PHONY: help install demo test check format lock bench docs dist sbom image up down clean
+.PHONY: help install demo test check format lock bench chart docs dist sbom image up down clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ bench: install ## measure this machine for 35 minutes into docs/evaluation.md an
 docs: install ## build the documentation as a site in .eager/site, with warnings as errors
 	$(BIN)/uv pip install -q --python $(BIN)/python --group docs
 	$(BIN)/python scripts/docs
+
+chart: install ## what tests render the Helm chart with: Helm's own engine as a library, 240 MB
+	$(BIN)/uv pip install -q --python $(BIN)/python --group chart
 
 dist: install ## wheel and sdist in dist/
 	$(BIN)/uv pip install -q --python $(BIN)/python --group release
