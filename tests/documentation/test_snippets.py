@@ -45,7 +45,7 @@ def gateway_url() -> Iterator[str]:
     require_backend("local")
     with (
         eager("upstream", "--tps", "200", "--ttft-ms", "100") as upstream,
-        eager("serve", EAGER_UPSTREAM_BASE_URL=f"{upstream.url}/v1") as gateway,
+        eager("serve", EAGER_UPSTREAM_BASE_URL=f"{upstream.url}/v1", EAGER_PRELOAD="", EAGER_POOL_SIZE="1") as gateway,
     ):
         yield gateway.url
 
