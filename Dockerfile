@@ -3,13 +3,6 @@
 # Python >= 3.11 as `python`, with pip, will do. Plain enough for the legacy builder as well as BuildKit.
 ARG BASE_IMAGE=python:3.11-slim
 FROM ${BASE_IMAGE}
-ARG VERSION=0.2.0
-ARG REVISION=
-LABEL org.opencontainers.image.title="Eager gateway" \
-    org.opencontainers.image.description="Runs an LLM's Python while the model is still writing it." \
-    org.opencontainers.image.version="${VERSION}" \
-    org.opencontainers.image.revision="${REVISION}" \
-    org.opencontainers.image.licenses="Apache-2.0"
 
 WORKDIR /opt/eager
 COPY requirements.lock ./
@@ -31,5 +24,13 @@ EXPOSE 8000
 # The port is the one of the default command; a service with another one has a health check of its own.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
+# Last: another revision builds nothing anew.
+ARG VERSION=0.2.0
+ARG REVISION=
+LABEL org.opencontainers.image.title="Eager gateway" \
+    org.opencontainers.image.description="Runs an LLM's Python while the model is still writing it." \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}" \
+    org.opencontainers.image.licenses="Apache-2.0"
 ENTRYPOINT ["eager"]
 CMD ["serve", "--host", "0.0.0.0", "--port", "8000"]
