@@ -205,6 +205,25 @@ def repair(
 
 
 @bench.command()
+def hostile(
+    backend: Annotated[Backend, typer.Option(help="Where code runs.")] = Backend.LOCAL,
+    minutes: Annotated[float, typer.Option(min=0, help="Of three tenants beside a hostile one; 0: none.")] = 5,
+    out: Out = None,
+    publish: Publish = None,
+) -> None:
+    """What clients, models and upstreams do to harm a gateway, how it does meanwhile, and what other tenants notice."""
+    from rich.console import Console
+
+    from loadtests.hostile import hostile_report, measure_hostile
+    from loadtests.tenants import measure_tenants
+
+    console = Console(stderr=True)
+    rows = asyncio.run(measure_hostile(backend.value, console))
+    tenants = asyncio.run(measure_tenants(backend.value, minutes * 60, console)) if minutes else []
+    _finish(hostile_report(backend.value, rows, tenants), out or stage_folder("hostile"), publish)
+
+
+@bench.command()
 def live(
     upstream: Annotated[str, typer.Option(envvar="EAGER_BENCH_UPSTREAM", help="Base URL, with its /v1.")],
     model: Annotated[str, typer.Option(envvar="EAGER_BENCH_MODEL", help="Name of the model.")],

@@ -24,7 +24,7 @@ from app.api.edge.last_resort import failure_of
 from app.api.edge.request_notes import notes_of
 from app.api.services import services_of
 from app.errors import ClientLeft, EagerError
-from app.events import Done, Error, Event, ExecOutput, ExecResult, ExecStart
+from app.events import Done, Error, Event, ExecOutput, ExecResult, ExecStart, Token
 from app.pipeline.emitter import SendEvent
 
 log = logging.getLogger(__name__)
@@ -196,13 +196,28 @@ class EventStream(Response):
 
 
 class _Collected:
-    """The events of a request, without the output of its code beyond MAX_OUTPUT."""
+    """The events of a request, without the output of its code beyond MAX_OUTPUT. ``joined``: tokens that follow each
+    other are one, unless something is told of each."""
 
-    def __init__(self) -> None:
-        self.events: list[Event] = []
+    def __init__(self, *, joined: bool) -> None:
+        self._events: list[Event] = []
+        self._joined = joined
         self._room = MAX_OUTPUT
+        self._token: Token | None = None
+        self._texts: list[str] = []  # of tokens that go on with that one
+
+    def events(self) -> list[Event]:
+        self._end_token()
+        return self._events
 
     def add(self, event: Event) -> None:
+        if self._joined and isinstance(event, Token) and event.logprobs is msgspec.UNSET:
+            if self._token is None or not _is_more(event, self._token):
+                self._end_token()
+                self._token = event
+            self._texts.append(event.text)
+            return
+        self._end_token()
         if isinstance(event, ExecOutput | ExecResult):
             if self._room < 0:
                 return
@@ -216,18 +231,34 @@ class _Collected:
                     seq=event.seq,
                     t_ms=event.t_ms,
                 )
-        self.events.append(event)
+        self._events.append(event)
+
+    def _end_token(self) -> None:
+        if self._token is not None:
+            self._events.append(msgspec.structs.replace(self._token, text="".join(self._texts)))
+            self._token = None
+            self._texts.clear()
+
+
+def _is_more(token: Token, begun: Token) -> bool:
+    return (
+        token.turn == begun.turn
+        and token.channel == begun.channel
+        and token.call_id == begun.call_id
+        and token.key == begun.key
+    )
 
 
 class EventDocument(Response):
     """Runs a pipeline to its end and answers with one JSON document made of its events.
 
-    ``render`` may raise an ``EagerError``: then that is the answer.
+    ``render`` may raise an ``EagerError``: then that is the answer. ``joined``: it needs texts, not single tokens.
     """
 
-    def __init__(self, pipeline: Pipeline, render: Callable[[list[Event]], bytes]) -> None:
+    def __init__(self, pipeline: Pipeline, render: Callable[[list[Event]], bytes], *, joined: bool = False) -> None:
         self._pipeline = pipeline
         self._render = render
+        self._joined = joined
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -238,14 +269,14 @@ class EventDocument(Response):
 
         async def make() -> None:
             nonlocal document
-            collected = _Collected()
+            collected = _Collected(joined=self._joined)
 
             async def collect(event: Event) -> None:
                 note(scope, event)
                 collected.add(event)
 
             await self._pipeline(collect)
-            document = self._render(collected.events)
+            document = self._render(collected.events())
 
         failure = await failure_of(services_of(scope).open_requests.run(make()))
         if failure is not None:

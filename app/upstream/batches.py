@@ -21,6 +21,8 @@ from app.upstream.odd_events import is_end, understood
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 #: Longest wait for the end of a response behind its last event.
 DRAIN_S = 0.1
+#: Of what has arrived at once, before others come in between: a hundred events, some 10 ms of work.
+STEP_BYTES = 16 * 1024
 #: Of an error, in the log.
 MAX_LOGGED_CHARS = 2_000
 #: ``OSError`` is what a socket says that no library has put into its own words.
@@ -50,7 +52,8 @@ class Connection(Protocol):
 
 
 class EventBatches:
-    """Iterates over the data of the events of one answer, a list per network read. ``[DONE]`` is not among them.
+    """Iterates over the data of the events of one answer, a list per network read, or several of a large one.
+    ``[DONE]`` is not among them.
 
     ``deadline`` (of the loop's clock) is for the first byte. Then ``idle_timeout_s`` is the longest wait in one read;
     ``limits`` are for all of the answer.
@@ -72,6 +75,8 @@ class EventBatches:
         self._allowance = Allowance(limits or AnswerLimits())
         self._clock = asyncio.get_running_loop().time
         self._decoder = SSEDecoder(MAX_ANSWER_BYTES) if is_json else SSEDecoder()
+        self._read_bytes = b""  # of which so many are decoded
+        self._at = 0
         self._late = False
         self._begun = False
         self._whole = False  # a finish reason or [DONE] was seen
@@ -85,7 +90,7 @@ class EventBatches:
 
     async def __anext__(self) -> list[str]:
         while not self._over:
-            if data := await self._read():
+            if data := await self._next_piece():
                 events = self._decode(data)
             else:
                 self._over = True
@@ -113,6 +118,19 @@ class EventBatches:
         """Too long a silence closes the connection, and with it ends the read that waits."""
         self._late = True
         self._connection.close()
+
+    async def _next_piece(self) -> bytes:
+        """Of what was read, or is read now; none at the end."""
+        if self._at < len(self._read_bytes):
+            await asyncio.sleep(0)
+        else:
+            self._read_bytes, self._at = await self._read(), 0
+            if len(self._read_bytes) <= STEP_BYTES:
+                self._at = len(self._read_bytes)
+                return self._read_bytes
+        piece = self._read_bytes[self._at : self._at + STEP_BYTES]
+        self._at += len(piece)
+        return piece
 
     async def _read(self) -> bytes:
         """The next bytes; none at the end. What goes wrong behind a finish reason is an end, too."""

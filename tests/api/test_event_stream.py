@@ -310,3 +310,21 @@ async def test_nothing_overtakes_what_is_being_written() -> None:
         assert sent == []
         go_on.set()
     assert [message.get("body") for message in sent] == [None, b"event", b"keep-alive"]
+
+
+async def test_a_document_of_texts_keeps_no_single_tokens() -> None:
+    collected: list[Event] = []
+
+    def render(events: list[Event]) -> bytes:
+        collected.extend(events)
+        return b"{}"
+
+    async def pipeline(send: SendEvent) -> None:
+        for event in [token("a"), token("b"), Token(turn=0, channel="code", text="c", call_id="1"), token("d")]:
+            await send(event)
+        await send(Token(turn=0, channel="content", text="e", logprobs={"content": []}))
+        await send(token("f"))
+
+    client = Client()
+    await EventDocument(pipeline, render, joined=True)(client.scope, client.receive, client.send)
+    assert [event.text for event in collected if isinstance(event, Token)] == ["ab", "c", "d", "e", "f"]

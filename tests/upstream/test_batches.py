@@ -196,3 +196,22 @@ async def test_an_answer_without_end_is_ended(piece: bytes) -> None:
 async def test_an_answer_of_too_many_events_is_ended() -> None:
     with pytest.raises(UpstreamBroken, match="more than 20 events"):
         await texts(*[ONE] * 21, limits=AnswerLimits(events=20))
+
+
+async def test_what_has_arrived_at_once_is_handed_on_in_steps_and_others_come_in_between(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batches, "STEP_BYTES", len(ONE))
+    came_in = 0
+
+    async def other() -> None:
+        nonlocal came_in
+        while True:
+            came_in += 1
+            await asyncio.sleep(0)
+
+    beside = asyncio.create_task(other())
+    read = [batch async for batch in reading(Script(ONE * 20 + TWO + DONE))]
+    beside.cancel()
+    assert [len(batch) for batch in read] == [1] * 21
+    assert came_in >= 20

@@ -136,7 +136,7 @@ def _run_here(
         return chat_document(events, id=id, created=created, model=body.model, carry=carry, legacy=legacy)
 
     if not body.stream:
-        return EventDocument(pipeline, document)
+        return EventDocument(pipeline, document, joined=True)
     usage = body.wants_usage
     wire = ChatWire(id=id, created=created, model=body.model, include_usage=usage, events=carry, legacy=legacy)
     return EventStream(pipeline, wire)

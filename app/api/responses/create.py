@@ -75,7 +75,9 @@ async def create_response(
         created_at=time.time(),
     )
     creation = _Creation(body, tools, choice, options, asked, answer, upstream, seal)
-    response = EventStream(creation.run, answer) if body.stream else EventDocument(creation.run, answer.document)
+    response = (
+        EventStream(creation.run, answer) if body.stream else EventDocument(creation.run, answer.document, joined=True)
+    )
     return await asked.answer(request, response, streaming=bool(body.stream))
 
 
