@@ -7,7 +7,7 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -201,6 +201,20 @@ async def measure_hostile(backend: str, console: Console) -> list[Row]:
     return rows
 
 
+async def attack_for_ever(url: str) -> None:
+    """All of them at once, again and again."""
+
+    async def again(do: Attack) -> None:
+        while True:
+            with suppress(aiohttp.ClientError, KeyError):
+                await do(http, url)
+            await asyncio.sleep(0.1)
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http, asyncio.TaskGroup() as tasks:
+        for _, _, do in attacks():
+            tasks.create_task(again(do))
+
+
 def hostile_report(backend: str, rows: Sequence[Row], tenants: Sequence[Phase]) -> Report:
     lines = ["| row | attack | told | `/healthz`, longest, ms | MB before | most | after |", "| --- " * 7 + "|"]
     lines += [
@@ -222,3 +236,7 @@ def hostile_report(backend: str, rows: Sequence[Row], tenants: Sequence[Phase]) 
             for phase in tenants
         )
     return Report(name="hostile", title="Under attack", body=body, data={"rows": rows, "tenants": tenants})
+
+
+if __name__ == "__main__":
+    asyncio.run(attack_for_ever(sys.argv[1]))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Final
 
 import aiohttp
 from rich.console import Console
 
-from loadtests.hostile import OTHER_KEYS, Attack, attacked, attacks, work
+from loadtests.hostile import OTHER_KEYS, attacked, work
 from loadtests.phases import Phase
 
 #: Between two requests of a tenant.
@@ -25,13 +26,14 @@ async def measure_tenants(backend: str, seconds: float, console: Console) -> Seq
         console.print(f"tenants: alone, {seconds / 2:g} s")
         await _work(http, running.url, alone, seconds / 2)
         console.print(f"tenants: beside a hostile one, {seconds / 2:g} s")
-        harm = [asyncio.create_task(_again(do, http, running.url)) for _, _, do in attacks()]
+        # Attackers have machines of their own: here they get what is left of this one.
+        program = ("nice", "-n", "19", sys.executable, "-m", "loadtests.hostile", running.url)
+        attacker = await asyncio.create_subprocess_exec(*program, stderr=subprocess.DEVNULL)
         try:
             await _work(http, running.url, beside, seconds / 2)
         finally:
-            for task in harm:
-                task.cancel()
-            await asyncio.gather(*harm, return_exceptions=True)
+            attacker.terminate()
+            await attacker.wait()
     return alone, beside
 
 
@@ -48,10 +50,3 @@ async def _work(http: aiohttp.ClientSession, url: str, phase: Phase, seconds: fl
             await asyncio.sleep(_PAUSE_S)
 
     await asyncio.gather(*map(tenant, OTHER_KEYS))
-
-
-async def _again(do: Attack, http: aiohttp.ClientSession, url: str) -> None:
-    while True:
-        with suppress(aiohttp.ClientError, KeyError):
-            await do(http, url)
-        await asyncio.sleep(0.1)

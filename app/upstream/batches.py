@@ -51,12 +51,24 @@ class Connection(Protocol):
         ...
 
 
+class Turns:
+    """Answers that come faster than they are read take turns, so that many of them hold the loop no more than one."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+
+    async def wait(self) -> None:
+        """Until it is this answer's turn, and others have come in between."""
+        async with self._lock:
+            await asyncio.sleep(0)
+
+
 class EventBatches:
     """Iterates over the data of the events of one answer, a list per network read, or several of a large one.
     ``[DONE]`` is not among them.
 
     ``deadline`` (of the loop's clock) is for the first byte. Then ``idle_timeout_s`` is the longest wait in one read;
-    ``limits`` are for all of the answer.
+    ``limits`` are for all of the answer. ``turns`` are those of the upstream's answers together.
     """
 
     def __init__(
@@ -68,8 +80,10 @@ class EventBatches:
         idle_timeout_s: float,
         key: KeyHider | None = None,
         limits: AnswerLimits | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self._connection = connection
+        self._turns = turns or Turns()
         self._key = key or KeyHider(None)
         self._idle_timeout_s = idle_timeout_s
         self._allowance = Allowance(limits or AnswerLimits())
@@ -121,13 +135,12 @@ class EventBatches:
 
     async def _next_piece(self) -> bytes:
         """Of what was read, or is read now; none at the end."""
-        if self._at < len(self._read_bytes):
-            await asyncio.sleep(0)
-        else:
+        if self._at == len(self._read_bytes):
             self._read_bytes, self._at = await self._read(), 0
             if len(self._read_bytes) <= STEP_BYTES:
                 self._at = len(self._read_bytes)
                 return self._read_bytes
+        await self._turns.wait()
         piece = self._read_bytes[self._at : self._at + STEP_BYTES]
         self._at += len(piece)
         return piece

@@ -32,7 +32,7 @@ from app.extraction.whole_answer import as_document
 from app.json_size import TooManyValues, check_text
 from app.redaction import KeyHider
 from app.upstream.allowance import Allowance, AnswerLimits
-from app.upstream.batches import MAX_ANSWER_BYTES, NETWORK_ERRORS, EventBatches, too_late
+from app.upstream.batches import MAX_ANSWER_BYTES, NETWORK_ERRORS, EventBatches, Turns, too_late
 from app.upstream.odd_events import events_in, is_stream
 from app.upstream.refusal import refusal, reworded
 from app.upstream.relay import Payload, RelayedAnswer, content_type_of, encoded_form
@@ -74,6 +74,7 @@ class Upstream:
         self._first_byte_timeout_s = first_byte_timeout_s
         self._idle_timeout_s = idle_timeout_s
         self._limits = limits or AnswerLimits()
+        self._turns = Turns()
         self._session: aiohttp.ClientSession | None = None
 
     def __repr__(self) -> str:
@@ -110,6 +111,7 @@ class Upstream:
             idle_timeout_s=self._idle_timeout_s,
             key=self._key,
             limits=self._limits,
+            turns=self._turns,
         )
         try:
             yield batches
